@@ -1,0 +1,200 @@
+import { nearest } from './problem.ts';
+import type { Config } from './schema.ts';
+
+/** A finding about how parts of a configuration fit together. */
+export interface CrossFinding {
+  readonly severity: 'error' | 'warning';
+  readonly code: string;
+  readonly path: readonly PropertyKey[];
+  readonly message: string;
+  readonly hint?: string;
+}
+
+/** What a schema cannot see: references, cycles, double use. Pure; one entry per finding. */
+export function crossCheck(config: Config): readonly CrossFinding[] {
+  const findings: CrossFinding[] = [];
+  const limitIds = new Set(config.limits.map((limit) => limit.id));
+  const meterIds = new Set(config.meters.map((meter) => meter.id));
+  const nodeIds = new Set(config.gpuNodes.map((node) => node.id));
+  const tenantIds = new Set(config.tenants.map((tenant) => tenant.id));
+  const reference = (path: PropertyKey[], value: string | undefined, known: Set<string>, what: string) => {
+    if (value === undefined || known.has(value)) return;
+    const near = nearest(value, known);
+    findings.push({
+      severity: 'error',
+      code: 'unknown-reference',
+      path,
+      message: `there is no ${what} "${value}".`,
+      ...(near === null
+        ? {
+            hint:
+              known.size === 0 ? `No ${what} is configured.` : `Known: ${[...known].slice(0, 8).join(', ')}.`,
+          }
+        : { hint: `Did you mean "${near}"?` }),
+    });
+  };
+  duplicates(config, findings);
+  config.limits.forEach((limit, index) => {
+    reference(['limits', index, 'parent'], limit.parent, limitIds, 'limit');
+    reference(['limits', index, 'meter'], limit.meter, meterIds, 'meter');
+  });
+  tree(config, findings);
+  config.loads.forEach((load, index) => {
+    reference(['loads', index, 'limit'], load.limit, limitIds, 'limit');
+  });
+  config.miners.forEach((miner, index) => {
+    reference(['miners', index, 'limit'], miner.limit, limitIds, 'limit');
+    reference(['miners', index, 'tenant'], miner.tenant, tenantIds, 'tenant');
+  });
+  config.gpuNodes.forEach((node, index) => {
+    reference(['gpuNodes', index, 'limit'], node.limit, limitIds, 'limit');
+    reference(['gpuNodes', index, 'tenant'], node.tenant, tenantIds, 'tenant');
+  });
+  config.workloads.forEach((workload, index) => {
+    workload.nodes.forEach((node, position) => {
+      reference(['workloads', index, 'nodes', position], node, nodeIds, 'GPU node');
+    });
+    const most = config.gpuNodes
+      .filter((node) => workload.nodes.includes(node.id))
+      .reduce((sum, node) => sum + node.nameplate, 0);
+    if (workload.firm + workload.flexible > most && most > 0) {
+      findings.push({
+        severity: 'warning',
+        code: 'workload-above-nameplate',
+        path: ['workloads', index],
+        message: `firm and flexible watts (${workload.firm + workload.flexible} W) are more than its nodes can draw (${most} W).`,
+      });
+    }
+  });
+  config.issuers.forEach((issuer, index) => {
+    if (issuer.limits !== 'all') {
+      issuer.limits.forEach((limit, position) => {
+        reference(['issuers', index, 'limits', position], limit, limitIds, 'limit');
+      });
+    }
+    if (issuer.key === undefined && !issuer.unsigned) {
+      findings.push({
+        severity: 'error',
+        code: 'issuer-without-key',
+        path: ['issuers', index],
+        message: `"${issuer.id}" can order nothing: it has no key.`,
+        hint: 'Give its Ed25519 public key as `key: {file: PATH}`, or `unsigned: true` on a broker you trust.',
+      });
+    }
+  });
+  config.conversions.forEach((conversion, index) => {
+    reference(['conversions', index, 'limit'], conversion.limit, limitIds, 'limit');
+    conversion.steps.forEach((step, position) => {
+      step.nodes.forEach((node, at) => {
+        reference(['conversions', index, 'steps', position, 'nodes', at], node, nodeIds, 'GPU node');
+      });
+      const before = conversion.steps[position - 1];
+      if (before !== undefined && before.from >= step.from) {
+        findings.push({
+          severity: 'error',
+          code: 'steps-out-of-order',
+          path: ['conversions', index, 'steps', position, 'from'],
+          message: 'steps stand in the order of their dates.',
+        });
+      }
+    });
+  });
+  return findings;
+}
+
+function duplicates(config: Config, findings: CrossFinding[]): void {
+  const check = (key: string, ids: readonly string[]) => {
+    const seen = new Map<string, number>();
+    ids.forEach((id, index) => {
+      const first = seen.get(id);
+      if (first === undefined) seen.set(id, index);
+      else {
+        findings.push({
+          severity: 'error',
+          code: 'duplicate-id',
+          path: [key, index, 'id'],
+          message: `"${id}" is already the id of ${key}[${first}].`,
+        });
+      }
+    });
+  };
+  for (const key of [
+    'limits',
+    'loads',
+    'meters',
+    'workloads',
+    'tenants',
+    'issuers',
+    'conversions',
+  ] as const) {
+    check(
+      key,
+      config[key].map((entry) => entry.id),
+    );
+  }
+  check(
+    'miners',
+    config.miners.map((entry) => entry.id),
+  );
+  check(
+    'gpuNodes',
+    config.gpuNodes.map((entry) => entry.id),
+  );
+  const measures = new Map<string, string>();
+  config.limits.forEach((limit, index) => {
+    if (limit.meter === undefined) return;
+    const other = measures.get(limit.meter);
+    if (other !== undefined) {
+      findings.push({
+        severity: 'error',
+        code: 'meter-used-twice',
+        path: ['limits', index, 'meter'],
+        message: `the meter "${limit.meter}" already measures the limit "${other}": a meter proves one limit.`,
+      });
+    } else measures.set(limit.meter, limit.id);
+  });
+}
+
+function tree(config: Config, findings: CrossFinding[]): void {
+  const parents = new Map(config.limits.map((limit) => [limit.id, limit.parent]));
+  const roots = config.limits.filter((limit) => limit.parent === undefined);
+  if (roots.length === 0) {
+    findings.push({
+      severity: 'error',
+      code: 'no-root',
+      path: ['limits'],
+      message: 'one limit must have no parent: the grid connection.',
+    });
+  }
+  config.limits.forEach((limit, index) => {
+    const seen = new Set<string>();
+    for (let at: string | undefined = limit.id; at !== undefined; at = parents.get(at)) {
+      if (seen.has(at)) {
+        findings.push({
+          severity: 'error',
+          code: 'limit-cycle',
+          path: ['limits', index, 'parent'],
+          message: `"${limit.id}" is above itself: ${[...seen, at].join(' -> ')}.`,
+        });
+        return;
+      }
+      seen.add(at);
+    }
+  });
+  for (const [index, root] of config.limits.entries()) {
+    if (
+      root.parent === undefined &&
+      root.meter === undefined &&
+      root.authority !== undefined &&
+      root.authority !== 'observe'
+    ) {
+      findings.push({
+        severity: 'warning',
+        code: 'unmetered-root',
+        path: ['limits', index],
+        message: `"${root.id}" has no meter: the agent can only go by nameplates and what devices claim.`,
+        hint: 'Name its meter as `meter: ID`.',
+      });
+    }
+  }
+}

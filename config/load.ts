@@ -1,0 +1,382 @@
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { basename, dirname, join, resolve } from 'node:path';
+import type { core } from 'zod';
+import { crossCheck } from './cross-check.ts';
+import { expandHosts } from './hosts.ts';
+import { type ConfigProblem, formatPath, nearest } from './problem.ts';
+import { type Config, configSchema, type MinerConfig, type SecretSource } from './schema.ts';
+import { Secret } from './secret.ts';
+import { type Environment, parseSource, type SourceFile } from './source.ts';
+
+/** One miner address of an entry, with its stable device id. */
+export interface MinerPlace {
+  readonly deviceId: string;
+  readonly entry: MinerConfig;
+  readonly host: string;
+  readonly port: number;
+}
+
+export interface LoadedConfig {
+  readonly config: Config;
+  /** The main file. */
+  readonly file: string;
+  readonly miners: readonly MinerPlace[];
+  /** Secrets by the path of their key, `mqtt.password`, `miners[0].password`. */
+  readonly secrets: ReadonlyMap<string, Secret>;
+  readonly warnings: readonly ConfigProblem[];
+}
+
+export type ConfigResult =
+  | { readonly ok: true; readonly value: LoadedConfig }
+  | { readonly ok: false; readonly problems: readonly ConfigProblem[] };
+
+/**
+ * Reads `file` and `conf.d/*.yaml` beside it (lists are joined, other keys may stand in one file only), and
+ * checks everything that can be checked without a network. Every problem names file, line and column.
+ */
+export function loadConfig(file: string, environment: Environment = process.env): ConfigResult {
+  const sources: SourceFile[] = [];
+  const problems: ConfigProblem[] = [];
+  for (const path of [file, ...dropIns(file)]) {
+    try {
+      sources.push(parseSource(path, readFileSync(path, 'utf8'), environment));
+    } catch (error) {
+      const reason =
+        (error as NodeJS.ErrnoException).code === 'ENOENT' ? 'no such file' : (error as Error).message;
+      problems.push({
+        severity: 'error',
+        code: 'unreadable',
+        message: reason,
+        file: path,
+        line: 1,
+        column: 1,
+        path: '',
+      });
+    }
+  }
+  for (const source of sources) problems.push(...source.problems);
+  if (problems.length > 0) return { ok: false, problems };
+  return checkSources(file, sources, environment);
+}
+
+/** The same for text that stands in no file (tests, the embedded demo). */
+export function loadConfigText(
+  text: string,
+  file = 'switchyard.yaml',
+  environment: Environment = {},
+): ConfigResult {
+  const source = parseSource(file, text, environment);
+  if (source.problems.length > 0) return { ok: false, problems: source.problems };
+  return checkSources(file, [source], environment);
+}
+
+function dropIns(file: string): string[] {
+  const folder = join(dirname(file), 'conf.d');
+  if (!existsSync(folder) || !statSync(folder).isDirectory()) return [];
+  return readdirSync(folder)
+    .filter((name) => name.endsWith('.yaml') || name.endsWith('.yml'))
+    .sort()
+    .map((name) => join(folder, name));
+}
+
+interface Merged {
+  readonly value: Record<string, unknown>;
+  /** Where a top-level key, or an element of a top-level list, came from. */
+  origin(path: readonly PropertyKey[]): { source: SourceFile; path: readonly PropertyKey[] };
+}
+
+function merge(sources: readonly SourceFile[], problems: ConfigProblem[]): Merged {
+  const value: Record<string, unknown> = Object.create(null);
+  const owners = new Map<string, SourceFile>();
+  const segments = new Map<string, { source: SourceFile; start: number; count: number }[]>();
+  for (const source of sources) {
+    if (typeof source.value !== 'object' || source.value === null || Array.isArray(source.value)) {
+      problems.push({
+        severity: 'error',
+        code: 'not-a-map',
+        message: 'a configuration is a map of keys.',
+        file: source.file,
+        ...source.locate([]),
+        path: '',
+      });
+      continue;
+    }
+    for (const [key, part] of Object.entries(source.value)) {
+      const present = value[key];
+      if (Array.isArray(part) && (present === undefined || Array.isArray(present))) {
+        const list = (present as unknown[] | undefined) ?? [];
+        segments.set(key, [...(segments.get(key) ?? []), { source, start: list.length, count: part.length }]);
+        value[key] = [...list, ...part];
+      } else if (present !== undefined) {
+        problems.push({
+          severity: 'error',
+          code: 'defined-twice',
+          message: `"${key}" already stands in ${owners.get(key)!.file}.`,
+          file: source.file,
+          ...source.locate([], key),
+          path: key,
+        });
+      } else value[key] = part;
+      if (!owners.has(key)) owners.set(key, source);
+    }
+  }
+  const origin = (path: readonly PropertyKey[]) => {
+    const [key, index, ...rest] = path;
+    if (typeof key === 'string' && typeof index === 'number') {
+      const segment = segments
+        .get(key)
+        ?.find((part) => index >= part.start && index < part.start + part.count);
+      if (segment !== undefined)
+        return { source: segment.source, path: [key, index - segment.start, ...rest] };
+    }
+    const source = (typeof key === 'string' ? owners.get(key) : undefined) ?? sources[0]!;
+    return { source, path };
+  };
+  return { value, origin };
+}
+
+function checkSources(file: string, sources: readonly SourceFile[], environment: Environment): ConfigResult {
+  const problems: ConfigProblem[] = [];
+  const merged = merge(sources, problems);
+  const report = (
+    severity: 'error' | 'warning',
+    code: string,
+    path: readonly PropertyKey[],
+    message: string,
+    hint?: string,
+    key?: string,
+  ) => {
+    const at = merged.origin(key === undefined ? path : [...path, key]);
+    const place = at.source.locate(key === undefined ? at.path : at.path.slice(0, -1), key);
+    problems.push({
+      severity,
+      code,
+      message,
+      ...(hint === undefined ? {} : { hint }),
+      file: at.source.file,
+      ...place,
+      path: formatPath(key === undefined ? path : [...path, key]),
+    });
+  };
+  const parsed = configSchema.safeParse(merged.value);
+  if (!parsed.success) {
+    for (const issue of parsed.error.issues) reportIssue(issue, merged.value, report);
+    return { ok: false, problems: inOrder(problems) };
+  }
+  const config = parsed.data;
+  for (const finding of crossCheck(config)) {
+    report(finding.severity, finding.code, finding.path, finding.message, finding.hint);
+  }
+  const miners = placeMiners(config, report);
+  const secrets = readSecrets(config, dirname(resolve(file)), environment, report);
+  if (problems.some((problem) => problem.severity === 'error'))
+    return { ok: false, problems: inOrder(problems) };
+  return { ok: true, value: { config, file, miners, secrets, warnings: inOrder(problems) } };
+}
+
+type Report = (
+  severity: 'error' | 'warning',
+  code: string,
+  path: readonly PropertyKey[],
+  message: string,
+  hint?: string,
+  key?: string,
+) => void;
+
+function reportIssue(issue: core.$ZodIssue, value: unknown, report: Report): void {
+  if (issue.code === 'unrecognized_keys') {
+    for (const key of issue.keys) {
+      const near = nearest(key, knownKeys(issue.path));
+      report(
+        'error',
+        'unknown-key',
+        issue.path,
+        `unknown key "${key}".`,
+        near === null ? undefined : `Did you mean "${near}"?`,
+        key,
+      );
+    }
+    return;
+  }
+  const missing = valueAt(value, issue.path) === undefined && issue.path.length > 0;
+  if (missing) {
+    const key = String(issue.path.at(-1));
+    report('error', 'missing-key', issue.path.slice(0, -1), `"${key}" is missing.`, `Add \`${key}:\`.`);
+    return;
+  }
+  if (issue.code === 'invalid_union' && issue.errors.length > 0) {
+    // The branch that came furthest says what the writer most likely meant.
+    const branches = issue.errors.map((branch) => [...branch].sort((a, b) => b.path.length - a.path.length));
+    const custom = branches
+      .flat()
+      .find((inner) => inner.code === 'custom' || inner.code === 'unrecognized_keys');
+    const deepest = branches.flat().sort((a, b) => b.path.length - a.path.length)[0];
+    const chosen = custom ?? (deepest !== undefined && deepest.path.length > 0 ? deepest : undefined);
+    if (chosen !== undefined) {
+      reportIssue({ ...chosen, path: [...issue.path, ...chosen.path] } as core.$ZodIssue, value, report);
+      return;
+    }
+  }
+  report('error', issue.code, issue.path, `${issue.message.replace(/\.$/, '')}.`);
+}
+
+function valueAt(value: unknown, path: readonly PropertyKey[]): unknown {
+  let at: unknown = value;
+  for (const part of path) {
+    if (typeof at !== 'object' || at === null) return undefined;
+    at = (at as Record<PropertyKey, unknown>)[part];
+  }
+  return at;
+}
+
+/** The keys that the schema knows at `path`, for suggestions; read off the JSON Schema once. */
+function knownKeys(path: readonly PropertyKey[]): string[] {
+  let at: unknown = schemaTree();
+  for (const part of path) {
+    const keys = typeof part === 'number' ? ['items'] : ['properties', String(part)];
+    for (const key of keys) at = (at as Record<string, unknown> | undefined)?.[key];
+  }
+  const found = new Set<string>();
+  const collect = (node: unknown): void => {
+    if (typeof node !== 'object' || node === null) return;
+    const { properties, anyOf, oneOf } = node as Record<string, unknown>;
+    for (const key of Object.keys((properties as object | undefined) ?? {})) found.add(key);
+    for (const branch of [...((anyOf as unknown[]) ?? []), ...((oneOf as unknown[]) ?? [])]) collect(branch);
+  };
+  collect(at);
+  return [...found];
+}
+
+let cachedTree: unknown;
+function schemaTree(): unknown {
+  cachedTree ??= configSchema.toJSONSchema({ io: 'input', unrepresentable: 'any', reused: 'inline' });
+  return cachedTree;
+}
+
+function placeMiners(config: Config, report: Report): MinerPlace[] {
+  const places: MinerPlace[] = [];
+  const addresses = new Map<string, string>();
+  const ids = new Set([...config.meters, ...config.gpuNodes].map((entry) => entry.id));
+  config.miners.forEach((entry, index) => {
+    const found: { host: string; port: number | null }[] = [];
+    entry.hosts.forEach((text, position) => {
+      const expanded = expandHosts(text);
+      if (expanded.ok) found.push(...expanded.hosts);
+      else report('error', 'bad-address', ['miners', index, 'hosts', position], `${expanded.message}.`);
+    });
+    const digits = Math.max(3, String(found.length).length);
+    found.forEach(({ host, port }, position) => {
+      const deviceId = `${entry.id}-${String(position + 1).padStart(digits, '0')}`;
+      const address = `${host}:${port ?? entry.port}`;
+      const other = addresses.get(address);
+      if (other !== undefined) {
+        report('error', 'address-used-twice', ['miners', index, 'hosts'], `${address} is already ${other}.`);
+      }
+      if (deviceId.length > 63)
+        report(
+          'error',
+          'id-too-long',
+          ['miners', index, 'id'],
+          `device ids like "${deviceId}" are longer than 63 characters.`,
+        );
+      if (ids.has(deviceId))
+        report(
+          'error',
+          'duplicate-id',
+          ['miners', index, 'id'],
+          `the device id "${deviceId}" is already used.`,
+        );
+      addresses.set(address, deviceId);
+      ids.add(deviceId);
+      places.push({ deviceId, entry, host, port: port ?? entry.port });
+    });
+  });
+  return places;
+}
+
+function readSecrets(
+  config: Config,
+  folder: string,
+  environment: Environment,
+  report: Report,
+): Map<string, Secret> {
+  const secrets = new Map<string, Secret>();
+  const take = (path: PropertyKey[], source: SecretSource | undefined, isPrivate = true) => {
+    if (source === undefined) return;
+    const read = readSecret(source, folder, environment, isPrivate);
+    if ('message' in read) {
+      report(read.severity, 'secret', path, read.message, read.hint);
+      if (read.severity === 'error') return;
+    }
+    if (read.value !== undefined) secrets.set(formatPath(path), new Secret(read.value));
+  };
+  config.miners.forEach((miner, index) => {
+    take(['miners', index, 'password'], miner.password);
+  });
+  config.issuers.forEach((issuer, index) => {
+    take(['issuers', index, 'key'], issuer.key, false);
+  });
+  take(['mqtt', 'password'], config.mqtt?.password);
+  return secrets;
+}
+
+type SecretRead =
+  | { value: string }
+  | { severity: 'error' | 'warning'; message: string; hint?: string; value?: string };
+
+function readSecret(
+  source: SecretSource,
+  folder: string,
+  environment: Environment,
+  isPrivate: boolean,
+): SecretRead {
+  if (typeof source === 'string') {
+    return isPrivate
+      ? {
+          severity: 'warning',
+          message: 'a secret stands in the configuration itself.',
+          hint: 'Put it into a file and write {file: PATH}.',
+          value: source,
+        }
+      : { value: source };
+  }
+  if ('env' in source) {
+    const value = environment[source.env];
+    return value === undefined
+      ? { severity: 'error', message: `the environment variable ${source.env} is not set.` }
+      : { value };
+  }
+  let path: string;
+  if ('credential' in source) {
+    const credentials = environment['CREDENTIALS_DIRECTORY'];
+    if (credentials === undefined) {
+      return {
+        severity: 'error',
+        message: `the credential "${source.credential}" is there only when systemd starts the agent.`,
+        hint: 'Add LoadCredential= to the unit, or use {file: PATH}.',
+      };
+    }
+    path = join(credentials, basename(source.credential));
+  } else path = resolve(folder, source.file);
+  try {
+    const value = readFileSync(path, 'utf8').trim();
+    if (isPrivate && 'file' in source && (statSync(path).mode & 0o077) !== 0) {
+      return {
+        severity: 'warning',
+        message: `${path} can be read by others.`,
+        hint: `chmod 600 ${path}`,
+        value,
+      };
+    }
+    return { value };
+  } catch (error) {
+    return {
+      severity: 'error',
+      message: `${path} cannot be read: ${(error as NodeJS.ErrnoException).code ?? 'error'}.`,
+    };
+  }
+}
+
+function inOrder(problems: readonly ConfigProblem[]): ConfigProblem[] {
+  return [...problems].sort((a, b) => a.file.localeCompare(b.file) || a.line - b.line || a.column - b.column);
+}

@@ -1,0 +1,374 @@
+import { z } from 'zod';
+import { ID_PATTERN } from '../protocols/units.ts';
+import { parseDuration, parsePower, parseSize, type Quantity } from './quantity.ts';
+
+/**
+ * The configuration file: one schema, from which the types, the editors' JSON Schema and every error
+ * message come. Powers are watts, durations milliseconds once parsed.
+ */
+
+function quantity(parse: (text: string) => Quantity, description: string) {
+  return z
+    .union([z.number().nonnegative(), z.string()])
+    .transform((value, context) => {
+      if (typeof value === 'number') return value;
+      const parsed = parse(value);
+      if (parsed.ok) return parsed.value;
+      context.addIssue({ code: 'custom', message: parsed.message });
+      return z.NEVER;
+    })
+    .describe(description);
+}
+
+const power = quantity(parsePower, 'Power, for example `20 MW`, `3.2 kW`; a plain number is watts');
+const duration = quantity(
+  parseDuration,
+  'Duration, for example `500ms`, `15min`; a plain number is milliseconds',
+);
+const durationSeconds = z
+  .union([z.number().nonnegative(), z.string()])
+  .transform((value, context) => {
+    if (typeof value === 'number') return value * 1000;
+    const parsed = parseDuration(value);
+    if (parsed.ok) return parsed.value;
+    context.addIssue({ code: 'custom', message: parsed.message });
+    return z.NEVER;
+  })
+  .describe('Duration, for example `1s`, `500ms`; a plain number is seconds');
+const size = quantity(parseSize, 'Size, for example `2 GB`; a plain number is bytes');
+const id = z
+  .string()
+  .regex(
+    ID_PATTERN,
+    'an id is lower-case letters, digits and dashes, at most 63, beginning with a letter or digit',
+  )
+  .describe('Stable id: lower-case letters, digits, dashes');
+const port = z.int().min(1).max(65_535);
+const text = z.string().min(1).max(200);
+const tags = z.array(text).default([]).describe('Free words for grouping');
+const percent = z.number().min(0).max(100);
+
+const secret = z
+  .union([
+    z.strictObject({
+      file: z.string().min(1).describe('File that holds it, relative to this configuration'),
+    }),
+    z.strictObject({ env: z.string().min(1).describe('Environment variable that holds it') }),
+    z.strictObject({ credential: z.string().min(1).describe('Name of a systemd credential') }),
+    z.string().describe('The secret itself: better a file'),
+  ])
+  .describe('A secret: {file: PATH}, {env: NAME} or {credential: NAME}');
+
+const rating = z.union([
+  power,
+  z
+    .strictObject({
+      amps: z.number().positive(),
+      volts: z.number().positive().describe('Line to line for three phases, line to neutral for one'),
+      phases: z.union([z.literal(1), z.literal(3)]).default(3),
+      powerFactor: z.number().min(0.5).max(1).default(1),
+    })
+    .describe('Rating in amperes per phase'),
+  z
+    .strictObject({ kva: z.number().positive(), powerFactor: z.number().min(0.5).max(1).default(0.95) })
+    .describe('Rating in kilovolt-amperes with the power factor to expect'),
+]);
+
+export const AUTHORITIES = ['observe', 'advise', 'shed-only', 'full'] as const;
+
+const location = z
+  .strictObject({
+    building: text.optional(),
+    row: text.optional(),
+    rack: text.optional(),
+    shelf: text.optional(),
+    slot: text.optional(),
+  })
+  .describe('Where it stands');
+
+const limit = z.strictObject({
+  id,
+  name: text.optional(),
+  parent: id.optional().describe('The limit above; the one without a parent is the grid connection'),
+  rating,
+  continuous: z.boolean().default(false).describe('Loads may last 3 h or more: 80 % of the rating is used'),
+  losses: z.number().min(1).max(1.5).default(1).describe('Watts above per watt below'),
+  margin: power.default(0).describe('Kept free below the rating'),
+  meter: id.optional().describe('The meter that measures this limit'),
+  authority: z
+    .enum(AUTHORITIES)
+    .optional()
+    .describe('What the agent may do here: observe (default), advise, shed-only, full; inherited'),
+});
+
+const load = z.strictObject({
+  id,
+  limit: id,
+  worst: power.describe('The most it may draw'),
+  name: text.optional(),
+});
+
+const transport = z.discriminatedUnion('kind', [
+  z.strictObject({
+    kind: z.literal('modbus-tcp'),
+    host: text,
+    port: port.default(502),
+    unit: z.int().min(0).max(255).default(1),
+  }),
+  z.strictObject({
+    kind: z.literal('rtu-over-tcp'),
+    host: text,
+    port,
+    unit: z.int().min(1).max(247).default(1),
+  }),
+  z.strictObject({
+    kind: z.literal('rtu'),
+    device: text,
+    baud: z.int().positive().default(9600),
+    parity: z.enum(['none', 'even', 'odd']).default('none'),
+    unit: z.int().min(1).max(247).default(1),
+  }),
+]);
+
+const meter = z.strictObject({
+  id,
+  name: text.optional(),
+  profile: text.describe(
+    'Register map, for example `schneider-pm5560`; `switchyard sample meter` lists them',
+  ),
+  transport,
+  interval: durationSeconds.default(1000).describe('How often it is read'),
+  invert: z.boolean().default(false).describe('The current transformers are mounted the other way round'),
+});
+
+const miner = z.strictObject({
+  id: id.describe('Id of the entry; devices are named `<id>-<nnn>` in the order of addresses'),
+  limit: id,
+  hosts: z.array(text).min(1).describe('Addresses: host, host:port, a-b ranges, CIDR'),
+  port: port.default(4028),
+  webPort: port.default(80),
+  firmware: z
+    .enum([
+      'auto',
+      'cgminer',
+      'bfgminer',
+      'bitmain',
+      'braiins',
+      'luxos',
+      'vnish',
+      'whatsminer',
+      'whatsminer-v3',
+      'avalon',
+      'epic',
+      'fluxos',
+    ])
+    .default('auto'),
+  model: text.default('auto'),
+  nameplate: power.optional().describe('The most one device may draw; otherwise from the model table'),
+  user: text.optional(),
+  password: secret.optional(),
+  tenant: id.optional(),
+  tags,
+  location: location.optional(),
+  interval: durationSeconds.default(5000).describe('How often each is read'),
+});
+
+const command = z.array(z.string().min(1)).min(1).describe('Program and arguments; no shell');
+
+const gpuNode = z.strictObject({
+  id,
+  name: text.optional(),
+  limit: id,
+  nameplate: power.describe('The most the whole node may draw'),
+  hostWatts: power.optional().describe('What the node draws beside its GPUs, at most'),
+  reader: z.discriminatedUnion('kind', [
+    z.strictObject({ kind: z.literal('nvidia-smi'), command: command.optional() }),
+    z.strictObject({ kind: z.literal('dcgm'), url: z.url() }),
+  ]),
+  cap: z
+    .discriminatedUnion('kind', [
+      z.strictObject({ kind: z.literal('none') }),
+      z.strictObject({
+        kind: z.literal('nvidia-smi'),
+        command: command.optional(),
+        min: power.optional(),
+        max: power.optional(),
+      }),
+      z.strictObject({ kind: z.literal('command'), command }),
+    ])
+    .default({ kind: 'none' }),
+  drain: z
+    .discriminatedUnion('kind', [
+      z.strictObject({ kind: z.literal('none') }),
+      z.strictObject({ kind: z.literal('slurm'), node: text }),
+      z.strictObject({ kind: z.literal('command'), command }),
+    ])
+    .default({ kind: 'none' }),
+  tenant: id.optional(),
+  tags,
+  location: location.optional(),
+  interval: durationSeconds.default(2000).describe('How often it is read'),
+});
+
+const workload = z.strictObject({
+  id,
+  name: text.optional(),
+  nodes: z.array(id).min(1),
+  firm: power.default(0).describe('Watts promised whatever happens to mining'),
+  flexible: power.default(0).describe('Watts on top that may be withdrawn with notice'),
+  notice: duration.default(0),
+  checkpoint: duration.default(0),
+  dollarsPerGpuHour: z.number().nonnegative().default(0),
+  penaltyDollarsPerHour: z.number().nonnegative().default(0),
+});
+
+const tenant = z.strictObject({
+  id,
+  name: text.optional(),
+  energyDollarsPerMwh: z.number().optional(),
+  curtailmentShare: z.enum(['fair', 'merit']).default('merit'),
+});
+
+const economics = z.strictObject({
+  hashpriceDollarsPerPhDay: z.number().nonnegative().default(45),
+  energyDollarsPerMwh: z.number().default(40),
+  poolFeePercent: percent.default(1),
+});
+
+export const ORDER_TYPES = [
+  'set_limit',
+  'curtail',
+  'set_point',
+  'restore',
+  'transfer',
+  'prices',
+  'hold',
+  'release',
+  'ping',
+] as const;
+
+const issuer = z.strictObject({
+  id,
+  maxPriority: z.int().min(0).max(100),
+  orders: z.union([z.literal('all'), z.array(z.enum(ORDER_TYPES))]),
+  limits: z.union([z.literal('all'), z.array(id)]),
+  onExpiry: z.enum(['hold', 'release']).default('hold').describe('What its limits do when their lease ends'),
+  key: secret.optional().describe('Ed25519 public key, PEM'),
+  unsigned: z.boolean().default(false).describe('Orders need no signature: only on a broker you trust'),
+});
+
+const conversion = z.strictObject({
+  id,
+  limit: id.describe('The feeder whose capacity passes from mining to AI'),
+  steps: z
+    .array(
+      z.strictObject({
+        from: z.iso.date(),
+        ai: power.describe('Capacity that belongs to AI from that day'),
+        nodes: z.array(id).default([]),
+      }),
+    )
+    .min(1),
+});
+
+const control = z.strictObject({
+  cycle: durationSeconds.default(1000).describe('How often the agent decides'),
+  restoreRampPercentPerMinute: z.number().positive().max(100).default(5),
+  staleAfter: durationSeconds.default(5000).describe('A meter older than this proves nothing'),
+  deviceStaleAfter: durationSeconds
+    .default(30_000)
+    .describe('A device reading older than this proves nothing'),
+  dwell: durationSeconds
+    .default(300_000)
+    .describe('Least time between waking a device and putting it to sleep again without need'),
+  switchesPerHour: z
+    .int()
+    .positive()
+    .default(6)
+    .describe('Most times a device is put to sleep and woken in an hour without need'),
+  wakesPerTenSeconds: z.int().positive().default(20).describe('Most devices woken in ten seconds, per limit'),
+  overshedPercent: percent
+    .default(5)
+    .describe('Shed this much more than needed, for devices that do not obey'),
+  driftPercent: percent
+    .default(2)
+    .describe('What sleeping devices below a limit may take back by themselves'),
+  reserve: percent.default(1).describe('Part of each limit that is never planned'),
+  local: z.boolean().default(false).describe('Local control: orders from afar may only lower'),
+  minersShareLimit: z
+    .boolean()
+    .default(true)
+    .describe('Power limits and presets may be used, not only sleep'),
+});
+
+const mqtt = z.strictObject({
+  url: z.string().regex(/^mqtts?:\/\//, 'write mqtt://host:1883 or mqtts://host:8883'),
+  root: z
+    .string()
+    .regex(/^[A-Za-z0-9_-]+(\/[A-Za-z0-9_-]+)*$/)
+    .default('switchyard'),
+  username: text.optional(),
+  password: secret.optional(),
+  ca: z.string().optional().describe('File with the certificate authority to trust'),
+  cert: z.string().optional(),
+  key: z.string().optional(),
+  clientId: text.optional(),
+  keepalive: durationSeconds.default(20_000),
+  siteInterval: durationSeconds.default(1000).describe('How often `tele/site` is sent'),
+});
+
+const page = z.strictObject({
+  listen: z
+    .string()
+    .regex(/^(\[[0-9a-f:]+\]|[A-Za-z0-9.-]+):\d{1,5}$/i, 'write address:port, for example 127.0.0.1:7420')
+    .default('127.0.0.1:7420'),
+  hosts: z.array(text).default([]).describe('Names under which the page may be asked for, beside addresses'),
+});
+
+const store = z.strictObject({
+  path: z.string().min(1).default('/var/lib/switchyard'),
+  maximum: size.default(2e9),
+});
+
+/** The whole file. Output: powers in watts, durations in milliseconds, every default filled in. */
+export const configSchema = z.strictObject({
+  site: z.strictObject({
+    id,
+    name: text.optional(),
+    timezone: z.string().default('UTC'),
+    currency: z.string().default('USD'),
+  }),
+  limits: z.array(limit).min(1),
+  loads: z.array(load).default([]),
+  meters: z.array(meter).default([]),
+  miners: z.array(miner).default([]),
+  gpuNodes: z.array(gpuNode).default([]),
+  workloads: z.array(workload).default([]),
+  tenants: z.array(tenant).default([]),
+  economics: economics.prefault({}),
+  issuers: z.array(issuer).default([]),
+  conversions: z.array(conversion).default([]),
+  control: control.prefault({}),
+  mqtt: mqtt.optional(),
+  page: page.prefault({}),
+  store: store.prefault({}),
+});
+
+/** The configuration after parsing, before secrets are read and hosts expanded. */
+export type Config = z.output<typeof configSchema>;
+export type LimitConfig = Config['limits'][number];
+export type MeterConfig = Config['meters'][number];
+export type MinerConfig = Config['miners'][number];
+export type GpuNodeConfig = Config['gpuNodes'][number];
+export type WorkloadConfig = Config['workloads'][number];
+export type IssuerConfig = Config['issuers'][number];
+export type ControlConfig = Config['control'];
+export type MqttConfig = NonNullable<Config['mqtt']>;
+export type SecretSource = z.output<typeof secret>;
+export type Authority = (typeof AUTHORITIES)[number];
+export type OrderType = (typeof ORDER_TYPES)[number];
+
+/** The same as a JSON Schema (draft 2020-12), for editors. */
+export function configJsonSchema(): unknown {
+  return z.toJSONSchema(configSchema, { io: 'input', unrepresentable: 'any' });
+}

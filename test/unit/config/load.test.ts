@@ -1,0 +1,144 @@
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, describe, expect, it } from 'vitest';
+import { loadConfig, loadConfigText } from '../../../config/load.ts';
+import { formatProblem } from '../../../config/problem.ts';
+
+const minimal = `site: { id: a }
+limits:
+  - { id: grid, rating: 20 MW }
+`;
+
+function messages(text: string, environment: Record<string, string> = {}): string[] {
+  const loaded = loadConfigText(text, 'switchyard.yaml', environment);
+  return loaded.ok ? loaded.value.warnings.map(formatProblem) : loaded.problems.map(formatProblem);
+}
+
+describe('loadConfigText', () => {
+  it('takes quantities, fills defaults and reads 20 MW as watts', () => {
+    const loaded = loadConfigText(minimal);
+    expect(loaded.ok && loaded.value.config.limits[0]).toMatchObject({ rating: 20e6, losses: 1, margin: 0 });
+    expect(loaded.ok && loaded.value.config.control.cycle).toBe(1000);
+    expect(loaded.ok && loaded.value.config.page.listen).toBe('127.0.0.1:7420');
+  });
+
+  it.each([
+    [
+      'an unknown key',
+      `${minimal}limts: []\n`,
+      'switchyard.yaml:4:1 limts: unknown key "limts". Did you mean "limits"?',
+    ],
+    [
+      'a nested unknown key',
+      'site: { id: a }\nlimits:\n  - { id: grid, ratting: 2 MW, rating: 1 MW }\n',
+      'switchyard.yaml:3:17 limits[0].ratting: unknown key "ratting". Did you mean "rating"?',
+    ],
+    [
+      'a power without sense',
+      'site: { id: a }\nlimits:\n  - { id: grid, rating: 20 bananas }\n',
+      'switchyard.yaml:3:25 limits[0].rating: "20 bananas" is not understood: write for example 20 MW, 3.2 kW or 2900 W.',
+    ],
+    [
+      'a missing key',
+      'site: { id: a }\nlimits:\n  - { id: grid }\n',
+      'switchyard.yaml:3:5 limits[0]: "rating" is missing. Add `rating:`.',
+    ],
+    [
+      'an unknown parent',
+      'site: { id: a }\nlimits:\n  - { id: grid, rating: 1 MW }\n  - { id: f, parent: gird, rating: 1 MW }\n',
+      'switchyard.yaml:4:22 limits[1].parent: there is no limit "gird". Did you mean "grid"?',
+    ],
+    [
+      'a cycle',
+      'site: { id: a }\nlimits:\n  - { id: g, rating: 1 }\n  - { id: x, parent: y, rating: 1 }\n  - { id: y, parent: x, rating: 1 }\n',
+      'switchyard.yaml:4:22 limits[1].parent: "x" is above itself: x -> y -> x.',
+    ],
+    [
+      'an address used twice',
+      `${minimal}miners:\n  - { id: m, limit: grid, hosts: [10.0.0.1-10.0.0.3, 10.0.0.2] }\n`,
+      'switchyard.yaml:5:34 miners[0].hosts: 10.0.0.2:4028 is already m-002.',
+    ],
+    [
+      'a duplicate YAML key',
+      'site: { id: a }\nsite: { id: b }\n',
+      'switchyard.yaml:2:1 Map keys must be unique',
+    ],
+    [
+      'an unset variable',
+      'site:\n  id: $' + '{NOWHERE}\nlimits: []\n',
+      'switchyard.yaml:2:7 site.id: the environment variable NOWHERE is not set: set it, or write $' +
+        '{NOWHERE:-default}',
+    ],
+  ])('names file, line, column and the way out for %s', (_name, text, expected) => {
+    expect(messages(text)).toContain(expected);
+  });
+
+  it('fills variables in values only and retypes a lone one', () => {
+    const loaded = loadConfigText(
+      'site: { id: "$' + '{ID:-x}" }\nlimits:\n  - id: grid\n    rating: $' + '{W}\n',
+      'f.yaml',
+      { W: '5000' },
+    );
+    expect(loaded.ok && loaded.value.config.limits[0]?.rating).toBe(5000);
+    expect(loaded.ok && loaded.value.config.site.id).toBe('x');
+    const hostile = loadConfigText(`${minimal}page:\n  listen: ${'$'}{L}\n`, 'f.yaml', { L: 'a, evil: 1' });
+    expect(hostile.ok).toBe(false);
+  });
+
+  it('refuses an alias bomb', () => {
+    const bomb = `a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b]\nd: [*c,*c,*c,*c,*c,*c,*c,*c]\n`;
+    expect(messages(bomb)[0]).toMatch(/alias/i);
+  });
+
+  it('numbers the devices of an entry in the order of its addresses', () => {
+    const loaded = loadConfigText(
+      `${minimal}miners:\n  - { id: m, limit: grid, hosts: [10.0.0.9, 10.0.0.1-2, "h:4029"] }\n`,
+    );
+    expect(
+      loaded.ok && loaded.value.miners.map((place) => `${place.deviceId} ${place.host}:${place.port}`),
+    ).toEqual(['m-001 10.0.0.9:4028', 'm-002 10.0.0.1:4028', 'm-003 10.0.0.2:4028', 'm-004 h:4029']);
+  });
+});
+
+describe('loadConfig', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'switchyard-config-'));
+  afterAll(() => rmSync(folder, { recursive: true }));
+
+  it('joins conf.d, blames the right file, and never prints a secret', () => {
+    mkdirSync(join(folder, 'conf.d'));
+    writeFileSync(join(folder, 'switchyard.yaml'), minimal);
+    writeFileSync(join(folder, 'pw'), 'hunter2\n', { mode: 0o600 });
+    writeFileSync(
+      join(folder, 'conf.d', 'a.yaml'),
+      'miners:\n  - { id: m, limit: grid, hosts: [10.0.0.1], password: { file: pw } }\n',
+    );
+    const loaded = loadConfig(join(folder, 'switchyard.yaml'), {});
+    expect(loaded.ok && loaded.value.secrets.get('miners[0].password')?.reveal()).toBe('hunter2');
+    expect(JSON.stringify(loaded)).not.toContain('hunter2');
+    writeFileSync(
+      join(folder, 'conf.d', 'b.yaml'),
+      'miners:\n  - { id: n, limit: nowhere, hosts: [10.0.0.2] }\n',
+    );
+    const broken = loadConfig(join(folder, 'switchyard.yaml'), {});
+    expect(
+      broken.ok
+        ? []
+        : broken.problems.map(
+            (problem) => `${problem.file.split('/').at(-1)}:${problem.line} ${problem.path}`,
+          ),
+    ).toEqual(['b.yaml:2 miners[1].limit']);
+  });
+
+  it('says so when there is no such file', () => {
+    const loaded = loadConfig(join(folder, 'none.yaml'), {});
+    expect(loaded.ok ? '' : formatProblem(loaded.problems[0]!)).toMatch(/none\.yaml:1:1 no such file$/);
+  });
+
+  it.each(readdirSync('config/examples'))('accepts the example %s without a warning', (name) => {
+    const loaded = loadConfig(join('config/examples', name), {});
+    expect(loaded.ok ? loaded.value.warnings.map(formatProblem) : loaded.problems.map(formatProblem)).toEqual(
+      [],
+    );
+  });
+});
