@@ -1,0 +1,239 @@
+import type { EpochMs } from '../../protocols/units.ts';
+import type { SiteModel } from './model.ts';
+import type { DeviceState, MeterState, Snapshot } from './snapshot.ts';
+
+export type Severity = 'critical' | 'major' | 'minor' | 'info';
+
+/** A condition that holds now and that somebody should know of. */
+export interface Condition {
+  readonly code: string;
+  readonly severity: Severity;
+  /** Device, meter, limit or `site`. */
+  readonly target: string;
+  /** One sentence that names the fault. */
+  readonly message: string;
+  /** What to do next. */
+  readonly nextStep: string;
+  /** How many devices one condition stands for. */
+  readonly count?: number;
+}
+
+export interface Alarm extends Condition {
+  /** `code:target`, stable while the condition holds. */
+  readonly id: string;
+  readonly since: EpochMs;
+  readonly acknowledgedBy: string | null;
+}
+
+/** More silent devices than this in one group are one fault, not many. */
+const GROUP_AT_LEAST = 5;
+const GROUP_SHARE = 0.5;
+
+/** Every condition that a snapshot alone shows. Pure. */
+export function conditionsOf(model: SiteModel, snapshot: Snapshot): Condition[] {
+  const conditions: Condition[] = [];
+  for (const meter of snapshot.meters) meterCondition(meter, conditions);
+  deviceConditions(model, snapshot, conditions);
+  for (const limit of model.limits) {
+    const state = snapshot.limits.find((candidate) => candidate.id === limit.id);
+    if (state?.powerWatts == null || state.basis !== 'measured' || state.quality !== 'good') continue;
+    if (state.powerWatts > limit.ratingWatts) {
+      conditions.push({
+        code: 'over-rating',
+        severity: 'critical',
+        target: limit.id,
+        message: `${limit.id} carries ${Math.round(state.powerWatts)} W, above its rating of ${limit.ratingWatts} W (${limit.ratingText}).`,
+        nextStep: 'Reduce load below it now; the breaker, not the agent, protects the wire.',
+      });
+    }
+  }
+  disagreements(model, snapshot, conditions);
+  return conditions;
+}
+
+function meterCondition(meter: MeterState, conditions: Condition[]): void {
+  if (meter.quality === 'good' || meter.quality === 'estimated') return;
+  const where = meter.limit === null ? '' : ` It measures ${meter.limit}.`;
+  const never = meter.reading === null;
+  if (meter.quality === 'bad') {
+    conditions.push({
+      code: 'meter-bad',
+      severity: 'critical',
+      target: meter.id,
+      message: `The meter ${meter.id} gives figures that cannot be trusted: ${meter.doubts.join('; ') || 'quality bad'}.${where}`,
+      nextStep: `Run \`switchyard meter ${meter.id}\` and compare with its display; check current transformers and wiring.`,
+    });
+  } else if (meter.failure !== null || never || meter.quality === 'stale') {
+    conditions.push({
+      code: 'meter-silent',
+      severity: 'critical',
+      target: meter.id,
+      message: `The meter ${meter.id} ${never ? 'has not answered yet' : `has been silent for ${Math.round((meter.ageMs ?? 0) / 1000)} s`}${meter.failure === null ? '' : `: ${meter.failure.message}`}.${where}`,
+      nextStep: meter.failure?.hint ?? `Run \`switchyard meter ${meter.id}\` on the gateway.`,
+    });
+  } else {
+    conditions.push({
+      code: 'meter-without-power',
+      severity: 'critical',
+      target: meter.id,
+      message: `The meter ${meter.id} answers but gives no total power.${where}`,
+      nextStep: 'Check that the profile fits the meter.',
+    });
+  }
+}
+
+function deviceConditions(model: SiteModel, snapshot: Snapshot, conditions: Condition[]): void {
+  const groups = new Map<string, DeviceState[]>();
+  const entryOf = new Map(model.devices.map((device) => [device.id, device]));
+  for (const device of snapshot.devices) {
+    const entry = entryOf.get(device.id)?.entry ?? device.id;
+    const group = groups.get(entry);
+    if (group === undefined) groups.set(entry, [device]);
+    else group.push(device);
+  }
+  for (const [entry, devices] of groups) {
+    const absent = devices.filter((device) => device.inventory === 'absent');
+    if (absent.length >= GROUP_AT_LEAST && absent.length >= devices.length * GROUP_SHARE) {
+      conditions.push({
+        code: 'group-silent',
+        severity: 'major',
+        target: entry,
+        count: absent.length,
+        message: `${absent.length} of ${devices.length} devices of ${entry} fell silent: most likely one common cause.`,
+        nextStep: 'Check the switch and the supply that they share before any single device.',
+      });
+    } else {
+      for (const device of absent) conditions.push(absentCondition(device));
+    }
+    for (const device of devices) readingConditions(device, conditions);
+  }
+}
+
+function absentCondition(device: DeviceState): Condition {
+  return {
+    code: 'device-silent',
+    severity: 'minor',
+    target: device.id,
+    message: `${device.id} does not answer: ${device.failure?.message ?? 'no reply'}`,
+    nextStep:
+      device.failure?.hint ??
+      'Check its network and supply; it keeps its power reservation until its meter shows the watts gone.',
+  };
+}
+
+function readingConditions(device: DeviceState, conditions: Condition[]): void {
+  if (device.failure?.kind === 'wrong-device') {
+    conditions.push({
+      code: 'wrong-device',
+      severity: 'major',
+      target: device.id,
+      message: device.failure.message,
+      nextStep:
+        device.failure.hint ?? `If it was exchanged on purpose, run \`switchyard replace ${device.id}\`.`,
+    });
+  }
+  const { reading } = device;
+  if (reading === null || device.inventory !== 'present') return;
+  if (reading.kind === 'miner' && reading.state === 'fault') {
+    const first = reading.errors[0];
+    conditions.push({
+      code: 'miner-fault',
+      severity: 'minor',
+      target: device.id,
+      message: `${device.id} reports a fault${first === undefined ? '' : `: ${first.message} (${first.code})`}.`,
+      nextStep: `Run \`switchyard miner ${device.id}\` and look at its boards.`,
+    });
+  }
+  if (reading.kind === 'gpu-node' && reading.gpus.some((gpu) => gpu.state !== 'ok')) {
+    const sick = reading.gpus.filter((gpu) => gpu.state !== 'ok');
+    conditions.push({
+      code: 'gpu-fault',
+      severity: 'major',
+      target: device.id,
+      message: `${sick.length} of ${reading.gpus.length} GPUs of ${device.id} cannot be read; the node counts at its nameplate.`,
+      nextStep: 'Drain the node and look at its kernel log for Xid errors.',
+    });
+  }
+}
+
+/** A parent and the sum of its children, all measured at the same time, may differ by this much. */
+const DISAGREE_SHARE = 0.05;
+const DISAGREE_WATTS = 500;
+const SAME_TIME_MS = 3000;
+
+/** Two meters that cannot both be right: the children draw more than their parent carries. */
+export function disagreements(model: SiteModel, snapshot: Snapshot, conditions: Condition[]): void {
+  for (const limit of model.limits) {
+    const parent = snapshot.limits.find((state) => state.id === limit.id);
+    if (parent?.basis !== 'measured' || parent.quality !== 'good' || parent.powerWatts === null) continue;
+    let sum = 0;
+    let count = 0;
+    let together = true;
+    for (const child of model.limits) {
+      if (child.parent !== limit.id) continue;
+      const state = snapshot.limits.find((candidate) => candidate.id === child.id);
+      if (state?.basis !== 'measured' || state.quality !== 'good' || state.powerWatts === null) continue;
+      sum += state.powerWatts * child.gain;
+      count += 1;
+      if (Math.abs((state.sampledAt ?? 0) - (parent.sampledAt ?? 0)) > SAME_TIME_MS) together = false;
+    }
+    if (count === 0 || !together) continue;
+    const excess = sum - parent.powerWatts;
+    if (excess > Math.max(DISAGREE_WATTS, DISAGREE_SHARE * Math.abs(parent.powerWatts))) {
+      conditions.push({
+        code: 'meters-disagree',
+        severity: 'major',
+        target: limit.id,
+        message: `The meters below ${limit.id} add up to ${Math.round(sum)} W, its own shows ${Math.round(parent.powerWatts)} W: one of them is wrong.`,
+        nextStep:
+          'The agent goes by the higher figure. Compare the displays; check current transformer ratios and directions.',
+      });
+    }
+  }
+}
+
+/** Turns conditions that come and go into alarms with a beginning and an acknowledgement. */
+export class AlarmBook {
+  private readonly alarms = new Map<string, Alarm>();
+
+  /** Brings the book up to the conditions of now; returns what was raised and what was cleared. */
+  update(conditions: readonly Condition[], epochMs: EpochMs): { raised: Alarm[]; cleared: Alarm[] } {
+    const raised: Alarm[] = [];
+    const cleared: Alarm[] = [];
+    const current = new Set<string>();
+    for (const condition of conditions) {
+      const id = `${condition.code}:${condition.target}`;
+      current.add(id);
+      const before = this.alarms.get(id);
+      const alarm: Alarm = {
+        ...condition,
+        id,
+        since: before?.since ?? epochMs,
+        acknowledgedBy: before?.acknowledgedBy ?? null,
+      };
+      this.alarms.set(id, alarm);
+      if (before === undefined) raised.push(alarm);
+    }
+    for (const [id, alarm] of this.alarms) {
+      if (current.has(id)) continue;
+      this.alarms.delete(id);
+      cleared.push(alarm);
+    }
+    return { raised, cleared };
+  }
+
+  acknowledge(id: string, who: string): boolean {
+    const alarm = this.alarms.get(id);
+    if (alarm === undefined) return false;
+    this.alarms.set(id, { ...alarm, acknowledgedBy: who });
+    return true;
+  }
+
+  /** Worst first, then oldest. */
+  active(): Alarm[] {
+    const rank: Record<Severity, number> = { critical: 0, major: 1, minor: 2, info: 3 };
+    return [...this.alarms.values()].sort(
+      (a, b) => rank[a.severity] - rank[b.severity] || a.since - b.since || (a.id < b.id ? -1 : 1),
+    );
+  }
+}

@@ -1,0 +1,338 @@
+import type { Identity, LoadReading, MeterReading, Quality } from '../../drivers/load-driver.ts';
+import type { Failure } from '../../protocols/result.ts';
+import type { DeviceId, EpochMs, Milliseconds, MonotonicMs } from '../../protocols/units.ts';
+import { type FreezeTrack, meterFreezeCheck } from './frozen-meter.ts';
+import type { DeviceModel, LimitModel, SiteModel } from './model.ts';
+import type { DeviceState, InventoryState, LimitState, MeterState, SiteEvent, Snapshot } from './snapshot.ts';
+
+export interface StaleRules {
+  /** A meter reading older than this is stale. */
+  readonly meterStaleMs: Milliseconds;
+  /** A device reading older than this is stale. */
+  readonly deviceStaleMs: Milliseconds;
+}
+
+interface DeviceRecord {
+  readonly model: DeviceModel;
+  reading: LoadReading | null;
+  identity: Identity | null;
+  failure: Failure | null;
+  failures: number;
+  held: boolean;
+  removed: boolean;
+  seen: boolean;
+  stateSince: MonotonicMs | null;
+}
+
+interface MeterRecord {
+  reading: MeterReading | null;
+  failure: Failure | null;
+  failures: number;
+  freeze: FreezeTrack | null;
+}
+
+/** A silent device counts as absent after this many failed reads in a row. */
+const ABSENT_AFTER_FAILURES = 3;
+
+/**
+ * The latest known state of everything, fed by the pollers and frozen once per cycle. No I/O and no clock:
+ * every call brings its time along.
+ */
+export class SiteState {
+  readonly model: SiteModel;
+  private readonly rules: StaleRules;
+  private readonly devices = new Map<DeviceId, DeviceRecord>();
+  private readonly meters = new Map<DeviceId, MeterRecord>();
+  private events: SiteEvent[] = [];
+  private cycle = 0;
+
+  constructor(model: SiteModel, rules: StaleRules) {
+    this.model = model;
+    this.rules = rules;
+    for (const device of model.devices) {
+      this.devices.set(device.id, {
+        model: device,
+        reading: null,
+        identity: null,
+        failure: null,
+        failures: 0,
+        held: false,
+        removed: false,
+        seen: false,
+        stateSince: null,
+      });
+    }
+    for (const meter of model.meters) {
+      this.meters.set(meter.id, { reading: null, failure: null, failures: 0, freeze: null });
+    }
+  }
+
+  /** Notes who answered. An identity that changed, or appears at another device's place, is an event. */
+  recordIdentity(id: DeviceId, identity: Identity, epochMs: EpochMs): void {
+    const record = this.devices.get(id);
+    if (record === undefined) return;
+    const before = record.identity;
+    if (before !== null && before.value === identity.value) {
+      record.identity = identity;
+      return;
+    }
+    const elsewhere = [...this.devices.values()].find(
+      (other) => other !== record && other.identity?.value === identity.value && identity.basis !== 'address',
+    );
+    record.identity = identity;
+    if (elsewhere !== undefined) {
+      elsewhere.identity = null;
+      this.event(
+        epochMs,
+        'moved',
+        id,
+        `${identity.value}, known as ${elsewhere.model.id}, now answers as ${id}`,
+      );
+    } else if (before !== null) {
+      this.event(epochMs, 'swapped', id, `${before.value} was replaced by ${identity.value}`);
+    }
+  }
+
+  recordReading(id: DeviceId, reading: LoadReading, epochMs: EpochMs): void {
+    const record = this.devices.get(id);
+    if (record === undefined) return;
+    const before = record.reading;
+    if (!record.seen) this.event(epochMs, 'present', id, 'answers for the first time');
+    else if (record.failures >= ABSENT_AFTER_FAILURES) this.event(epochMs, 'present', id, 'answers again');
+    const changed =
+      before === null ||
+      (before.kind === 'miner' && reading.kind === 'miner' && before.state !== reading.state);
+    if (changed) record.stateSince = reading.sampledAt;
+    if (before?.kind === 'miner' && reading.kind === 'miner' && before.state !== reading.state) {
+      this.event(epochMs, 'state', id, `${before.state} -> ${reading.state}`);
+    }
+    record.reading = reading;
+    record.seen = true;
+    record.failure = null;
+    record.failures = 0;
+  }
+
+  recordFailure(id: DeviceId, failure: Failure, epochMs: EpochMs): void {
+    const record = this.devices.get(id);
+    if (record === undefined) return;
+    record.failure = failure;
+    record.failures += 1;
+    if (record.seen && record.failures === ABSENT_AFTER_FAILURES) {
+      this.event(epochMs, 'absent', id, failure.message, { failure: failure.kind });
+    }
+  }
+
+  recordMeter(id: DeviceId, reading: MeterReading): void {
+    const record = this.meters.get(id);
+    if (record === undefined) return;
+    record.freeze = meterFreezeCheck(record.freeze, reading);
+    record.reading = reading;
+    record.failure = null;
+    record.failures = 0;
+  }
+
+  recordMeterFailure(id: DeviceId, failure: Failure, epochMs: EpochMs): void {
+    const record = this.meters.get(id);
+    if (record === undefined) return;
+    record.failure = failure;
+    record.failures += 1;
+    if (record.failures === 2)
+      this.event(epochMs, 'meter-silent', id, failure.message, { failure: failure.kind });
+  }
+
+  /** People work on it: commanded by nobody until released. */
+  setHeld(id: DeviceId, held: boolean): void {
+    const record = this.devices.get(id);
+    if (record !== undefined) record.held = held;
+  }
+
+  /** An operator says that it is gone; it counts again as soon as it answers. */
+  setRemoved(id: DeviceId, removed: boolean): void {
+    const record = this.devices.get(id);
+    if (record !== undefined) record.removed = removed;
+  }
+
+  /** Marks devices as seen in an earlier life of the agent, so that silence keeps their reservation. */
+  restoreSeen(ids: Iterable<DeviceId>): void {
+    for (const id of ids) {
+      const record = this.devices.get(id);
+      if (record !== undefined) record.seen = true;
+    }
+  }
+
+  /** Takes the events since the last call. */
+  drainEvents(): readonly SiteEvent[] {
+    const { events } = this;
+    this.events = [];
+    return events;
+  }
+
+  /** Everything as it stands, as plain frozen data. */
+  freeze(monotonicMs: MonotonicMs, epochMs: EpochMs): Snapshot {
+    const meters = this.model.meters.map((meter) => this.meterState(meter.id, meter.limit, monotonicMs));
+    const devices = [...this.devices.values()].map((record) => this.deviceState(record, monotonicMs));
+    this.cycle += 1;
+    return {
+      cycle: this.cycle,
+      monotonicMs,
+      epochMs,
+      limits: limitStates(this.model, meters, devices),
+      meters,
+      devices,
+    };
+  }
+
+  private deviceState(record: DeviceRecord, now: MonotonicMs): DeviceState {
+    const { reading } = record;
+    const ageMs = reading === null ? null : now - reading.sampledAt;
+    let quality: Quality = 'missing';
+    if (reading !== null && ageMs !== null) {
+      if (ageMs > this.rules.deviceStaleMs) quality = 'stale';
+      else if (reading.powerWatts === null) quality = 'missing';
+      else quality = reading.kind === 'miner' && reading.powerSource === 'estimated' ? 'estimated' : 'good';
+    }
+    return {
+      id: record.model.id,
+      kind: record.model.kind,
+      limit: record.model.limit,
+      inventory: inventoryOf(record),
+      reading,
+      quality,
+      ageMs,
+      identity: record.identity,
+      failure: record.failure,
+      failures: record.failures,
+      stateSince: record.stateSince,
+    };
+  }
+
+  private meterState(id: DeviceId, limit: string | null, now: MonotonicMs): MeterState {
+    const record = this.meters.get(id)!;
+    const { reading } = record;
+    const ageMs = reading === null ? null : now - reading.sampledAt;
+    const doubts = [...(reading?.doubts ?? [])];
+    let quality: Quality = reading?.quality ?? 'missing';
+    if (record.freeze?.frozen) {
+      quality = 'bad';
+      doubts.push(`every value has been the same to the last bit for ${record.freeze.sameCount} readings`);
+    }
+    if (reading !== null && reading.powerWatts === null && quality === 'good') quality = 'missing';
+    if (ageMs !== null && ageMs > this.rules.meterStaleMs && quality !== 'bad') quality = 'stale';
+    return { id, limit, reading, quality, doubts, ageMs, failure: record.failure, failures: record.failures };
+  }
+
+  private event(
+    epochMs: EpochMs,
+    kind: string,
+    target: string,
+    message: string,
+    detail?: Record<string, unknown>,
+  ): void {
+    // Bounded: nobody drains while the agent starts, and a flapping rack must not fill the memory.
+    if (this.events.length >= 5000) this.events.shift();
+    this.events.push({ epochMs, kind, target, message, ...(detail === undefined ? {} : { detail }) });
+  }
+}
+
+function inventoryOf(record: DeviceRecord): InventoryState {
+  if (record.held) return 'held';
+  if (record.removed && record.failures > 0) return 'removed';
+  if (!record.seen) return 'expected';
+  return record.failures >= ABSENT_AFTER_FAILURES ? 'absent' : 'present';
+}
+
+/** Power through each limit: its own meter where that is good, else the sum of what hangs below. */
+export function limitStates(
+  model: SiteModel,
+  meters: readonly MeterState[],
+  devices: readonly DeviceState[],
+): LimitState[] {
+  const byLimit = new Map<string, LimitState>();
+  const childrenFirst = [...model.limits].reverse();
+  const meterOf = new Map(meters.map((meter) => [meter.id, meter]));
+  const devicesOf = new Map<string, DeviceState[]>();
+  for (const device of devices) {
+    const list = devicesOf.get(device.limit);
+    if (list === undefined) devicesOf.set(device.limit, [device]);
+    else list.push(device);
+  }
+  for (const limit of childrenFirst) {
+    const meter = limit.meterId === null ? undefined : meterOf.get(limit.meterId);
+    byLimit.set(
+      limit.id,
+      measuredState(limit, meter) ?? estimatedState(model, limit, devicesOf.get(limit.id) ?? [], byLimit),
+    );
+  }
+  return model.limits.map((limit) => byLimit.get(limit.id)!);
+}
+
+function measuredState(limit: LimitModel, meter: MeterState | undefined): LimitState | null {
+  const reading = meter?.reading;
+  if (meter === undefined || reading == null || reading.powerWatts === null) return null;
+  if (meter.quality === 'bad' || meter.quality === 'missing') return null;
+  return {
+    id: limit.id,
+    powerWatts: reading.powerWatts,
+    basis: 'measured',
+    quality: meter.quality,
+    ageMs: meter.ageMs,
+    sampledAt: reading.sampledAt,
+  };
+}
+
+function estimatedState(
+  model: SiteModel,
+  limit: LimitModel,
+  devices: readonly DeviceState[],
+  states: ReadonlyMap<string, LimitState>,
+): LimitState {
+  let watts = 0;
+  let known = false;
+  let whole = true;
+  let ageMs = 0;
+  let sampledAt = Number.POSITIVE_INFINITY;
+  for (const load of model.loads) if (load.limit === limit.id) watts += load.worstWatts;
+  for (const device of devices) {
+    if (device.inventory === 'expected' || device.inventory === 'removed') continue;
+    const power = devicePower(device);
+    if (power === null) whole = false;
+    else {
+      watts += power;
+      known = true;
+      ageMs = Math.max(ageMs, device.ageMs ?? 0);
+      sampledAt = Math.min(sampledAt, device.reading?.sampledAt ?? sampledAt);
+    }
+  }
+  for (const child of model.limits) {
+    if (child.parent !== limit.id) continue;
+    const state = states.get(child.id)!;
+    if (state.powerWatts === null) {
+      if (devicesBelow(model, child.id)) whole = false;
+      continue;
+    }
+    watts += state.powerWatts * child.gain;
+    known = true;
+    ageMs = Math.max(ageMs, state.ageMs ?? 0);
+    sampledAt = Math.min(sampledAt, state.sampledAt ?? sampledAt);
+  }
+  return {
+    id: limit.id,
+    powerWatts: known ? watts : null,
+    basis: 'estimated',
+    quality: known ? (whole ? 'estimated' : 'bad') : 'missing',
+    ageMs: known ? ageMs : null,
+    sampledAt: Number.isFinite(sampledAt) ? sampledAt : null,
+  };
+}
+
+function devicesBelow(model: SiteModel, limit: string): boolean {
+  return (
+    model.devices.some((device) => device.limit === limit) ||
+    model.limits.some((child) => child.parent === limit && devicesBelow(model, child.id))
+  );
+}
+
+/** What a device is known to draw, for sums: board power plus the configured host part for a GPU node. */
+export function devicePower(device: DeviceState): number | null {
+  return device.reading?.powerWatts ?? null;
+}

@@ -1,0 +1,76 @@
+import { describe, expect, it } from 'vitest';
+import { Poller } from '../../../../agent/control/poller.ts';
+import { seededRandom } from '../../../../protocols/random.ts';
+import { fail, ok } from '../../../../protocols/result.ts';
+import { VirtualClock } from '../../../support/virtual-clock.ts';
+
+/** 300 devices every 5 s, 30 of them dead with a 2 s time-out each. */
+async function runSite(concurrency: number) {
+  const clock = new VirtualClock();
+  const stop = new AbortController();
+  const poller = new Poller(clock, seededRandom(7), { concurrency, maximumBackoffMs: 120_000 }, stop.signal);
+  const last = new Map<number, number>();
+  const gaps: number[] = [];
+  const deadReads = new Map<number, number>();
+  const targets = Array.from({ length: 300 }, (_, index) => {
+    const dead = index % 10 === 3;
+    return {
+      id: `d${index}`,
+      intervalMs: 5000,
+      read: async (signal: AbortSignal) => {
+        await clock.sleep(dead ? 2000 : 40, signal);
+        return dead ? fail('timeout', 'silent') : ok(index);
+      },
+      onResult: () => {
+        if (dead) deadReads.set(index, (deadReads.get(index) ?? 0) + 1);
+        else {
+          const now = clock.monotonicMs();
+          const before = last.get(index);
+          if (before !== undefined) gaps.push(now - before);
+          last.set(index, now);
+        }
+      },
+    };
+  });
+  poller.add(targets, 5000);
+  await clock.advance(10 * 60_000);
+  stop.abort();
+  return { gaps, last, deadReads, poller };
+}
+
+describe('Poller', () => {
+  it('reads 270 healthy devices in time while 30 dead ones wait for their time-outs', async () => {
+    const { gaps, last, deadReads, poller } = await runSite(32);
+    expect(last.size).toBe(270);
+    expect(Math.max(...gaps)).toBeLessThan(5500);
+    expect(poller.counters.worstLatenessMs).toBeLessThan(500);
+    // Backed off: at 5 s a device would have been asked 120 times.
+    expect(Math.max(...deadReads.values())).toBeLessThan(20);
+    expect(Math.min(...deadReads.values())).toBeGreaterThan(3);
+  });
+
+  it('spreads first reads and reads at once when hurried', async () => {
+    const clock = new VirtualClock();
+    const stop = new AbortController();
+    const poller = new Poller(
+      clock,
+      seededRandom(1),
+      { concurrency: 4, maximumBackoffMs: 60_000 },
+      stop.signal,
+    );
+    const times: number[] = [];
+    const targets = ['a', 'b', 'c', 'd'].map((id) => ({
+      id,
+      intervalMs: 4000,
+      read: async () => ok(id),
+      onResult: () => times.push(clock.monotonicMs()),
+    }));
+    poller.add(targets, 4000);
+    await clock.advance(3999);
+    expect(times).toEqual([0, 1000, 2000, 3000]);
+    poller.hurry('b');
+    await clock.advance(0);
+    expect(times.at(-1)).toBe(3999);
+    stop.abort();
+  });
+});
