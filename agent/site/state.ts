@@ -1,6 +1,12 @@
-import type { Identity, LoadReading, MeterReading, Quality } from '../../drivers/load-driver.ts';
+import type {
+  GpuNodeReading,
+  Identity,
+  LoadReading,
+  MeterReading,
+  Quality,
+} from '../../drivers/load-driver.ts';
 import type { Failure } from '../../protocols/result.ts';
-import type { DeviceId, EpochMs, Milliseconds, MonotonicMs } from '../../protocols/units.ts';
+import type { DeviceId, EpochMs, Milliseconds, MonotonicMs, Watts } from '../../protocols/units.ts';
 import { type FreezeTrack, meterFreezeCheck } from './frozen-meter.ts';
 import type { DeviceModel, LimitModel, SiteModel } from './model.ts';
 import type { DeviceState, InventoryState, LimitState, MeterState, SiteEvent, Snapshot } from './snapshot.ts';
@@ -250,6 +256,7 @@ export function limitStates(
   const byLimit = new Map<string, LimitState>();
   const childrenFirst = [...model.limits].reverse();
   const meterOf = new Map(meters.map((meter) => [meter.id, meter]));
+  const modelOf = new Map(model.devices.map((device) => [device.id, device]));
   const devicesOf = new Map<string, DeviceState[]>();
   for (const device of devices) {
     const list = devicesOf.get(device.limit);
@@ -260,7 +267,8 @@ export function limitStates(
     const meter = limit.meterId === null ? undefined : meterOf.get(limit.meterId);
     byLimit.set(
       limit.id,
-      measuredState(limit, meter) ?? estimatedState(model, limit, devicesOf.get(limit.id) ?? [], byLimit),
+      measuredState(limit, meter) ??
+        estimatedState(model, limit, devicesOf.get(limit.id) ?? [], byLimit, modelOf),
     );
   }
   return model.limits.map((limit) => byLimit.get(limit.id)!);
@@ -285,6 +293,7 @@ function estimatedState(
   limit: LimitModel,
   devices: readonly DeviceState[],
   states: ReadonlyMap<string, LimitState>,
+  modelOf: ReadonlyMap<string, DeviceModel>,
 ): LimitState {
   let watts = 0;
   let known = false;
@@ -294,7 +303,7 @@ function estimatedState(
   for (const load of model.loads) if (load.limit === limit.id) watts += load.worstWatts;
   for (const device of devices) {
     if (device.inventory === 'expected' || device.inventory === 'removed') continue;
-    const power = devicePower(device);
+    const power = devicePower(device, modelOf.get(device.id));
     if (power === null) whole = false;
     else {
       watts += power;
@@ -332,7 +341,16 @@ function devicesBelow(model: SiteModel, limit: string): boolean {
   );
 }
 
-/** What a device is known to draw, for sums: board power plus the configured host part for a GPU node. */
-export function devicePower(device: DeviceState): number | null {
-  return device.reading?.powerWatts ?? null;
+/** What a device is known to draw, for sums: for a GPU node its board power and its host part. */
+export function devicePower(device: DeviceState, model: DeviceModel | undefined): Watts | null {
+  const { reading } = device;
+  if (reading === null || reading.powerWatts === null) return null;
+  return reading.kind === 'miner' ? reading.powerWatts : reading.powerWatts + hostWattsOf(reading, model);
+}
+
+/** The part of a GPU node beside its GPUs: as configured, else what its nameplate leaves above its caps. */
+export function hostWattsOf(reading: GpuNodeReading, model: DeviceModel | undefined): Watts {
+  if (model?.hostWatts != null) return model.hostWatts;
+  const most = reading.gpus.reduce((sum, gpu) => sum + (gpu.maxLimitWatts ?? gpu.defaultLimitWatts ?? 0), 0);
+  return Math.max(0, (model?.nameplateWatts ?? 0) - most);
 }

@@ -1,0 +1,255 @@
+import { createHash } from 'node:crypto';
+import type { SiteModel } from '../site/model.ts';
+import type { SiteEvent, Snapshot } from '../site/snapshot.ts';
+import type { InForce, SiteView } from '../site/view.ts';
+import {
+  deviceRow,
+  envelope,
+  eventBody,
+  infoDevicesParts,
+  infoSiteBody,
+  limitsBody,
+  meterRow,
+  type Outgoing,
+  ROWS_PER_MESSAGE,
+  siteBody,
+  stateBody,
+} from './messages.ts';
+
+/** Where messages go: the broker link in life, a list in tests. */
+export interface MessageSink {
+  publish(message: Outgoing): void;
+}
+
+export interface ReportRules {
+  readonly siteIntervalMs: number;
+  /** Rows that changed are sent this often. */
+  readonly rowIntervalMs: number;
+  /** Every row is sent at least this often. */
+  readonly fullIntervalMs: number;
+}
+
+export const REPORT_RULES: ReportRules = {
+  siteIntervalMs: 1000,
+  rowIntervalMs: 10_000,
+  fullIntervalMs: 300_000,
+};
+
+type Row = Record<string, unknown> & { id: string };
+
+/**
+ * Turns cycles into messages: `tele/site` at its interval, rows by exception with a full snapshot now and
+ * then, retained topics when they change and again at every connect.
+ */
+export class Reporter {
+  private readonly model: SiteModel;
+  private readonly agentVersion: string;
+  private readonly session: string;
+  private readonly rules: ReportRules;
+  private readonly sink: MessageSink;
+  private readonly sequences = new Map<string, number>();
+  private readonly sent = new Map<string, { row: Row; atMs: number }>();
+  private readonly retained = new Map<string, string>();
+  private lastSiteMs = Number.NEGATIVE_INFINITY;
+  private lastRowsMs = Number.NEGATIVE_INFINITY;
+  private lastFullMs = Number.NEGATIVE_INFINITY;
+  private infoHash = '';
+  private infoParts = 0;
+
+  constructor(
+    model: SiteModel,
+    identity: { agentVersion: string; session: string; firstSequence: number },
+    rules: ReportRules,
+    sink: MessageSink,
+  ) {
+    this.model = model;
+    this.agentVersion = identity.agentVersion;
+    this.session = identity.session;
+    this.rules = rules;
+    this.sink = sink;
+    for (const stream of ['site', 'miners', 'gpus', 'meters', 'event', 'decision', 'health']) {
+      this.sequences.set(stream, identity.firstSequence);
+    }
+  }
+
+  /** The will: what the broker says when this session ends without a word. */
+  willBody(epochMs: number): Record<string, unknown> {
+    return envelope(
+      this.model.siteId,
+      epochMs,
+      stateBody(false, this.session, this.agentVersion, 'starting', this.infoHash),
+    );
+  }
+
+  /** Publishes what one cycle has to say. */
+  cycle(view: SiteView, snapshot: Snapshot, inForce: readonly InForce[], events: readonly SiteEvent[]): void {
+    const { monotonicMs, epochMs } = snapshot;
+    this.publishInfo(snapshot);
+    this.publishRetained(
+      'state',
+      stateBody(true, this.session, this.agentVersion, view.mode, this.infoHash),
+      epochMs,
+    );
+    this.publishRetained('limits', limitsBody(inForce), epochMs);
+    this.publishRetained('alarms', { alarms: view.alarms }, epochMs);
+    if (monotonicMs - this.lastSiteMs >= this.rules.siteIntervalMs - 50) {
+      this.lastSiteMs = monotonicMs;
+      this.telemetry('tele/site', 'site', epochMs, siteBody(view));
+    }
+    for (const event of events) this.record('event', 'event', event.epochMs, eventBody(event));
+    if (monotonicMs - this.lastRowsMs >= this.rules.rowIntervalMs - 50) {
+      this.lastRowsMs = monotonicMs;
+      this.publishRows(snapshot, monotonicMs - this.lastFullMs >= this.rules.fullIntervalMs);
+    }
+  }
+
+  /** Everything at once: after a (re)connect, or when `ping` asks for a snapshot. */
+  full(snapshot: Snapshot): void {
+    this.publishRows(snapshot, true);
+  }
+
+  /** Says everything retained again at the next cycle: the broker may have lost it. */
+  forgetRetained(): void {
+    this.retained.clear();
+  }
+
+  decision(epochMs: number, body: Readonly<Record<string, unknown>>): void {
+    this.record('decision', 'decision', epochMs, body);
+  }
+
+  health(epochMs: number, body: Readonly<Record<string, unknown>>): void {
+    this.telemetry('health', 'health', epochMs, body);
+  }
+
+  /** A retained topic of its own, such as `transfer/<id>`. */
+  retain(topic: string, epochMs: number, body: Readonly<Record<string, unknown>>): void {
+    this.publishRetained(topic, body, epochMs);
+  }
+
+  /** An answer to an order. Never retained, never dropped. */
+  answer(id: string, epochMs: number, body: Readonly<Record<string, unknown>>): void {
+    this.sink.publish({
+      topic: `cmd/res/${id}`,
+      body: envelope(this.model.siteId, epochMs, body),
+      retain: false,
+      kind: 'record',
+    });
+  }
+
+  private publishInfo(snapshot: Snapshot): void {
+    const parts = infoDevicesParts(this.model, snapshot);
+    const site = infoSiteBody(this.model, this.agentVersion);
+    this.infoHash = createHash('sha256')
+      .update(JSON.stringify([site, parts]))
+      .digest('hex')
+      .slice(0, 16);
+    this.publishRetained(
+      'info/site',
+      { ...site, infoHash: this.infoHash, deviceParts: parts.length },
+      snapshot.epochMs,
+    );
+    parts.forEach((devices, index) => {
+      this.publishRetained(
+        `info/devices/${index}`,
+        { part: index, parts: parts.length, devices },
+        snapshot.epochMs,
+      );
+    });
+    this.infoParts = parts.length;
+  }
+
+  /** Number of `info/devices` parts last published. */
+  get deviceParts(): number {
+    return this.infoParts;
+  }
+
+  private publishRows(snapshot: Snapshot, full: boolean): void {
+    if (full) this.lastFullMs = snapshot.monotonicMs;
+    const streams: [string, Row[]][] = [
+      ['miners', snapshot.devices.filter((device) => device.kind === 'miner').map(deviceRow)],
+      ['gpus', snapshot.devices.filter((device) => device.kind === 'gpu-node').map(deviceRow)],
+      ['meters', snapshot.meters.map(meterRow)],
+    ];
+    for (const [stream, rows] of streams) {
+      const due = full ? rows : rows.filter((row) => this.isNews(row));
+      for (let start = 0; start < due.length; start += ROWS_PER_MESSAGE) {
+        const batch = due.slice(start, start + ROWS_PER_MESSAGE);
+        for (const row of batch) this.sent.set(row.id, { row, atMs: snapshot.monotonicMs });
+        this.telemetry(`tele/${stream}`, stream, snapshot.epochMs, { full, rows: batch });
+      }
+    }
+  }
+
+  /** Report by exception: a figure moved out of its dead band, or a word changed. */
+  private isNews(row: Row): boolean {
+    const before = this.sent.get(row.id)?.row;
+    if (before === undefined) return true;
+    for (const [key, value] of Object.entries(row)) {
+      const old = before[key];
+      if (typeof value === 'number' && typeof old === 'number') {
+        if (Math.abs(value - old) > deadBand(key, old)) return true;
+      } else if (typeof value === 'object' && value !== null) continue;
+      else if (value !== old) return true;
+    }
+    return false;
+  }
+
+  private publishRetained(topic: string, body: Readonly<Record<string, unknown>>, epochMs: number): void {
+    const text = JSON.stringify(body);
+    if (this.retained.get(topic) === text) return;
+    this.retained.set(topic, text);
+    this.sink.publish({
+      topic,
+      body: envelope(this.model.siteId, epochMs, body),
+      retain: true,
+      kind: 'retained',
+    });
+  }
+
+  private telemetry(
+    topic: string,
+    stream: string,
+    epochMs: number,
+    body: Readonly<Record<string, unknown>>,
+  ): void {
+    this.send(topic, stream, epochMs, body, 'telemetry');
+  }
+
+  private record(
+    topic: string,
+    stream: string,
+    epochMs: number,
+    body: Readonly<Record<string, unknown>>,
+  ): void {
+    this.send(topic, stream, epochMs, body, 'record');
+  }
+
+  private send(
+    topic: string,
+    stream: string,
+    epochMs: number,
+    body: Readonly<Record<string, unknown>>,
+    kind: 'telemetry' | 'record',
+  ): void {
+    const seq = (this.sequences.get(stream) ?? 0) + 1;
+    this.sequences.set(stream, seq);
+    this.sink.publish({
+      topic,
+      body: { ...envelope(this.model.siteId, epochMs, { seq }), ...body },
+      retain: false,
+      kind,
+    });
+  }
+}
+
+/** How far a figure may move before it is news. */
+function deadBand(key: string, old: number): number {
+  if (key.endsWith('Watts')) return Math.max(10, Math.abs(old) * 0.01);
+  if (key.endsWith('Ths')) return Math.max(0.5, Math.abs(old) * 0.02);
+  if (key.endsWith('Celsius')) return 1.5;
+  if (key.endsWith('WattHours')) return 1000;
+  if (key === 'frequencyHz') return 0.02;
+  if (key.endsWith('Percent')) return 5;
+  if (key === 'powerFactor') return 0.02;
+  return 0;
+}
