@@ -1,0 +1,108 @@
+import type { Failure, FailureKind } from '../../protocols/result.ts';
+
+/** Exit codes of every command. The list is `docs/errors.md`; a test holds the two together. */
+export const EXIT = {
+  ok: 0,
+  problems: 1,
+  usage: 2,
+  configuration: 3,
+  unanswered: 4,
+  partial: 5,
+  refused: 6,
+  timeout: 7,
+  internal: 70,
+  interrupted: 130,
+} as const;
+export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
+
+export interface Problem {
+  readonly code: string;
+  readonly message: string;
+  readonly hint?: string;
+  readonly file?: string;
+  readonly line?: number;
+  readonly column?: number;
+  readonly path?: string;
+}
+
+/** What a command has to say: data for programs, text for people, and how it ended. */
+export interface Outcome {
+  readonly exit: ExitCode;
+  readonly data?: unknown;
+  /** Lines for people, on stdout. */
+  readonly text?: string;
+  readonly problems?: readonly Problem[];
+}
+
+/** How a failure ends a command that had one target. */
+export function exitOf(kind: FailureKind): ExitCode {
+  switch (kind) {
+    case 'unreachable':
+    case 'malformed':
+    case 'wrong-device':
+      return EXIT.unanswered;
+    case 'timeout':
+    case 'busy':
+      return EXIT.timeout;
+    case 'refused':
+    case 'unauthorised':
+      return EXIT.refused;
+    case 'unsupported':
+      return EXIT.problems;
+    case 'cancelled':
+      return EXIT.interrupted;
+  }
+}
+
+export function failureOutcome(failure: Failure): Outcome {
+  return {
+    exit: exitOf(failure.kind),
+    problems: [
+      {
+        code: failure.kind,
+        message: failure.message,
+        ...(failure.hint === undefined ? {} : { hint: failure.hint }),
+      },
+    ],
+  };
+}
+
+/** The global flags. */
+export interface GlobalFlags {
+  readonly config?: string;
+  readonly json: boolean;
+  readonly quiet: boolean;
+  readonly verbose: boolean;
+  readonly color: boolean;
+  readonly timeoutMs: number;
+  readonly yes: boolean;
+}
+
+export interface Streams {
+  out(text: string): void;
+  err(text: string): void;
+}
+
+/** Prints an outcome: one JSON document with `--json`, else text on stdout and problems on stderr. */
+export function printOutcome(command: string, outcome: Outcome, flags: GlobalFlags, streams: Streams): void {
+  const problems = outcome.problems ?? [];
+  if (flags.json) {
+    streams.out(
+      `${JSON.stringify({ v: 1, command, ok: outcome.exit === EXIT.ok, exit: outcome.exit, data: outcome.data ?? null, problems })}\n`,
+    );
+    return;
+  }
+  if (
+    outcome.text !== undefined &&
+    outcome.text !== '' &&
+    !(flags.quiet && outcome.exit === EXIT.ok && problems.length === 0 && outcome.data === undefined)
+  ) {
+    streams.out(outcome.text.endsWith('\n') ? outcome.text : `${outcome.text}\n`);
+  }
+  for (const problem of problems) {
+    const where =
+      problem.file === undefined ? '' : `${problem.file}:${problem.line ?? 1}:${problem.column ?? 1} `;
+    const path = problem.path === undefined || problem.path === '' ? '' : `${problem.path}: `;
+    streams.err(`${where}${path}${problem.message}${problem.hint === undefined ? '' : ` ${problem.hint}`}\n`);
+  }
+}

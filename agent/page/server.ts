@@ -1,0 +1,249 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { type AddressInfo, isIP } from 'node:net';
+import { gzipSync } from 'node:zlib';
+import { renderMetrics } from './metrics.ts';
+import type { PageSource } from './source.ts';
+
+/** A file of the page, kept in memory: requests never touch the disk. */
+export interface StaticFile {
+  readonly type: string;
+  readonly body: Buffer;
+}
+
+export interface PageOptions {
+  readonly host: string;
+  readonly port: number;
+  /** Names under which the page may be asked for, beside addresses and localhost. */
+  readonly allowedHosts: readonly string[];
+  readonly files: ReadonlyMap<string, StaticFile>;
+}
+
+export interface RunningPage {
+  readonly url: string;
+  readonly port: number;
+  /** Sends one event to everybody who listens on `/events`. */
+  broadcast(event: unknown): void;
+  close(): Promise<void>;
+}
+
+const MAXIMUM_LISTENERS = 32;
+/** A listener that takes nothing for this much is gone. */
+const LISTENER_BUFFER_BYTES = 512_000;
+
+/** Nothing is loaded from elsewhere, nothing is framed, no script but our own files runs. */
+const SECURITY_HEADERS = {
+  'content-security-policy':
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+  'x-content-type-options': 'nosniff',
+  'referrer-policy': 'no-referrer',
+  'cross-origin-resource-policy': 'same-origin',
+  'cross-origin-opener-policy': 'same-origin',
+} as const;
+
+/** Serves the page and the read-only API. Fails (rejects) when the port is taken. */
+export async function servePage(source: PageSource, options: PageOptions): Promise<RunningPage> {
+  const listeners = new Set<ServerResponse>();
+  const server = createServer(
+    { headersTimeout: 3000, requestTimeout: 5000, connectionsCheckingInterval: 500, maxHeaderSize: 8192 },
+    (request, response) => answer(source, options, listeners, request, response),
+  );
+  server.maxConnections = 64;
+  await listen(server, options);
+  const { port } = server.address() as AddressInfo;
+  return {
+    url: `http://${options.host.includes(':') ? `[${options.host}]` : options.host}:${port}/`,
+    port,
+    broadcast: (event) => {
+      const text = `data: ${JSON.stringify(event)}\n\n`;
+      for (const listener of listeners) {
+        if (listener.writableLength > LISTENER_BUFFER_BYTES) listener.destroy();
+        else listener.write(text);
+      }
+    },
+    close: async () => {
+      for (const listener of listeners) listener.destroy();
+      server.closeAllConnections();
+      await new Promise((resolve) => server.close(resolve));
+    },
+  };
+}
+
+function listen(server: Server, options: PageOptions): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(options.port, options.host, () => {
+      server.off('error', reject);
+      resolve();
+    });
+  });
+}
+
+function answer(
+  source: PageSource,
+  options: PageOptions,
+  listeners: Set<ServerResponse>,
+  request: IncomingMessage,
+  response: ServerResponse,
+): void {
+  for (const [name, value] of Object.entries(SECURITY_HEADERS)) response.setHeader(name, value);
+  if (!hostAllowed(request.headers.host, options.allowedHosts)) {
+    // A foreign name that resolves here is DNS rebinding.
+    send(
+      request,
+      response,
+      403,
+      'text/plain',
+      'This page is not served under that name: add it to page.hosts.\n',
+    );
+    return;
+  }
+  if (request.method !== 'GET' && request.method !== 'HEAD') {
+    response.setHeader('allow', 'GET, HEAD');
+    send(request, response, 405, 'text/plain', 'Read only.\n');
+    return;
+  }
+  let url: URL;
+  try {
+    url = new URL(request.url ?? '/', 'http://page');
+  } catch {
+    send(request, response, 400, 'text/plain', 'Bad address.\n');
+    return;
+  }
+  if (url.pathname === '/events') {
+    openStream(source, listeners, request, response);
+    return;
+  }
+  const reply = route(source, options, url);
+  send(request, response, reply.status, reply.type, reply.body, reply.cache);
+}
+
+interface Reply {
+  readonly status: number;
+  readonly type: string;
+  readonly body: string | Buffer;
+  readonly cache?: boolean;
+}
+
+function route(source: PageSource, options: PageOptions, url: URL): Reply {
+  const { pathname } = url;
+  if (pathname === '/healthz') {
+    const health = source.healthy();
+    return { status: health.ok ? 200 : 503, type: 'text/plain', body: `${health.reason}\n` };
+  }
+  if (pathname === '/metrics')
+    return { status: 200, type: 'text/plain; version=0.0.4', body: renderMetrics(source) };
+  if (pathname.startsWith('/api/v1/')) {
+    const body = apiBody(source, pathname.slice('/api/v1/'.length), url.searchParams);
+    return body === null ? json(404, { v: 1, error: 'no such resource' }) : json(200, body);
+  }
+  const file = options.files.get(pathname === '/' ? '/index.html' : pathname);
+  if (file === undefined) return { status: 404, type: 'text/plain', body: 'Not found.\n' };
+  return { status: 200, type: file.type, body: file.body, cache: true };
+}
+
+function json(status: number, body: unknown): Reply {
+  return { status, type: 'application/json', body: JSON.stringify(body) };
+}
+
+/** The body of one API resource, or null where there is none. */
+export function apiBody(source: PageSource, name: string, query: URLSearchParams): unknown {
+  if (name === 'site')
+    return (
+      source.view() ?? {
+        v: 1,
+        site: source.model.siteId,
+        mode: 'starting',
+        limits: [],
+        totals: null,
+        alarms: [],
+      }
+    );
+  if (name === 'alarms') return { v: 1, alarms: source.view()?.alarms ?? [] };
+  return source.api(name, query);
+}
+
+function openStream(
+  source: PageSource,
+  listeners: Set<ServerResponse>,
+  request: IncomingMessage,
+  response: ServerResponse,
+): void {
+  if (listeners.size >= MAXIMUM_LISTENERS) {
+    send(request, response, 503, 'text/plain', 'Too many listeners.\n');
+    return;
+  }
+  response.writeHead(200, {
+    'content-type': 'text/event-stream',
+    'cache-control': 'no-store',
+    'x-accel-buffering': 'no',
+  });
+  response.write('retry: 2000\n\n');
+  const view = source.view();
+  if (view !== null) response.write(`data: ${JSON.stringify(eventOf(source))}\n\n`);
+  listeners.add(response);
+  response.on('close', () => listeners.delete(response));
+  response.on('error', () => listeners.delete(response));
+}
+
+/** At most this many alarms travel in an event: it stays under 20 kB whatever the size of the site. */
+const EVENT_ALARMS = 20;
+const EVENT_LIMITS = 60;
+
+/** The event of one cycle. */
+export function eventOf(source: PageSource): unknown {
+  const view = source.view();
+  if (view === null) return null;
+  return {
+    v: 1,
+    ts: view.ts,
+    cycle: view.cycle,
+    mode: view.mode,
+    totals: view.totals,
+    limits: view.limits
+      .slice(0, EVENT_LIMITS)
+      .map(({ name: _name, parent: _parent, authority: _authority, ...rest }) => rest),
+    alarms: view.alarms
+      .slice(0, EVENT_ALARMS)
+      .map(({ id, code, severity, target, message, since, acknowledgedBy }) => ({
+        id,
+        code,
+        severity,
+        target,
+        message: message.slice(0, 300),
+        since,
+        acknowledgedBy,
+      })),
+    alarmCount: view.alarms.length,
+  };
+}
+
+function hostAllowed(header: string | undefined, allowed: readonly string[]): boolean {
+  if (header === undefined) return false;
+  const name = header
+    .replace(/:\d+$/, '')
+    .replace(/^\[|\]$/g, '')
+    .toLowerCase();
+  return (
+    isIP(name) !== 0 || name === 'localhost' || allowed.some((candidate) => candidate.toLowerCase() === name)
+  );
+}
+
+function send(
+  request: IncomingMessage,
+  response: ServerResponse,
+  status: number,
+  type: string,
+  body: string | Buffer,
+  cache = false,
+): void {
+  const raw = typeof body === 'string' ? Buffer.from(body) : body;
+  const zip = raw.length > 1000 && /\bgzip\b/.test(String(request.headers['accept-encoding'] ?? ''));
+  const bytes = zip ? gzipSync(raw) : raw;
+  response.writeHead(status, {
+    'content-type': type.startsWith('text/') && !type.includes('charset') ? `${type}; charset=utf-8` : type,
+    'content-length': bytes.length,
+    'cache-control': cache ? 'no-cache' : 'no-store',
+    ...(zip ? { 'content-encoding': 'gzip', vary: 'accept-encoding' } : {}),
+  });
+  response.end(request.method === 'HEAD' ? undefined : bytes);
+}
