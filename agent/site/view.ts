@@ -25,7 +25,7 @@ export interface InForce {
   readonly priority: number | null;
   readonly until: EpochMs | null;
   /** What happens at `until`: `hold`, `release`, or `null` where nothing ends. */
-  readonly then: 'hold' | 'release' | null;
+  readonly onExpiry: 'hold' | 'release' | null;
 }
 
 /** One limit as every outside form shows it. */

@@ -1,0 +1,410 @@
+import { randomUUID } from 'node:crypto';
+import { join } from 'node:path';
+import type { Logger } from 'pino';
+import type { LoadedConfig, MinerPlace } from '../config/load.ts';
+import type { GpuNodeConfig, MeterConfig } from '../config/schema.ts';
+import type { Secret } from '../config/secret.ts';
+import type { LoadDriver, MeterDriver } from '../drivers/load-driver.ts';
+import type { Clock } from '../protocols/clock.ts';
+import type { Random } from '../protocols/random.ts';
+import { Loop } from './control/loop.ts';
+import { Poller, type PollTarget } from './control/poller.ts';
+import { History, SPANS, type SpanName } from './page/history.ts';
+import { localSocketPath, serveLocal } from './page/local-socket.ts';
+import { eventOf, type RunningPage, type StaticFile, servePage } from './page/server.ts';
+import type { PageSource } from './page/source.ts';
+import { AlarmBook, conditionsOf } from './site/alarms.ts';
+import { buildSiteModel } from './site/model.ts';
+import type { Snapshot } from './site/snapshot.ts';
+import { SiteState } from './site/state.ts';
+import { buildView, type InForce, type SiteView } from './site/view.ts';
+import { HostHealthReader } from './telemetry/host-health.ts';
+import { envelope, stateBody } from './telemetry/messages.ts';
+import { MqttLink } from './telemetry/mqtt-link.ts';
+import { REPORT_RULES, Reporter } from './telemetry/reporter.ts';
+
+/** How drivers are made: real ones in `main`, simulated ones in scenarios. */
+export interface DriverFactories {
+  miner(place: MinerPlace, password: Secret | null): LoadDriver;
+  meter(config: MeterConfig): MeterDriver;
+  gpuNode(config: GpuNodeConfig): LoadDriver;
+}
+
+export interface AgentOptions {
+  readonly loaded: LoadedConfig;
+  readonly version: string;
+  readonly dryRun: boolean;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+  readonly drivers: DriverFactories;
+  readonly files: ReadonlyMap<string, StaticFile>;
+  /** Take a free port when the page's is busy. */
+  readonly anyPort: boolean;
+}
+
+export interface RunningAgent {
+  readonly pageUrl: string | null;
+  readonly socketPath: string;
+  readonly source: PageSource;
+  /** Resolves with the error when a bug ended the loop. */
+  readonly bug: Promise<unknown>;
+  stop(): Promise<void>;
+}
+
+/** Reads under way at once: enough for 300 miners with a tenth of them in time-outs. */
+const MINER_READS_AT_ONCE = 48;
+const HEALTH_INTERVAL_MS = 10_000;
+
+/** Builds the agent of one configuration out of its parts and starts it. */
+export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
+  const { loaded, clock, random, log } = options;
+  const { config } = loaded;
+  const model = buildSiteModel(config, loaded.miners);
+  const state = new SiteState(model, {
+    meterStaleMs: config.control.staleAfter,
+    deviceStaleMs: config.control.deviceStaleAfter,
+  });
+  const stop = new AbortController();
+  const alarmBook = new AlarmBook();
+  const history = new History();
+  const host = new HostHealthReader(config.store.path);
+  const session = randomUUID();
+  const startedAt = clock.monotonicMs();
+  let view: SiteView | null = null;
+  let snapshot: Snapshot | null = null;
+  let page: RunningPage | null = null;
+  let lastHealthMs = Number.NEGATIVE_INFINITY;
+
+  const loads = openLoads(options, state, clock);
+  const meters = config.meters.map((meter) => ({ meter, driver: options.drivers.meter(meter) }));
+  const minerPoller = new Poller(
+    clock,
+    random,
+    { concurrency: MINER_READS_AT_ONCE, maximumBackoffMs: 120_000 },
+    stop.signal,
+  );
+  // Meters and GPU nodes have slots of their own: nothing that miners do can delay them.
+  const nodePoller = new Poller(clock, random, { concurrency: 8, maximumBackoffMs: 60_000 }, stop.signal);
+  const meterPoller = new Poller(
+    clock,
+    random,
+    { concurrency: Math.max(8, meters.length), maximumBackoffMs: 2000 },
+    stop.signal,
+  );
+
+  const link =
+    config.mqtt === undefined
+      ? null
+      : new MqttLink(
+          {
+            url: config.mqtt.url,
+            prefix: `${config.mqtt.root}/v1/${config.site.id}`,
+            clientId: config.mqtt.clientId ?? `switchyard-${config.site.id}`,
+            username: config.mqtt.username ?? null,
+            password: loaded.secrets.get('mqtt.password') ?? null,
+            keepaliveMs: config.mqtt.keepalive,
+            ca: config.mqtt.ca ?? null,
+            cert: config.mqtt.cert ?? null,
+            key: config.mqtt.key ?? null,
+            subscriptions: [],
+          },
+          {
+            will: () => reporter.willBody(clock.epochMs()),
+            onConnected: () => {
+              log.info('broker connected');
+              reporter.forgetRetained();
+              if (snapshot !== null) reporter.full(snapshot);
+            },
+            onLost: (reason) => log.warn({ reason }, 'broker lost'),
+            onMessage: () => undefined,
+          },
+          clock,
+          random,
+        );
+  const reporter = new Reporter(
+    model,
+    { agentVersion: options.version, session, firstSequence: clock.epochMs() },
+    { ...REPORT_RULES, siteIntervalMs: config.mqtt?.siteInterval ?? REPORT_RULES.siteIntervalMs },
+    { publish: (message) => link?.publish(message) },
+  );
+
+  const cycle = () => {
+    snapshot = state.freeze(clock.monotonicMs(), clock.epochMs());
+    const inForce = new Map(
+      model.limits.map((limit): [string, InForce] => [
+        limit.id,
+        {
+          limit: limit.id,
+          watts: limit.ratingWatts,
+          source: 'rating',
+          priority: null,
+          until: null,
+          then: null,
+        },
+      ]),
+    );
+    const conditions = conditionsOf(model, snapshot);
+    // A meter that has not had time to answer is not yet silent.
+    const settled = snapshot.monotonicMs - startedAt > config.control.staleAfter;
+    const { raised, cleared } = alarmBook.update(
+      settled ? conditions : conditions.filter((condition) => condition.code !== 'meter-silent'),
+      snapshot.epochMs,
+    );
+    const events = [
+      ...state.drainEvents(),
+      ...raised.map((alarm) => ({
+        epochMs: alarm.since,
+        kind: 'alarm',
+        target: alarm.target,
+        message: alarm.message,
+        detail: { code: alarm.code },
+      })),
+      ...cleared.map((alarm) => ({
+        epochMs: clock.epochMs(),
+        kind: 'alarm-cleared',
+        target: alarm.target,
+        message: alarm.message,
+        detail: { code: alarm.code },
+      })),
+    ];
+    for (const alarm of raised) log.warn({ alarm: alarm.id }, alarm.message);
+    view = buildView(model, snapshot, {
+      mode: options.dryRun ? 'dry-run' : 'normal',
+      inForce,
+      worstWatts: new Map(),
+      alarms: alarmBook.active(),
+    });
+    history.record(view);
+    reporter.cycle(view, snapshot, [...inForce.values()], events);
+    if (snapshot.monotonicMs - lastHealthMs >= HEALTH_INTERVAL_MS) {
+      lastHealthMs = snapshot.monotonicMs;
+      reporter.health(snapshot.epochMs, {
+        host: host.read(),
+        agent: source.counters(),
+        broker: link?.health() ?? null,
+      });
+      minerPoller.counters.worstLatenessMs = 0;
+    }
+    page?.broadcast(eventOf(source));
+  };
+  let reportBug: (error: unknown) => void = () => undefined;
+  const bug = new Promise<unknown>((resolve) => {
+    reportBug = resolve;
+  });
+  const loop = new Loop(clock, config.control.cycle, cycle, reportBug);
+
+  const source: PageSource = {
+    version: options.version,
+    model,
+    view: () => view,
+    snapshot: () => snapshot,
+    host: () => host.read(),
+    link: () => link?.health() ?? null,
+    healthy: () => healthOf(view, snapshot, clock.monotonicMs(), config.control.cycle),
+    counters: () => ({
+      cycles: loop.counters.cycles,
+      cyclesSkipped: loop.counters.skipped,
+      lastCycleMs: loop.counters.lastMs,
+      reads: minerPoller.counters.reads + nodePoller.counters.reads + meterPoller.counters.reads,
+      readFailures:
+        minerPoller.counters.failures + nodePoller.counters.failures + meterPoller.counters.failures,
+      worstReadLatenessMs: minerPoller.counters.worstLatenessMs,
+      commands: 0,
+    }),
+    api: (name, query) => apiOf(name, query, source, history),
+  };
+
+  meterPoller.add(
+    meters.map(({ meter, driver }) => meterTarget(meter, driver, state, clock)),
+    0,
+  );
+  nodePoller.add(
+    loads.filter((load) => load.kind === 'gpu-node').map((load) => load.target),
+    1000,
+  );
+  minerPoller.add(
+    loads.filter((load) => load.kind === 'miner').map((load) => load.target),
+    3000,
+  );
+  const socketPath = localSocketPath(config.store.path);
+  const local = await serveLocal(socketPath, source, async (verb) => ({
+    status: 404,
+    body: { error: `nothing known as "${verb}"` },
+  }));
+  page = await openPage(options, source);
+  link?.start();
+  loop.start();
+  return {
+    pageUrl: page.url,
+    socketPath,
+    source,
+    bug,
+    stop: async () => {
+      loop.stop();
+      stop.abort();
+      const last = {
+        topic: 'state',
+        retain: true,
+        kind: 'retained',
+        body: envelope(
+          model.siteId,
+          clock.epochMs(),
+          stateBody(false, session, options.version, 'starting', ''),
+        ),
+      } as const;
+      await Promise.all([
+        link?.stop(last),
+        page?.close(),
+        local.close(),
+        ...loads.map(({ driver }) => driver[Symbol.asyncDispose]()),
+        ...meters.map(({ driver }) => driver[Symbol.asyncDispose]()),
+      ]);
+      host.close();
+    },
+  };
+}
+
+interface OpenLoad {
+  readonly kind: 'miner' | 'gpu-node';
+  readonly driver: LoadDriver;
+  readonly target: PollTarget<unknown>;
+}
+
+function openLoads(options: AgentOptions, state: SiteState, clock: Clock): OpenLoad[] {
+  const { loaded, drivers } = options;
+  const indexOf = new Map(loaded.config.miners.map((entry, index) => [entry.id, index]));
+  const miners = loaded.miners.map((place): OpenLoad => {
+    const password = loaded.secrets.get(`miners[${indexOf.get(place.entry.id)}].password`) ?? null;
+    const driver = drivers.miner(place, password);
+    return { kind: 'miner', driver, target: loadTarget(driver, place.entry.interval, state, clock) };
+  });
+  const nodes = loaded.config.gpuNodes.map((node): OpenLoad => {
+    const driver = drivers.gpuNode(node);
+    return { kind: 'gpu-node', driver, target: loadTarget(driver, node.interval, state, clock) };
+  });
+  return [...miners, ...nodes];
+}
+
+/** Reads a device; who it is is asked first, and again after every failure and now and then. */
+function loadTarget(
+  driver: LoadDriver,
+  intervalMs: number,
+  state: SiteState,
+  clock: Clock,
+): PollTarget<unknown> {
+  let identified = false;
+  let reads = 0;
+  return {
+    id: driver.deviceId,
+    intervalMs,
+    read: async (signal) => {
+      if (!identified || reads % IDENTIFY_EVERY === 0) {
+        const identity = await driver.identify(signal);
+        if (!identity.ok) {
+          identified = false;
+          return identity;
+        }
+        identified = true;
+        state.recordIdentity(driver.deviceId, identity.value, clock.epochMs());
+      }
+      reads += 1;
+      const reading = await driver.read(signal);
+      if (reading.ok) state.recordReading(driver.deviceId, reading.value, clock.epochMs());
+      else identified = false;
+      return reading;
+    },
+    onResult: (result) => {
+      if (!result.ok) state.recordFailure(driver.deviceId, result.error, clock.epochMs());
+    },
+  };
+}
+
+const IDENTIFY_EVERY = 60;
+
+function meterTarget(
+  meter: MeterConfig,
+  driver: MeterDriver,
+  state: SiteState,
+  clock: Clock,
+): PollTarget<unknown> {
+  return {
+    id: meter.id,
+    intervalMs: meter.interval,
+    read: async (signal) => {
+      const reading = await driver.read(signal);
+      if (reading.ok) state.recordMeter(meter.id, meter.invert ? inverted(reading.value) : reading.value);
+      return reading;
+    },
+    onResult: (result) => {
+      if (!result.ok) state.recordMeterFailure(meter.id, result.error, clock.epochMs());
+    },
+  };
+}
+
+function inverted<T extends { readonly powerWatts: number | null }>(reading: T): T {
+  return { ...reading, powerWatts: reading.powerWatts === null ? null : -reading.powerWatts };
+}
+
+async function openPage(options: AgentOptions, source: PageSource): Promise<RunningPage> {
+  const { listen, hosts } = options.loaded.config.page;
+  const colon = listen.lastIndexOf(':');
+  const host = listen.slice(0, colon).replace(/^\[|\]$/g, '');
+  const serve = (port: number) =>
+    servePage(source, { host, port, allowedHosts: hosts, files: options.files });
+  try {
+    return await serve(Number(listen.slice(colon + 1)));
+  } catch (error) {
+    if (options.anyPort && (error as NodeJS.ErrnoException).code === 'EADDRINUSE') return serve(0);
+    throw error;
+  }
+}
+
+/** Fresh means: a cycle ran lately and the root limit is known, measured or estimated. */
+function healthOf(view: SiteView | null, snapshot: Snapshot | null, now: number, cycleMs: number) {
+  if (view === null || snapshot === null) return { ok: false, reason: 'starting: no control cycle yet' };
+  const age = now - snapshot.monotonicMs;
+  if (age > Math.max(5000, cycleMs * 5))
+    return { ok: false, reason: `no control cycle for ${Math.round(age / 1000)} s` };
+  const root = view.limits.find((limit) => limit.parent === null);
+  const fresh = root !== undefined && root.powerWatts !== null && root.quality !== 'stale';
+  if (!fresh && view.mode !== 'safe' && view.mode !== 'shed-only')
+    return { ok: false, reason: 'no fresh reading of the grid connection' };
+  return { ok: true, reason: 'ok' };
+}
+
+function apiOf(name: string, query: URLSearchParams, source: PageSource, history: History): unknown {
+  const snapshot = source.snapshot();
+  if (name === 'devices') {
+    const id = query.get('id');
+    const limit = query.get('limit');
+    const devices = (snapshot?.devices ?? []).filter(
+      (device) => (id === null || device.id === id) && (limit === null || device.limit === limit),
+    );
+    const models = new Map(source.model.devices.map((device) => [device.id, device]));
+    return {
+      v: 1,
+      ts: snapshot?.epochMs ?? null,
+      devices: devices.map((device) => ({ ...models.get(device.id), ...device })),
+      meters: snapshot?.meters ?? [],
+    };
+  }
+  if (name === 'history') {
+    const span = query.get('span') ?? '5m';
+    const limit = query.get('limit') ?? source.model.limits[0]?.id ?? '';
+    if (!(span in SPANS)) return { v: 1, error: `span is one of ${Object.keys(SPANS).join(', ')}` };
+    return {
+      v: 1,
+      limit,
+      span,
+      stepMs: SPANS[span as SpanName].stepMs,
+      points: history.points(limit, span as SpanName),
+    };
+  }
+  if (name === 'decisions') return { v: 1, decisions: [] };
+  if (name === 'transfers') return { v: 1, transfers: [] };
+  return null;
+}
+
+/** Where the static files of the page lie in a checkout. */
+export const STATIC_FOLDER = join(import.meta.dirname, 'page', 'static');

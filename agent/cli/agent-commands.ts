@@ -1,0 +1,73 @@
+import { formatWatts } from '../../config/quantity.ts';
+import type { SiteView } from '../site/view.ts';
+import { ask, type Context } from './context.ts';
+import { EXIT, failureOutcome, type Outcome } from './outcome.ts';
+import { renderTable } from './table.ts';
+
+/** `status`: what the running agent knows, in one screen. */
+export async function statusCommand(context: Context): Promise<Outcome> {
+  const answer = await ask(context, 'GET', '/api/v1/site');
+  if (!answer.ok) return failureOutcome(answer.error);
+  const view = answer.value.body as SiteView;
+  const critical = view.alarms.some((alarm) => alarm.severity === 'critical');
+  return { exit: critical ? EXIT.problems : EXIT.ok, data: view, text: renderStatus(view) };
+}
+
+/** The status screen. Pure. */
+export function renderStatus(view: SiteView): string {
+  if (view.totals === null) return `${view.site}: starting, nothing read yet.`;
+  const { totals } = view;
+  const lines = [
+    verdict(view),
+    '',
+    renderTable(
+      ['limit', 'power', 'limit in force', 'headroom', 'mining', 'ai', 'quality', 'age', 'source'],
+      view.limits.map((limit) => [
+        `${'  '.repeat(depthOf(view, limit.id))}${limit.id}`,
+        formatWatts(limit.powerWatts),
+        formatWatts(limit.limitWatts),
+        formatWatts(limit.headroomWatts),
+        formatWatts(limit.miningWatts),
+        formatWatts(limit.aiWatts),
+        `${limit.quality}, ${limit.basis}`,
+        limit.ageMs === null ? '-' : `${(limit.ageMs / 1000).toFixed(1)} s`,
+        limit.source,
+      ]),
+    ),
+    '',
+    `miners: ${totals.miners.present} of ${totals.miners.configured} answer, ${totals.miners.working} work, ${totals.miners.asleep} sleep, ${totals.hashrateThs.toLocaleString('en-US')} TH/s`,
+    `GPU nodes: ${totals.gpuNodes.present} of ${totals.gpuNodes.configured} answer, ${totals.gpuNodes.working} work`,
+  ];
+  for (const alarm of view.alarms.slice(0, 10)) {
+    lines.push(`${alarm.severity.toUpperCase()} ${alarm.message} ${alarm.nextStep}`);
+  }
+  if (view.alarms.length > 10) lines.push(`... and ${view.alarms.length - 10} more alarms`);
+  return lines.join('\n');
+}
+
+/** One sentence on how the site is. */
+export function verdict(view: SiteView): string {
+  const { totals } = view;
+  const over = view.limits.filter(
+    (limit) => limit.powerWatts !== null && limit.powerWatts > limit.limitWatts,
+  );
+  const name = view.name === view.site ? view.site : `${view.name} (${view.site})`;
+  if (over.length > 0) {
+    return `${name} is OVER its limit at ${over.map((limit) => `${limit.id} by ${formatWatts(-(limit.headroomWatts ?? 0))}`).join(', ')}.`;
+  }
+  if (totals.powerWatts === null) return `${name}: power is not known yet.`;
+  const blind = view.limits.filter((limit) => limit.quality === 'stale' || limit.quality === 'bad');
+  const doubt =
+    blind.length > 0 ? ` The figure of ${blind.map((limit) => limit.id).join(', ')} is not fresh.` : '';
+  const other = totals.otherWatts === null ? '' : `, ${formatWatts(totals.otherWatts)} other`;
+  return `${name} draws ${formatWatts(totals.powerWatts)} of ${formatWatts(totals.limitWatts)}: ${formatWatts(totals.miningWatts)} mining, ${formatWatts(totals.aiWatts)} AI${other}. Mode ${view.mode}.${doubt}`;
+}
+
+function depthOf(view: SiteView, id: string): number {
+  let depth = 0;
+  for (let at = view.limits.find((limit) => limit.id === id); at?.parent != null; depth += 1) {
+    const { parent } = at;
+    at = view.limits.find((limit) => limit.id === parent);
+  }
+  return depth;
+}
