@@ -1,0 +1,174 @@
+import type { MeterPoint, MeterProfile } from '../../config/meters/profile.ts';
+import { registersOf } from '../../config/meters/profile.ts';
+import type { Clock } from '../../protocols/clock.ts';
+import type { Bus, BusExchange, BusFailure, BusRequest } from '../../protocols/modbus/bus.ts';
+import type { Result } from '../../protocols/result.ts';
+import { ok } from '../../protocols/result.ts';
+import type { Milliseconds, MonotonicMs } from '../../protocols/units.ts';
+import type { MeterParameters, PointValue } from './decode.ts';
+import { decodePoint } from './decode.ts';
+import type { ReadBlock, ReadLimits } from './plan.ts';
+import { cutOf, planReads, withSpares } from './plan.ts';
+
+/** One point as it came, with the request it came by. */
+export interface PointSample extends PointValue {
+  readonly words: readonly number[];
+  readonly exchange: BusExchange;
+}
+
+export type Samples = Map<string, PointSample>;
+
+/** How long a busy meter is left alone before the one retry. Source: Modbus exception 6, common practice. */
+const BUSY_RETRY_MS: Milliseconds = 75;
+
+export interface ReaderOptions {
+  readonly bus: Bus;
+  readonly unit: number;
+  readonly clock: Clock;
+  readonly profile: MeterProfile;
+  readonly parameters: MeterParameters;
+  /** Widest run of unasked registers that is cheaper to read over than a request of its own. */
+  readonly gapMost: number;
+}
+
+/**
+ * Reads points of one meter with the fewest requests and learns what this meter refuses: a block with a missing
+ * register is cut in two once, a block that is too long is halved, a function code that is not served is
+ * replaced by the other one of the map. What was learnt stays.
+ */
+export class MeterReader {
+  /** Points that this meter refuses even when read alone. */
+  readonly absent = new Set<string>();
+  /** Rises whenever something was learnt: plans made before are out of date. */
+  lessons = 0;
+  private readonly options: ReaderOptions;
+  private readonly cuts = new Set<number>();
+  private functionCode: 3 | 4;
+  private codesLeft: (3 | 4)[];
+  private registersMost: number;
+
+  constructor(options: ReaderOptions) {
+    const { profile } = options;
+    this.options = options;
+    this.functionCode = profile.functionCode;
+    this.codesLeft = profile.alsoFunctionCodes.filter((code) => code !== profile.functionCode);
+    this.registersMost = Math.min(profile.maxRegisters, profile.safeRegisters);
+  }
+
+  /** The requests that bring `points` now, with what has been learnt. */
+  plan(points: readonly MeterPoint[]): ReadBlock[] {
+    const limits: ReadLimits = {
+      functionCode: this.functionCode,
+      registersMost: this.registersMost,
+      gapMost: this.options.gapMost,
+      holes: this.options.profile.holes,
+      cuts: this.cuts,
+    };
+    const wanted = points.filter((point) => !this.absent.has(point.name));
+    const { profile } = this.options;
+    const present = profile.points.filter((point) => !this.absent.has(point.name));
+    return withSpares(planReads(wanted, limits), present, limits);
+  }
+
+  /**
+   * Reads `points` into samples; points that the meter refuses are left out. Fails with the first failure that
+   * is not about an address.
+   */
+  async read(
+    points: readonly MeterPoint[],
+    deadline: MonotonicMs,
+    signal: AbortSignal,
+  ): Promise<Result<Samples, BusFailure>> {
+    const samples: Samples = new Map();
+    const work = this.plan(points);
+    for (let block = work.shift(); block !== undefined; block = work.shift()) {
+      const result = await this.ask(block, deadline, signal);
+      if (result.ok) {
+        this.decode(block, result.value, samples);
+        continue;
+      }
+      const left = [block, ...work].flatMap((pending) => pending.points);
+      if (!this.learn(block, result.error)) return result;
+      this.lessons += 1;
+      work.length = 0;
+      work.push(...this.plan(left));
+    }
+    return ok(samples);
+  }
+
+  /** One read outside the map, for identities and discovery. */
+  exchange(
+    request: BusRequest,
+    deadline: MonotonicMs,
+    signal: AbortSignal,
+  ): Promise<Result<BusExchange, BusFailure>> {
+    return this.options.bus.exchange(this.options.unit, request, deadline, signal);
+  }
+
+  private async ask(
+    block: ReadBlock,
+    deadline: MonotonicMs,
+    signal: AbortSignal,
+  ): Promise<Result<BusExchange, BusFailure>> {
+    const { address, count, spareCount, functionCode } = block;
+    const request = { kind: 'read', functionCode, address, count, spareCount } as const;
+    const first = await this.exchange(request, deadline, signal);
+    if (first.ok || first.error.exceptionCode !== 6) return first;
+    const { clock } = this.options;
+    if (clock.monotonicMs() + BUSY_RETRY_MS >= deadline) return first;
+    await clock.sleep(BUSY_RETRY_MS, signal);
+    return this.exchange(request, deadline, signal);
+  }
+
+  /** Draws the lesson of a refusal; false when there is none. */
+  private learn(block: ReadBlock, error: BusFailure): boolean {
+    const [point, ...others] = block.points;
+    if (error.exceptionCode === 1) {
+      const next = this.codesLeft.shift();
+      if (next === undefined) return false;
+      this.functionCode = next;
+      return true;
+    }
+    if (error.exceptionCode === 3 && point !== undefined && others.length > 0) {
+      const longest = Math.max(...block.points.map((candidate) => registersOf(candidate)));
+      const half = Math.max(longest, Math.floor(block.count / 2));
+      if (half < this.registersMost) {
+        this.registersMost = half;
+        return true;
+      }
+    }
+    if (error.exceptionCode !== 2 && error.exceptionCode !== 3) return false;
+    const cut = cutOf(block);
+    if (cut !== null) this.cuts.add(cut);
+    else if (point !== undefined) this.absent.add(point.name);
+    return true;
+  }
+
+  private decode(block: ReadBlock, exchange: BusExchange, samples: Samples): void {
+    const { profile, parameters } = this.options;
+    const wordsOf = (point: MeterPoint) => {
+      const start = point.address - block.address;
+      return exchange.words.slice(start, start + registersOf(point));
+    };
+    const raw = (point: MeterPoint, factor: number | null) =>
+      decodePoint(profile, point, wordsOf(point), parameters, factor);
+    for (const point of block.points) {
+      const words = wordsOf(point);
+      samples.set(point.name, { ...raw(point, this.factorOf(block, point, raw)), words, exchange });
+    }
+  }
+
+  /** A SunSpec scale factor counts only from the same request: it may change between two. */
+  private factorOf(
+    block: ReadBlock,
+    point: MeterPoint,
+    raw: (point: MeterPoint, factor: null) => PointValue,
+  ): number | null {
+    const { scale } = point;
+    if (typeof scale !== 'object' || scale === null || !('factorOf' in scale)) return null;
+    const factor = block.points.find((candidate) => candidate.name === scale.factorOf);
+    if (factor === undefined) return null;
+    const { value } = raw(factor, null);
+    return typeof value === 'number' ? value : null;
+  }
+}

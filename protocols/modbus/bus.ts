@@ -1,0 +1,486 @@
+import type { Duplex } from 'node:stream';
+import type { Clock } from '../clock.ts';
+import type { Random } from '../random.ts';
+import type { Failure, FailureKind, Result } from '../result.ts';
+import { ok } from '../result.ts';
+import type { Milliseconds, MonotonicMs } from '../units.ts';
+import type { ConnectPath } from './connect.ts';
+import { encodeMbap, encodeRtu, MbapReader, readRtu } from './framing.ts';
+import type { ModbusRequest } from './pdu.ts';
+import { decodeReply, encodeRequest, exceptionName } from './pdu.ts';
+import { TransactionIds } from './transaction-ids.ts';
+import { UnitSilence } from './unit-silence.ts';
+
+/**
+ * One physical path (TCP connection, transparent gateway, serial line) and everything that decides whether a
+ * wrong word can reach a caller: queue, deadlines, matching, and the rule that a path which once answered
+ * wrongly or late is thrown away before it is believed again.
+ */
+export interface Bus extends AsyncDisposable {
+  /**
+   * Asks `unit` once. Settles by `deadline` whatever the peer does. Fails `busy` when nothing could be sent in
+   * time, `malformed` when the reply is not the one asked for, `refused`, `unsupported`, `busy`, `timeout` or
+   * `unreachable` with `exceptionCode` when the unit (or its gateway) said no.
+   */
+  exchange(
+    unit: number,
+    request: BusRequest,
+    deadline: MonotonicMs,
+    signal: AbortSignal,
+  ): Promise<Result<BusExchange, BusFailure>>;
+  readonly counters: Readonly<BusCounters>;
+}
+
+export type BusRequest = ModbusRequest & {
+  /** Registers after the block that may be read too. Used on RTU to give consecutive replies different lengths. */
+  readonly spareCount?: number;
+};
+
+export interface BusExchange {
+  /** The registers asked for; empty after a write. */
+  readonly words: readonly number[];
+  readonly requestedAt: MonotonicMs;
+  readonly repliedAt: MonotonicMs;
+}
+
+export interface BusFailure extends Failure {
+  /** The Modbus exception, when that was the answer: link, unit and gateway are alive. */
+  readonly exceptionCode: number | null;
+}
+
+export interface BusCounters {
+  replies: number;
+  exceptions: number;
+  timeouts: number;
+  /** Replies to requests that had already been given up. */
+  lateReplies: number;
+  /** Frames that belong to no request at all. */
+  strayFrames: number;
+  /** Times the path was thrown away because of what came over it. */
+  poisoned: number;
+  connects: number;
+}
+
+export interface BusOptions {
+  /** For messages: `host:port` or the serial device. */
+  readonly name: string;
+  readonly framing: 'mbap' | 'rtu';
+  readonly connect: ConnectPath;
+  /** From the last byte sent to the last byte received. */
+  readonly responseTimeoutMs: Milliseconds;
+  /** Outstanding requests on MBAP, 1 to 8; RTU has always one. More than one never to a gateway. */
+  readonly inFlightMost?: number;
+  /** Pause after a reply and after connecting. */
+  readonly pauseMs?: Milliseconds;
+  /** Sees every frame: for support captures. */
+  readonly onBytes?: ((direction: 'sent' | 'received', bytes: Buffer) => void) | undefined;
+}
+
+export interface BusDeps {
+  readonly clock: Clock;
+  readonly random: Random;
+}
+
+interface Job {
+  readonly unit: number;
+  readonly request: BusRequest;
+  readonly deadline: MonotonicMs;
+  readonly signal: AbortSignal;
+  readonly settle: (result: Result<BusExchange, BusFailure>) => void;
+  /** What was really asked (the spare registers included). */
+  asked: ModbusRequest;
+  sentAt: MonotonicMs | null;
+  cancelTimer: () => void;
+}
+
+interface Link {
+  readonly stream: Duplex;
+  readonly mbap: MbapReader;
+  rtuBytes: Buffer;
+  strayFrames: number;
+}
+
+const QUEUE_MOST = 64;
+const STRAYS_MOST = 16;
+const TIMEOUTS_BEFORE_RECONNECT = 3;
+const BACKOFF_MS = [100, 200, 500, 1000, 2000] as const;
+
+/** Opens a bus; the path itself is connected when the first request needs it. */
+export function openBus(options: BusOptions, deps: BusDeps): Bus {
+  return new PathBus(options, deps);
+}
+
+class PathBus implements Bus {
+  readonly counters: BusCounters = {
+    replies: 0,
+    exceptions: 0,
+    timeouts: 0,
+    lateReplies: 0,
+    strayFrames: 0,
+    poisoned: 0,
+    connects: 0,
+  };
+  private readonly options: BusOptions;
+  private readonly clock: Clock;
+  private readonly random: Random;
+  private readonly ids: TransactionIds;
+  private readonly silence: UnitSilence;
+  private readonly closing = new AbortController();
+  private readonly queue: Job[] = [];
+  private readonly flying = new Map<number, Job>();
+  private link: Link | null = null;
+  private connecting = false;
+  private failuresInARow = 0;
+  private timeoutsInARow = 0;
+  private lastFailure: Failure | null = null;
+  private notBefore: MonotonicMs = 0;
+  /** How long a fresh RTU path only listens, so that replies to what was asked before it die unheard. */
+  private listenMs: Milliseconds = 0;
+  private listening = false;
+  private lastReplyCount = 0;
+  private cancelWake: (() => void) | null = null;
+
+  constructor(options: BusOptions, deps: BusDeps) {
+    this.options = options;
+    this.clock = deps.clock;
+    this.random = deps.random;
+    this.ids = new TransactionIds(deps.random);
+    this.silence = new UnitSilence();
+  }
+
+  exchange(
+    unit: number,
+    request: BusRequest,
+    deadline: MonotonicMs,
+    signal: AbortSignal,
+  ): Promise<Result<BusExchange, BusFailure>> {
+    encodeRequest(request);
+    const now = this.clock.monotonicMs();
+    const { name, framing } = this.options;
+    if (this.closing.signal.aborted || signal.aborted) return refusal('cancelled', `${name}: given up`);
+    if (framing === 'rtu' && (unit < 1 || unit > 247)) {
+      return refusal('unsupported', `${name}: unit ${unit} cannot answer on a serial line (1 to 247)`);
+    }
+    if (now >= deadline)
+      return refusal('busy', `${name}: the time for unit ${unit} was over before it began`);
+    const silentUntil = this.silence.silentUntil(unit, now);
+    if (silentUntil > now) {
+      const waitMs = Math.ceil(silentUntil - now);
+      return refusal('unreachable', `${name}: unit ${unit} does not answer; next try in ${waitMs} ms`);
+    }
+    if (this.queue.length >= QUEUE_MOST)
+      return refusal('busy', `${name}: ${QUEUE_MOST} requests are waiting`);
+    return new Promise((resolve) => {
+      const job: Job = {
+        unit,
+        request,
+        deadline,
+        signal,
+        asked: request,
+        sentAt: null,
+        cancelTimer: this.clock.after(deadline - now, () => this.onQueueTimeout(job)),
+        settle: (result) => {
+          job.cancelTimer();
+          signal.removeEventListener('abort', onAbort);
+          resolve(result);
+        },
+      };
+      const onAbort = () => this.onAbort(job);
+      signal.addEventListener('abort', onAbort, { once: true });
+      this.queue.push(job);
+      this.pump();
+    });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.closing.signal.aborted) return;
+    this.closing.abort();
+    this.cancelWake?.();
+    this.dropLink();
+    for (const job of [...this.flying.values(), ...this.queue]) {
+      job.settle(failure('cancelled', `${this.options.name}: the connection was closed by this side`));
+    }
+    this.flying.clear();
+    this.queue.length = 0;
+  }
+
+  /** Sends what may be sent now, or arranges to be called again. */
+  private pump(): void {
+    if (this.closing.signal.aborted || this.queue.length === 0 || this.connecting) return;
+    const now = this.clock.monotonicMs();
+    if (this.notBefore > now) {
+      this.failHopeless();
+      this.cancelWake?.();
+      if (this.queue.length > 0) this.cancelWake = this.clock.after(this.notBefore - now, () => this.pump());
+      return;
+    }
+    if (this.link === null) {
+      this.connect().catch((error: unknown) => {
+        throw error;
+      });
+      return;
+    }
+    const most = this.options.framing === 'rtu' ? 1 : (this.options.inFlightMost ?? 1);
+    while (this.link !== null && this.flying.size < most && this.notBefore <= now) {
+      const job = this.queue.shift();
+      if (job === undefined) return;
+      this.send(this.link, job, now);
+    }
+  }
+
+  /** While the path must rest, requests whose time ends before the rest does are told so at once. */
+  private failHopeless(): void {
+    const last = this.lastFailure;
+    if (this.link !== null || last === null) return;
+    for (const job of this.queue.filter((candidate) => candidate.deadline <= this.notBefore)) {
+      this.unqueue(job);
+      job.settle(failure(last.kind, last.message));
+    }
+  }
+
+  private async connect(): Promise<void> {
+    this.connecting = true;
+    const result = await this.options.connect(this.closing.signal);
+    this.connecting = false;
+    if (!result.ok) {
+      this.rest(result.error, 0);
+      for (const job of this.queue.splice(0)) job.settle(failure(result.error.kind, result.error.message));
+      return;
+    }
+    if (this.closing.signal.aborted) {
+      result.value.on('error', () => undefined);
+      result.value.destroy();
+      return;
+    }
+    this.counters.connects += 1;
+    this.attach(result.value);
+    this.listening = this.listenMs > 0;
+    this.notBefore = this.clock.monotonicMs() + Math.max(this.listenMs, this.options.pauseMs ?? 0);
+    this.listenMs = 0;
+    this.pump();
+  }
+
+  private attach(stream: Duplex): void {
+    const link: Link = { stream, mbap: new MbapReader(), rtuBytes: Buffer.alloc(0), strayFrames: 0 };
+    this.link = link;
+    this.timeoutsInARow = 0;
+    const lost = (reason: string) => {
+      if (this.link === link) this.lose('unreachable', `${this.options.name}: ${reason}`, 0);
+    };
+    stream.on('data', (chunk: Buffer) => {
+      if (this.link !== link) return;
+      this.options.onBytes?.('received', chunk);
+      if (this.options.framing === 'mbap') this.onMbap(link, chunk);
+      else this.onRtu(link, chunk);
+    });
+    stream.on('error', (error: NodeJS.ErrnoException) =>
+      lost(`the connection broke: ${error.code ?? error.message}`),
+    );
+    stream.on('end', () => lost('the device closed the connection'));
+    stream.on('close', () => lost('the connection was closed'));
+  }
+
+  private send(link: Link, job: Job, now: MonotonicMs): void {
+    const { framing, responseTimeoutMs } = this.options;
+    this.listening = false;
+    if (framing === 'rtu') job.asked = this.distinguishable(job.request);
+    const id = this.ids.next(now, (candidate) => this.flying.has(candidate));
+    const pdu = encodeRequest(job.asked);
+    const bytes = framing === 'mbap' ? encodeMbap(id, job.unit, pdu) : encodeRtu(job.unit, pdu);
+    this.flying.set(id, job);
+    job.sentAt = now;
+    job.cancelTimer();
+    const waitMs = Math.min(responseTimeoutMs, job.deadline - now);
+    job.cancelTimer = this.clock.after(waitMs, () => this.onTimeout(id, job, waitMs));
+    this.options.onBytes?.('sent', bytes);
+    link.stream.write(bytes);
+  }
+
+  /** An RTU reply carries no address, so a late one is told apart by its length. */
+  private distinguishable(request: BusRequest): ModbusRequest {
+    if (request.kind === 'write') {
+      this.lastReplyCount = 0;
+      return request;
+    }
+    const spare = request.count === this.lastReplyCount ? (request.spareCount ?? 0) : 0;
+    const count = Math.min(125, request.count + spare);
+    this.lastReplyCount = count;
+    return { kind: 'read', functionCode: request.functionCode, address: request.address, count };
+  }
+
+  private onMbap(link: Link, chunk: Buffer): void {
+    const { frames, fault } = link.mbap.push(chunk);
+    for (const frame of frames) {
+      const job = this.flying.get(frame.transactionId);
+      if (job === undefined) this.onStray(link, frame.transactionId);
+      else if (frame.unit !== job.unit) {
+        this.condemn(frame.transactionId, job, `a reply of unit ${frame.unit} instead of ${job.unit}`);
+      } else this.onPdu(frame.transactionId, job, frame.pdu);
+      if (this.link !== link) return;
+    }
+    if (fault !== null) this.poison(`junk on the connection: ${fault.message}`, 0);
+  }
+
+  private onRtu(link: Link, chunk: Buffer): void {
+    const [entry] = this.flying;
+    if (entry === undefined) {
+      if (this.listening) {
+        this.counters.lateReplies += 1;
+        return;
+      }
+      this.counters.strayFrames += 1;
+      this.poison('bytes that nobody asked for', this.options.responseTimeoutMs);
+      return;
+    }
+    const [id, job] = entry;
+    link.rtuBytes = Buffer.concat([link.rtuBytes, chunk]);
+    const progress = readRtu(job.asked, job.unit, link.rtuBytes);
+    if (progress.kind === 'partial') return;
+    link.rtuBytes = Buffer.alloc(0);
+    if (progress.kind === 'fault') this.condemn(id, job, progress.message);
+    else this.onPdu(id, job, progress.pdu);
+  }
+
+  private onStray(link: Link, id: number): void {
+    if (this.ids.takeZombie(id)) this.counters.lateReplies += 1;
+    else {
+      this.counters.strayFrames += 1;
+      link.strayFrames += 1;
+      if (link.strayFrames > STRAYS_MOST) this.poison('too many frames that nobody asked for', 0);
+    }
+  }
+
+  private onPdu(id: number, job: Job, pdu: Buffer): void {
+    const reply = decodeReply(job.asked, pdu);
+    if (reply.kind === 'fault') {
+      this.condemn(id, job, reply.message);
+      return;
+    }
+    const now = this.clock.monotonicMs();
+    this.flying.delete(id);
+    this.failuresInARow = 0;
+    this.timeoutsInARow = 0;
+    this.lastFailure = null;
+    this.pause();
+    if (reply.kind === 'exception') {
+      this.counters.exceptions += 1;
+      if (reply.code === 11) this.silence.missed(job.unit, now);
+      else this.silence.heard(job.unit);
+      job.settle(this.exception(job, reply.code));
+    } else {
+      this.counters.replies += 1;
+      this.silence.heard(job.unit);
+      const words = reply.kind === 'words' ? reply.words : [];
+      const wanted = job.request.kind === 'read' ? words.slice(0, job.request.count) : [];
+      job.settle(ok({ words: wanted, requestedAt: job.sentAt ?? now, repliedAt: now }));
+    }
+    this.pump();
+  }
+
+  private exception(job: Job, code: number): { readonly ok: false; readonly error: BusFailure } {
+    const message = `${this.options.name}: unit ${job.unit} answered exception ${code} (${exceptionName(code)})`;
+    return { ok: false, error: { kind: EXCEPTION_KINDS[code] ?? 'refused', message, exceptionCode: code } };
+  }
+
+  /** A reply that is wrong: fails its request, and the path with it. */
+  private condemn(id: number, job: Job, what: string): void {
+    this.flying.delete(id);
+    job.settle(failure('malformed', `${this.options.name}: ${what}`));
+    this.poison(what, this.options.framing === 'rtu' ? this.options.responseTimeoutMs : 0);
+  }
+
+  private poison(reason: string, listenMs: Milliseconds): void {
+    this.counters.poisoned += 1;
+    this.lose('malformed', `${this.options.name}: ${reason}`, listenMs);
+  }
+
+  private onTimeout(id: number, job: Job, waitedMs: Milliseconds): void {
+    const now = this.clock.monotonicMs();
+    this.flying.delete(id);
+    this.ids.bury(id, now);
+    this.counters.timeouts += 1;
+    this.timeoutsInARow += 1;
+    this.silence.missed(job.unit, now);
+    const message = `${this.options.name}: unit ${job.unit} did not answer within ${Math.round(waitedMs)} ms`;
+    job.settle(failure('timeout', message));
+    if (this.options.framing === 'rtu') this.lose('timeout', message, this.options.responseTimeoutMs);
+    else if (this.timeoutsInARow >= TIMEOUTS_BEFORE_RECONNECT) this.lose('timeout', message, 0);
+    else this.pump();
+  }
+
+  private onQueueTimeout(job: Job): void {
+    this.unqueue(job);
+    const last = this.link === null ? this.lastFailure : null;
+    const waited = `${this.options.name}: unit ${job.unit} had no turn before its deadline`;
+    job.settle(last === null ? failure('busy', waited) : failure(last.kind, last.message));
+  }
+
+  private onAbort(job: Job): void {
+    job.settle(failure('cancelled', `${this.options.name}: the request to unit ${job.unit} was given up`));
+    if (job.sentAt === null) {
+      this.unqueue(job);
+      return;
+    }
+    for (const [id, flying] of this.flying) {
+      if (flying !== job) continue;
+      this.flying.delete(id);
+      this.ids.bury(id, this.clock.monotonicMs());
+    }
+    // Its reply will still come, and on RTU nothing but silence tells it from the next one.
+    if (this.options.framing === 'rtu') {
+      this.lose('cancelled', `${this.options.name}: a request was given up`, this.options.responseTimeoutMs);
+    } else this.pump();
+  }
+
+  /** The path is gone: every request on it fails, and the next attempt waits. */
+  private lose(kind: FailureKind, message: string, listenMs: Milliseconds): void {
+    this.dropLink();
+    const orphans = [...this.flying.values()];
+    this.flying.clear();
+    this.rest({ kind, message }, listenMs);
+    for (const job of orphans) job.settle(failure(kind === 'malformed' ? kind : 'unreachable', message));
+    this.pump();
+  }
+
+  private dropLink(): void {
+    const link = this.link;
+    this.link = null;
+    link?.stream.destroy();
+  }
+
+  private rest(cause: Failure, listenMs: Milliseconds): void {
+    this.lastFailure = cause;
+    this.listenMs = Math.max(this.listenMs, listenMs);
+    const step = BACKOFF_MS[Math.min(this.failuresInARow, BACKOFF_MS.length - 1)]!;
+    this.failuresInARow += 1;
+    // Jitter after the cap: a hundred meters behind one dead switch must not retry in step.
+    const backoffMs = step * (0.75 + 0.5 * this.random());
+    this.notBefore = this.clock.monotonicMs() + backoffMs;
+  }
+
+  private pause(): void {
+    this.notBefore = this.clock.monotonicMs() + (this.options.pauseMs ?? 0);
+  }
+
+  private unqueue(job: Job): void {
+    const index = this.queue.indexOf(job);
+    if (index >= 0) this.queue.splice(index, 1);
+  }
+}
+
+/** How an exception reads as a failure. Source: Modbus Application Protocol V1.1b3, section 7. */
+const EXCEPTION_KINDS: Readonly<Record<number, FailureKind>> = {
+  1: 'unsupported',
+  5: 'busy',
+  6: 'busy',
+  10: 'unreachable',
+  11: 'timeout',
+};
+
+function failure(kind: FailureKind, message: string): { readonly ok: false; readonly error: BusFailure } {
+  return { ok: false, error: { kind, message, exceptionCode: null } };
+}
+
+function refusal(kind: FailureKind, message: string): Promise<Result<BusExchange, BusFailure>> {
+  return Promise.resolve(failure(kind, message));
+}

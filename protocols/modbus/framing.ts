@@ -1,0 +1,112 @@
+import type { ModbusRequest } from './pdu.ts';
+import { functionCodeOf, replyLength } from './pdu.ts';
+
+/**
+ * Frames on the wire: MBAP on Modbus TCP, unit and CRC on RTU (serial lines and transparent gateways).
+ * Pure: bytes are pushed in, whole frames come out.
+ * Source: Modbus Messaging on TCP/IP V1.0b section 3.1.3; Modbus over Serial Line V1.02 section 2.5.1.
+ */
+
+export interface MbapFrame {
+  readonly transactionId: number;
+  readonly unit: number;
+  readonly pdu: Buffer;
+}
+
+/** Junk on the path: nothing that follows it can be trusted. */
+export interface FrameFault {
+  readonly kind: 'fault';
+  readonly message: string;
+}
+
+/** Transaction id 0 to 65535, unit 0 to 255, PDU of at most 253 bytes, to one frame. */
+export function encodeMbap(transactionId: number, unit: number, pdu: Buffer): Buffer {
+  const frame = Buffer.alloc(7 + pdu.length);
+  frame.writeUInt16BE(transactionId, 0);
+  frame.writeUInt16BE(0, 2);
+  frame.writeUInt16BE(1 + pdu.length, 4);
+  frame.writeUInt8(unit, 6);
+  pdu.copy(frame, 7);
+  return frame;
+}
+
+/** Cuts a stream into MBAP frames. After a fault it must be thrown away with its connection. */
+export class MbapReader {
+  private pending: Buffer = Buffer.alloc(0);
+
+  /** Every frame that is complete now; a fault ends the list. */
+  push(chunk: Buffer): { readonly frames: MbapFrame[]; readonly fault: FrameFault | null } {
+    this.pending = this.pending.length === 0 ? chunk : Buffer.concat([this.pending, chunk]);
+    const frames: MbapFrame[] = [];
+    for (;;) {
+      // Judge each header byte as it comes: junk must not wait for a length that it invented.
+      const header = this.pending;
+      if (header.length >= 4 && header.readUInt16BE(2) !== 0) {
+        return { frames, fault: fault(`protocol id ${header.readUInt16BE(2)} instead of 0`) };
+      }
+      if (header.length < 6) return { frames, fault: null };
+      const length = header.readUInt16BE(4);
+      if (length < 3 || length > 254) return { frames, fault: fault(`a frame length of ${length}`) };
+      if (header.length < 6 + length) return { frames, fault: null };
+      frames.push({
+        transactionId: header.readUInt16BE(0),
+        unit: header.readUInt8(6),
+        pdu: Buffer.from(header.subarray(7, 6 + length)),
+      });
+      this.pending = header.subarray(6 + length);
+    }
+  }
+}
+
+/** Unit 1 to 247 and PDU to one RTU frame with its CRC. */
+export function encodeRtu(unit: number, pdu: Buffer): Buffer {
+  const frame = Buffer.alloc(pdu.length + 3);
+  frame.writeUInt8(unit, 0);
+  pdu.copy(frame, 1);
+  frame.writeUInt16LE(crc16(frame.subarray(0, pdu.length + 1)), pdu.length + 1);
+  return frame;
+}
+
+export type RtuProgress =
+  | { readonly kind: 'partial' }
+  | { readonly kind: 'frame'; readonly pdu: Buffer }
+  | FrameFault;
+
+/**
+ * Looks for the reply to `request` of `unit` in the bytes so far. RTU has no length field and silence cannot be
+ * seen through USB or TCP, so the length follows from the function code; every other byte is a fault.
+ */
+export function readRtu(request: ModbusRequest, unit: number, bytes: Buffer): RtuProgress {
+  const functionCode = functionCodeOf(request);
+  if (bytes.length >= 1 && bytes[0] !== unit) return fault(`a reply of unit ${bytes[0]} instead of ${unit}`);
+  if (bytes.length < 2) return { kind: 'partial' };
+  const received = bytes[1]!;
+  if (received !== functionCode && received !== (functionCode | 0x80)) {
+    return fault(`a reply for function ${received} instead of ${functionCode}`);
+  }
+  const length = received === functionCode ? replyLength(request) + 3 : 5;
+  if (request.kind === 'read' && received === functionCode && bytes.length >= 3) {
+    if (bytes[2] !== 2 * request.count)
+      return fault(`a byte count of ${bytes[2]} for ${request.count} registers`);
+  }
+  if (bytes.length < length) return { kind: 'partial' };
+  if (bytes.length > length) return fault(`${bytes.length - length} bytes after the reply`);
+  if (crc16(bytes.subarray(0, length - 2)) !== bytes.readUInt16LE(length - 2)) {
+    return fault('a reply with a wrong check sum');
+  }
+  return { kind: 'frame', pdu: Buffer.from(bytes.subarray(1, length - 2)) };
+}
+
+/** CRC-16 of RTU frames (polynomial 0xA001 reflected, start 0xFFFF). */
+export function crc16(bytes: Uint8Array): number {
+  let crc = 0xffff;
+  for (const byte of bytes) {
+    crc ^= byte;
+    for (let bit = 0; bit < 8; bit += 1) crc = (crc & 1) === 1 ? (crc >>> 1) ^ 0xa001 : crc >>> 1;
+  }
+  return crc;
+}
+
+function fault(message: string): FrameFault {
+  return { kind: 'fault', message };
+}
