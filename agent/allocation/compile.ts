@@ -1,0 +1,206 @@
+import { upperHull } from './hull.ts';
+import type { Problem, ProblemDevice, ProblemLimit } from './problem.ts';
+
+/**
+ * The problem as typed arrays. Limits stand parents first, devices by id, so every loop in index order is
+ * repeatable whatever the order of the file. A watt below a limit is also counted in "root watts": watts at
+ * the root that it causes (`rootGain`); in root watts all limits measure the same thing, which is what makes
+ * the sweep exact.
+ *
+ * Segment `device * stride + k` (k >= 1) leads from hull corner k-1 to corner k.
+ */
+export interface Compiled {
+  readonly limitIds: readonly string[];
+  readonly limitIndex: ReadonlyMap<string, number>;
+  readonly limitParent: Int32Array;
+  readonly limitGain: Float64Array;
+  readonly limitRootGain: Float64Array;
+  readonly limitCapacity: Float64Array;
+  readonly limitFixed: Float64Array;
+  readonly deviceIds: readonly string[];
+  readonly deviceIndex: ReadonlyMap<string, number>;
+  readonly deviceLimit: Int32Array;
+  /** Index of the floor that the device is in, or -1. */
+  readonly deviceFloor: Int32Array;
+  readonly stride: number;
+  readonly modeCount: Int32Array;
+  /** By rising watts, equal watts by falling value. */
+  readonly modeWatts: Float64Array;
+  /** Net of the switching cost. */
+  readonly modeValue: Float64Array;
+  readonly modeId: string[];
+  readonly hullCount: Int32Array;
+  readonly hullMode: Int32Array;
+  /** Value per root watt of each segment. */
+  readonly segmentKey: Float64Array;
+  /** Length of each segment in root watts. */
+  readonly segmentRootWatts: Float64Array;
+  readonly segmentDevice: Int32Array;
+  readonly floorIds: readonly string[];
+  readonly floorWatts: Float64Array;
+  /** Devices of each floor, by index. */
+  readonly floorDevices: readonly Int32Array[];
+  /** Lowest limit that has the whole floor below it, or -1 (several roots). */
+  readonly floorTop: Int32Array;
+  /** 1 where the floor nests with every limit and can be served first exactly; 0 where it cuts across. */
+  readonly floorNested: Uint8Array;
+}
+
+/** Compiles a problem that has been checked (ids known, no cycle, no empty `allowed`); throws on a bug there. */
+export function compileProblem(problem: Problem, strideAtLeast = 0): Compiled {
+  const limits = limitsParentsFirst(problem.limits);
+  const limitCount = limits.length;
+  const limitIndex = new Map(limits.map((limit, n) => [limit.id, n]));
+  const limitParent = new Int32Array(limitCount);
+  const limitGain = new Float64Array(limitCount);
+  const limitRootGain = new Float64Array(limitCount);
+  for (const [n, limit] of limits.entries()) {
+    const parent = limit.parent === null ? -1 : limitIndex.get(limit.parent)!;
+    limitParent[n] = parent;
+    limitGain[n] = limit.gain;
+    limitRootGain[n] = parent < 0 ? 1 : limitRootGain[parent]! * limit.gain;
+  }
+  const devices = [...problem.devices].sort((a, b) => compareIds(a.id, b.id));
+  const stride = devices.reduce((most, device) => Math.max(most, device.modes.length), strideAtLeast);
+  const size = devices.length * stride;
+  const deviceIndex = new Map(devices.map((device, i) => [device.id, i]));
+  const deviceLimit = Int32Array.from(devices, (device) => limitIndex.get(device.limit)!);
+  const deviceFloor = new Int32Array(devices.length).fill(-1);
+  const floors = [...problem.floors].sort((a, b) => compareIds(a.id, b.id));
+  const floorDevices = floors.map((floor, f) => {
+    const members = Int32Array.from(floor.devices, (id) => deviceIndex.get(id)!).sort();
+    for (const i of members) deviceFloor[i] = f;
+    return members;
+  });
+  const segmentDevice = new Int32Array(size);
+  for (let s = 0; s < size; s += 1) segmentDevice[s] = Math.floor(s / stride);
+  const shape = floorShapes(floorDevices, deviceLimit, limitParent, limitRootGain);
+  const compiled: Compiled = {
+    limitIds: limits.map((limit) => limit.id),
+    limitIndex,
+    limitParent,
+    limitGain,
+    limitRootGain,
+    limitCapacity: Float64Array.from(limits, (limit) => limit.capacityWatts),
+    limitFixed: Float64Array.from(limits, (limit) => limit.fixedWatts),
+    deviceIds: devices.map((device) => device.id),
+    deviceIndex,
+    deviceLimit,
+    deviceFloor,
+    stride,
+    modeCount: new Int32Array(devices.length),
+    modeWatts: new Float64Array(size),
+    modeValue: new Float64Array(size),
+    modeId: new Array<string>(size).fill(''),
+    hullCount: new Int32Array(devices.length),
+    hullMode: new Int32Array(size),
+    segmentKey: new Float64Array(size),
+    segmentRootWatts: new Float64Array(size),
+    segmentDevice,
+    floorIds: floors.map((floor) => floor.id),
+    floorWatts: Float64Array.from(floors, (floor) => floor.watts),
+    floorDevices,
+    floorTop: shape.top,
+    floorNested: shape.nested,
+  };
+  for (const [i, device] of devices.entries()) compileDevice(compiled, i, device);
+  return compiled;
+}
+
+/** Writes the modes and hull of device `i` (its limit and floor stay). Throws when it has more modes than fit. */
+export function compileDevice(c: Compiled, i: number, device: ProblemDevice): void {
+  if (device.modes.length > c.stride) throw new RangeError(`${device.id}: more modes than compiled for`);
+  const allowed = device.allowed === null ? null : new Set(device.allowed);
+  const usable = device.modes
+    .filter((mode) => allowed === null || allowed.has(mode.id))
+    .map((mode) => ({
+      id: mode.id,
+      watts: mode.watts,
+      value:
+        mode.id === device.current
+          ? mode.dollarsPerHour
+          : mode.dollarsPerHour - (device.switchDollarsPerHour[mode.id] ?? 0),
+      stays: mode.id === device.current ? 0 : 1,
+    }))
+    // Equal watts and value: staying first, then by id, so that nothing switches for nothing.
+    .sort((a, b) => a.watts - b.watts || b.value - a.value || a.stays - b.stays || compareIds(a.id, b.id));
+  if (usable.length === 0) throw new RangeError(`${device.id}: no allowed mode`);
+  const start = i * c.stride;
+  c.modeCount[i] = usable.length;
+  for (const [m, mode] of usable.entries()) {
+    c.modeWatts[start + m] = mode.watts;
+    c.modeValue[start + m] = mode.value;
+    c.modeId[start + m] = mode.id;
+  }
+  const corners = upperHull(c.modeWatts, c.modeValue, start, usable.length, c.hullMode);
+  c.hullCount[i] = corners;
+  const gain = c.limitRootGain[c.deviceLimit[i]!]!;
+  for (let k = 1; k < corners; k += 1) {
+    const a = start + c.hullMode[start + k - 1]!;
+    const b = start + c.hullMode[start + k]!;
+    const watts = c.modeWatts[b]! - c.modeWatts[a]!;
+    c.segmentRootWatts[start + k] = watts * gain;
+    const key = (c.modeValue[b]! - c.modeValue[a]!) / watts / gain;
+    // Rounding must not put a later segment of the device before an earlier one.
+    c.segmentKey[start + k] = k > 1 ? Math.min(key, c.segmentKey[start + k - 1]!) : key;
+  }
+}
+
+/** Ids by code unit: the same order on every machine and locale. */
+export function compareIds(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
+
+function limitsParentsFirst(limits: readonly ProblemLimit[]): ProblemLimit[] {
+  const children = new Map<string | null, ProblemLimit[]>();
+  for (const limit of [...limits].sort((a, b) => compareIds(a.id, b.id))) {
+    const siblings = children.get(limit.parent);
+    if (siblings === undefined) children.set(limit.parent, [limit]);
+    else siblings.push(limit);
+  }
+  const sorted: ProblemLimit[] = [...(children.get(null) ?? [])];
+  for (let n = 0; n < sorted.length; n += 1) {
+    for (const child of children.get(sorted[n]!.id) ?? []) sorted.push(child);
+  }
+  if (sorted.length !== limits.length) throw new RangeError('limits: unknown parent or cycle');
+  return sorted;
+}
+
+/**
+ * A floor nests when no limit cuts it (each limit has all of it below, none of it, or lies wholly inside it)
+ * and all its devices have the same gain to the root. Only then is "serve the floor first" exact.
+ */
+function floorShapes(
+  floorDevices: readonly Int32Array[],
+  deviceLimit: Int32Array,
+  limitParent: Int32Array,
+  limitRootGain: Float64Array,
+): { top: Int32Array; nested: Uint8Array } {
+  const limitCount = limitParent.length;
+  const below = new Int32Array(limitCount);
+  for (const n of deviceLimit) below[n]! += 1;
+  for (let n = limitCount - 1; n >= 0; n -= 1) {
+    const parent = limitParent[n]!;
+    if (parent >= 0) below[parent]! += below[n]!;
+  }
+  const top = new Int32Array(floorDevices.length).fill(-1);
+  const nested = new Uint8Array(floorDevices.length);
+  const inside = new Int32Array(limitCount);
+  for (const [f, members] of floorDevices.entries()) {
+    inside.fill(0);
+    for (const i of members) inside[deviceLimit[i]!]! += 1;
+    for (let n = limitCount - 1; n >= 0; n -= 1) {
+      const parent = limitParent[n]!;
+      if (parent >= 0) inside[parent]! += inside[n]!;
+    }
+    let nests = members.length > 0;
+    for (let n = 0; n < limitCount; n += 1) {
+      if (inside[n] === members.length) top[f] = n;
+      else if (inside[n]! > 0 && inside[n] !== below[n]) nests = false;
+    }
+    const gain = members.length > 0 ? limitRootGain[deviceLimit[members[0]!]!] : 1;
+    for (const i of members) if (limitRootGain[deviceLimit[i]!] !== gain) nests = false;
+    nested[f] = nests && top[f]! >= 0 ? 1 : 0;
+  }
+  return { top, nested };
+}

@@ -1,0 +1,152 @@
+import type { Compiled } from './compile.ts';
+import { type Choice, choiceValue, createChoice, fillUp, isFeasible, roundDown } from './fill.ts';
+import { solveRelaxed } from './floors.ts';
+import { leastChoice } from './infeasible.ts';
+import { computeBaseSlack, createWorkspace, type Workspace } from './sweep.ts';
+import {
+  computeLosses,
+  computeRooms,
+  createWindowMemory,
+  searchWindow,
+  type WindowMemory,
+} from './window.ts';
+
+/** A compiled problem with everything that solving it writes. */
+export interface Bench {
+  readonly compiled: Compiled;
+  readonly workspace: Workspace;
+  readonly memory: WindowMemory;
+  readonly choice: Choice;
+  readonly trial: Choice;
+}
+
+export function createBench(compiled: Compiled): Bench {
+  return {
+    compiled,
+    workspace: createWorkspace(compiled),
+    memory: createWindowMemory(compiled),
+    choice: createChoice(compiled),
+    trial: createChoice(compiled),
+  };
+}
+
+/** What was decided; the modes are in the bench's `choice`. */
+export interface Decision {
+  readonly status: 'optimal' | 'feasible' | 'infeasible';
+  readonly dollarsPerHour: number;
+  readonly boundDollarsPerHour: number | null;
+  readonly gap: number | null;
+  /** Partial choices looked at by the window search. */
+  readonly workUnits: number;
+}
+
+export interface DecideOptions {
+  /** Price of energy at the root in dollars per watt and hour, taken off every mode. */
+  readonly energyDollarsPerWattHour: number;
+  /** Budget of the window search in work units: the same input gives the same answer on any machine. */
+  readonly workUnits: number;
+}
+
+/** Proved optimal below this relative gap. */
+const NO_GAP = 1e-12;
+
+/** Core size and beam of each search in turn: narrow ones first, since a better choice makes the next cheap. */
+const PASSES: readonly (readonly [coreDevices: number, beam: number])[] = [
+  [6, 24],
+  [12, 64],
+  [32, 128],
+  [Number.POSITIVE_INFINITY, 256],
+  [Number.POSITIVE_INFINITY, 1024],
+  [Number.POSITIVE_INFINITY, 4096],
+  [Number.POSITIVE_INFINITY, 20_000],
+];
+
+/** Decides on the cached order of segments, which must be current. */
+export function decide(bench: Bench, options: DecideOptions): Decision {
+  const { compiled: c, workspace: w, choice } = bench;
+  const energyPrice = options.energyDollarsPerWattHour;
+  if (!computeBaseSlack(c, w)) return giveUp(bench, energyPrice, 0);
+  const relaxed = solveRelaxed(c, w, energyPrice, { count: 0 });
+  if (!relaxed.feasible) return giveUp(bench, energyPrice, 0);
+  const bound = relaxed.boundDollarsPerHour;
+  roundDown(c, w, energyPrice, choice);
+  fillUp(c, energyPrice, choice, 4);
+  let value = Number.NEGATIVE_INFINITY;
+  if (!isFeasible(c, choice)) leastChoice(c, energyPrice, choice);
+  if (isFeasible(c, choice)) value = choiceValue(c, choice.mode, energyPrice).value;
+  const search = improve(bench, bound, value, options);
+  value = search.value;
+  if (value === Number.NEGATIVE_INFINITY) return giveUp(bench, energyPrice, search.workUnits);
+  const { magnitude } = choiceValue(c, choice.mode, energyPrice);
+  const top = Math.max(bound, value);
+  const gap = top === value ? 0 : (top - value) / Math.max(magnitude, Number.MIN_VALUE);
+  return {
+    status: search.proved || gap <= NO_GAP ? 'optimal' : 'feasible',
+    dollarsPerHour: value,
+    boundDollarsPerHour: top,
+    gap,
+    workUnits: search.workUnits,
+  };
+}
+
+function giveUp(bench: Bench, energyPrice: number, workUnits: number): Decision {
+  leastChoice(bench.compiled, energyPrice, bench.choice);
+  bench.workspace.pathPrice.fill(0);
+  return {
+    status: 'infeasible',
+    dollarsPerHour: choiceValue(bench.compiled, bench.choice.mode, energyPrice).value,
+    boundDollarsPerHour: null,
+    gap: null,
+    workUnits,
+  };
+}
+
+/** Runs the window searches; the best choice ends in `bench.choice`. */
+function improve(
+  bench: Bench,
+  bound: number,
+  startValue: number,
+  options: DecideOptions,
+): { value: number; proved: boolean; workUnits: number } {
+  const { compiled: c, workspace: w, memory: m, choice, trial } = bench;
+  const energyPrice = options.energyDollarsPerWattHour;
+  let value = startValue;
+  let workUnits = 0;
+  if (bound - value <= NO_GAP * Math.abs(bound) || options.workUnits <= 0) {
+    return { value, proved: false, workUnits };
+  }
+  computeLosses(c, w, m, energyPrice);
+  computeRooms(c, m);
+  let lastCost = 0;
+  for (const [p, [coreDevices, beam]] of PASSES.entries()) {
+    // A pass that cannot end within the budget would only waste it.
+    const growth = p === 0 ? 1 : beam / PASSES[p - 1]![1];
+    if (workUnits + lastCost * growth > options.workUnits) break;
+    const lossBelow = bound - value;
+    const result = searchWindow(
+      c,
+      w,
+      m,
+      energyPrice,
+      { coreDevices, beam, lossBelow, workUnits: options.workUnits - workUnits },
+      trial.mode,
+    );
+    workUnits += result.workUnits;
+    lastCost = result.workUnits;
+    let accepted = true;
+    if (result.found) {
+      accepted = isFeasible(c, trial);
+      if (accepted) {
+        fillUp(c, energyPrice, trial, 2);
+        const found = choiceValue(c, trial.mode, energyPrice).value;
+        if (found > value && isFeasible(c, trial)) {
+          value = found;
+          choice.mode.set(trial.mode);
+        }
+      }
+    }
+    if (result.complete && accepted) return { value, proved: true, workUnits };
+    if (bound - value <= NO_GAP * Math.abs(bound)) break;
+  }
+  return { value, proved: false, workUnits };
+}

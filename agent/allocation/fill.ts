@@ -1,0 +1,201 @@
+import type { Compiled } from './compile.ts';
+import { sortByFallingKey } from './order.ts';
+import { ACCEPTED_WATTS } from './problem.ts';
+import type { Workspace } from './sweep.ts';
+
+/** A choice of one mode per device (local mode index), with what is left at every limit in its own watts. */
+export interface Choice {
+  readonly mode: Int32Array;
+  readonly slackWatts: Float64Array;
+  readonly floorWatts: Float64Array;
+}
+
+export function createChoice(c: Compiled): Choice {
+  return {
+    mode: new Int32Array(c.deviceIds.length),
+    slackWatts: new Float64Array(c.limitIds.length),
+    floorWatts: new Float64Array(c.floorIds.length),
+  };
+}
+
+/** Totals of all limits for `mode`, by the outside form's own formula. */
+export function limitTotals(c: Compiled, mode: Int32Array, totals: Float64Array): void {
+  totals.set(c.limitFixed);
+  for (let i = 0; i < c.deviceIds.length; i += 1) {
+    totals[c.deviceLimit[i]!]! += c.modeWatts[i * c.stride + mode[i]!]!;
+  }
+  for (let n = c.limitIds.length - 1; n >= 0; n -= 1) {
+    const parent = c.limitParent[n]!;
+    if (parent >= 0) totals[parent]! += c.limitGain[n]! * totals[n]!;
+  }
+}
+
+/** Recomputes slack and floors of a choice from its modes. */
+export function refreshChoice(c: Compiled, choice: Choice): void {
+  limitTotals(c, choice.mode, choice.slackWatts);
+  for (let n = 0; n < c.limitIds.length; n += 1) {
+    choice.slackWatts[n] = c.limitCapacity[n]! - choice.slackWatts[n]!;
+  }
+  for (let f = 0; f < c.floorIds.length; f += 1) choice.floorWatts[f] = floorTotal(c, choice.mode, f);
+}
+
+export function floorTotal(c: Compiled, mode: Int32Array, f: number): number {
+  let sum = 0;
+  for (const i of c.floorDevices[f]!) sum += c.modeWatts[i * c.stride + mode[i]!]!;
+  return sum;
+}
+
+/** Whether every limit and floor holds, from totals computed afresh. */
+export function isFeasible(c: Compiled, choice: Choice): boolean {
+  refreshChoice(c, choice);
+  for (let n = 0; n < c.limitIds.length; n += 1) if (choice.slackWatts[n]! < -ACCEPTED_WATTS) return false;
+  for (let f = 0; f < c.floorIds.length; f += 1) {
+    if (choice.floorWatts[f]! < c.floorWatts[f]! - ACCEPTED_WATTS) return false;
+  }
+  return true;
+}
+
+/** Value of a choice, net of energy, and the sum of the absolute values of its parts. */
+export function choiceValue(
+  c: Compiled,
+  mode: Int32Array,
+  energyPrice: number,
+): { value: number; magnitude: number } {
+  let value = 0;
+  let lost = 0;
+  let magnitude = 0;
+  for (let i = 0; i < c.deviceIds.length; i += 1) {
+    const s = i * c.stride + mode[i]!;
+    const energy =
+      energyPrice === 0 ? 0 : energyPrice * c.limitRootGain[c.deviceLimit[i]!]! * c.modeWatts[s]!;
+    const term = c.modeValue[s]! - energy;
+    const next = value + term;
+    lost += Math.abs(value) >= Math.abs(term) ? value - next + term : term - next + value;
+    value = next;
+    magnitude += Math.abs(term);
+  }
+  return { value: value + lost, magnitude };
+}
+
+/** Moves device `i` to `mode` if every limit on its path has room and its floor still holds. */
+function tryMove(c: Compiled, choice: Choice, i: number, mode: number, guardFloor: boolean): boolean {
+  const { slackWatts } = choice;
+  const start = i * c.stride;
+  const step = c.modeWatts[start + mode]! - c.modeWatts[start + choice.mode[i]!]!;
+  const limit = c.deviceLimit[i]!;
+  if (step > 0) {
+    let watts = step;
+    for (let n = limit; n >= 0; n = c.limitParent[n]!) {
+      if (watts > slackWatts[n]! + ACCEPTED_WATTS / 2) return false;
+      watts *= c.limitGain[n]!;
+    }
+  }
+  const f = c.deviceFloor[i]!;
+  if (f >= 0) {
+    if (guardFloor && step < 0 && choice.floorWatts[f]! + step < c.floorWatts[f]!) return false;
+    choice.floorWatts[f]! += step;
+  }
+  let watts = step;
+  for (let n = limit; n >= 0; n = c.limitParent[n]!) {
+    slackWatts[n]! -= watts;
+    watts *= c.limitGain[n]!;
+  }
+  choice.mode[i] = mode;
+  return true;
+}
+
+/**
+ * A whole-mode choice from the relaxed answer in the workspace: floors first (by what a segment is worth after
+ * the prices of its path), then every segment in order that fits. Floors may end unmet; the caller checks.
+ */
+export function roundDown(c: Compiled, w: Workspace, energyPrice: number, choice: Choice): void {
+  choice.mode.fill(0);
+  refreshChoice(c, choice);
+  w.corner.fill(0);
+  w.blocked.fill(0);
+  for (let f = 0; f < c.floorIds.length; f += 1) raiseFloor(c, w, f, choice);
+  const { sweepOrder, sweepCount, corner, blocked, keys } = w;
+  for (let t = 0; t < sweepCount; t += 1) {
+    const segment = sweepOrder[t]!;
+    if (keys[segment]! <= energyPrice) break;
+    const i = c.segmentDevice[segment]!;
+    if (blocked[i] === 1) continue;
+    const k = segment - i * c.stride;
+    if (corner[i]! >= k) continue;
+    if (tryMove(c, choice, i, c.hullMode[i * c.stride + k]!, false)) corner[i] = k;
+    else blocked[i] = 1;
+  }
+}
+
+/** Raises the devices of floor `f` by whole segments, best after path prices first, until it is met. */
+function raiseFloor(c: Compiled, w: Workspace, f: number, choice: Choice): void {
+  const demanded = c.floorWatts[f]!;
+  if (choice.floorWatts[f]! >= demanded) return;
+  const { stride } = c;
+  const devices = c.floorDevices[f]!;
+  const segments = new Int32Array(devices.length * stride);
+  const worth = new Float64Array(devices.length * stride);
+  const source = new Int32Array(devices.length * stride);
+  let count = 0;
+  for (const i of devices) {
+    const price = w.pathPrice[c.deviceLimit[i]!]!;
+    for (let k = 1; k < c.hullCount[i]!; k += 1) {
+      source[count] = i * stride + k;
+      worth[count] = w.keys[i * stride + k]! - price;
+      segments[count] = count;
+      count += 1;
+    }
+  }
+  sortByFallingKey(segments, count, worth, new Int32Array(count));
+  for (let t = 0; t < count && choice.floorWatts[f]! < demanded; t += 1) {
+    const segment = source[segments[t]!]!;
+    const i = c.segmentDevice[segment]!;
+    const k = segment - i * stride;
+    if (w.corner[i] !== k - 1) continue;
+    if (tryMove(c, choice, i, c.hullMode[i * stride + k]!, false)) w.corner[i] = k;
+  }
+  // Corners do not fit any more: any mode that brings the floor nearer.
+  for (const i of devices) {
+    for (let m = c.modeCount[i]! - 1; m > choice.mode[i]! && choice.floorWatts[f]! < demanded; m -= 1) {
+      if (c.modeWatts[i * stride + m]! > c.modeWatts[i * stride + choice.mode[i]!]!) {
+        tryMove(c, choice, i, m, false);
+      }
+    }
+  }
+}
+
+/**
+ * Improves a choice by single moves, best for each device in turn, until a whole pass finds none or `passes`
+ * are spent. Never makes it worse; leaves floors held.
+ */
+export function fillUp(c: Compiled, energyPrice: number, choice: Choice, passes: number): void {
+  const { stride, modeWatts, modeValue } = c;
+  for (let pass = 0; pass < passes; pass += 1) {
+    let moved = false;
+    for (let i = 0; i < c.deviceIds.length; i += 1) {
+      const start = i * stride;
+      const perWatt = energyPrice * c.limitRootGain[c.deviceLimit[i]!]!;
+      const now = choice.mode[i]!;
+      const nowValue = modeValue[start + now]! - perWatt * modeWatts[start + now]!;
+      let excluded = Number.POSITIVE_INFINITY;
+      for (;;) {
+        let best = -1;
+        let bestValue = nowValue;
+        for (let m = 0; m < c.modeCount[i]!; m += 1) {
+          const value = modeValue[start + m]! - perWatt * modeWatts[start + m]!;
+          if (value > bestValue && value < excluded) {
+            best = m;
+            bestValue = value;
+          }
+        }
+        if (best < 0) break;
+        if (tryMove(c, choice, i, best, true)) {
+          moved = true;
+          break;
+        }
+        excluded = bestValue;
+      }
+    }
+    if (!moved) return;
+  }
+}

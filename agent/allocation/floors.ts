@@ -1,0 +1,188 @@
+import type { Compiled } from './compile.ts';
+import { mergeOrders, sortByFallingKey } from './order.ts';
+import { computePrices, dualBound } from './prices.ts';
+import { ACCEPTED_WATTS } from './problem.ts';
+import { measureFloors, sweepRelaxed, type Workspace } from './sweep.ts';
+
+/** The relaxed problem solved: its bound, or the proof that nothing is feasible. */
+export type Relaxed =
+  | { readonly feasible: true; readonly boundDollarsPerHour: number }
+  | { readonly feasible: false };
+
+/** Collects and sorts all segments afresh. */
+export function sortAllSegments(c: Compiled, w: Workspace): void {
+  let count = 0;
+  for (let i = 0; i < c.deviceIds.length; i += 1) {
+    const corners = c.hullCount[i]!;
+    for (let k = 1; k < corners; k += 1) w.order[count++] = i * c.stride + k;
+  }
+  sortByFallingKey(w.order, count, c.segmentKey, w.sortScratch);
+  w.orderCount = count;
+}
+
+/**
+ * Solves the relaxed problem on the cached order. Nested floors are served first inside the sweep; each floor
+ * that cuts across the tree gets a multiplier, searched until the floor is met. Work is counted in
+ * `sweeps.count`. The workspace holds the relaxed answer and its prices afterwards.
+ */
+export function solveRelaxed(
+  c: Compiled,
+  w: Workspace,
+  energyPrice: number,
+  sweeps: { count: number },
+): Relaxed {
+  const crossing: number[] = [];
+  for (let f = 0; f < c.floorIds.length; f += 1) {
+    if (c.floorNested[f] === 0) crossing.push(f);
+    else listFloorSegments(c, w, f);
+  }
+  if (crossing.length === 0) {
+    w.sweepCount = w.orderCount;
+    sweeps.count += 1;
+    if (sweepRelaxed(c, w, energyPrice) >= 0) return { feasible: false };
+    computePrices(c, w, energyPrice);
+    return { feasible: true, boundDollarsPerHour: dualBound(c, w, energyPrice) };
+  }
+  return searchMultipliers(c, w, energyPrice, crossing, sweeps);
+}
+
+/** The segments of a nested floor in the order of the sweep. */
+function listFloorSegments(c: Compiled, w: Workspace, f: number): void {
+  const list = w.floorOrder[f]!;
+  let count = 0;
+  for (const i of c.floorDevices[f]!) {
+    for (let k = 1; k < c.hullCount[i]!; k += 1) list[count++] = i * c.stride + k;
+  }
+  sortByFallingKey(list, count, c.segmentKey, w.sortScratch);
+  list.fill(-1, count);
+}
+
+/** One evaluation of the dual function: at these multipliers, the bound and what the floors reach. */
+interface Point {
+  readonly multiplier: number;
+  readonly bound: number;
+  /** Watts reached less watts demanded: a subgradient of the bound. */
+  readonly surplus: number;
+}
+
+/**
+ * Minimises the dual bound over the multipliers of the cross-cutting floors, one at a time in turn; along one
+ * multiplier the bound is convex and piecewise linear, so meeting tangents end at its exact minimum.
+ */
+function searchMultipliers(
+  c: Compiled,
+  w: Workspace,
+  energyPrice: number,
+  crossing: readonly number[],
+  sweeps: { count: number },
+): Relaxed {
+  const search = crossingSearch(c, w, energyPrice, sweeps);
+  for (const f of crossing) w.floorPrice[f] = 0;
+  let best = Number.POSITIVE_INFINITY;
+  for (let round = 0; round < 40; round += 1) {
+    const before = best;
+    for (const f of crossing) {
+      const point = search.along(f);
+      if (point === null || point.bound < search.leastValue) return { feasible: false };
+      w.floorPrice[f] = point.multiplier;
+      best = Math.min(best, point.bound);
+    }
+    if (crossing.length === 1 || before - best <= 1e-13 * Math.abs(best)) break;
+  }
+  if (search.evaluate() === null) return { feasible: false };
+  return { feasible: true, boundDollarsPerHour: dualBound(c, w, energyPrice) };
+}
+
+interface CrossingSearch {
+  /** No feasible choice earns less than this: a bound below it proves that there is none. */
+  readonly leastValue: number;
+  /** Sweeps at the multipliers in force; `null` when a nested floor cannot be served. */
+  evaluate(): number | null;
+  /** Least bound along the multiplier of floor `f`, or `null` when nothing is feasible. */
+  along(f: number): Point | null;
+}
+
+function crossingSearch(
+  c: Compiled,
+  w: Workspace,
+  energyPrice: number,
+  sweeps: { count: number },
+): CrossingSearch {
+  const isCrossing = (i: number): boolean => {
+    const f = c.deviceFloor[i]!;
+    return f >= 0 && c.floorNested[f] === 0;
+  };
+  const rest = w.order.subarray(0, w.orderCount).filter((segment) => !isCrossing(c.segmentDevice[segment]!));
+  const own = w.order.subarray(0, w.orderCount).filter((segment) => isCrossing(c.segmentDevice[segment]!));
+  w.keys.set(c.segmentKey);
+  w.sweepCount = w.orderCount;
+  let leastValue = 0;
+  let greatestKey = 0;
+  for (let i = 0; i < c.deviceIds.length; i += 1) {
+    let least = Number.POSITIVE_INFINITY;
+    const gain = c.limitRootGain[c.deviceLimit[i]!]!;
+    for (let s = i * c.stride; s < i * c.stride + c.modeCount[i]!; s += 1) {
+      least = Math.min(least, c.modeValue[s]! - energyPrice * gain * c.modeWatts[s]!);
+    }
+    leastValue += least;
+    for (let k = 1; k < c.hullCount[i]!; k += 1) {
+      const key = c.segmentKey[i * c.stride + k]!;
+      greatestKey = Math.max(greatestKey, Math.abs(key - energyPrice) * gain);
+    }
+  }
+  leastValue -= 1e-9 * Math.abs(leastValue) + 1e-9;
+  const evaluate = (): number | null => {
+    sweeps.count += 1;
+    for (const segment of own) {
+      const i = c.segmentDevice[segment]!;
+      const lift = w.floorPrice[c.deviceFloor[i]!]! / c.limitRootGain[c.deviceLimit[i]!]!;
+      w.keys[segment] = c.segmentKey[segment]! + lift;
+    }
+    sortByFallingKey(own, own.length, w.keys, w.sortScratch);
+    mergeOrders(rest, rest.length, own, own.length, w.keys, w.sweepOrder);
+    if (sweepRelaxed(c, w, energyPrice) >= 0) return null;
+    computePrices(c, w, energyPrice);
+    measureFloors(c, w);
+    return dualBound(c, w, energyPrice);
+  };
+  const at = (f: number, multiplier: number): Point | null => {
+    w.floorPrice[f] = multiplier;
+    const bound = evaluate();
+    return bound === null ? null : { multiplier, bound, surplus: w.floorReached[f]! - c.floorWatts[f]! };
+  };
+  return { leastValue, evaluate, along: (f) => meetTangents(f, at, greatestKey, leastValue) };
+}
+
+function meetTangents(
+  f: number,
+  at: (f: number, multiplier: number) => Point | null,
+  scale: number,
+  leastValue: number,
+): Point | null {
+  let low = at(f, 0);
+  if (low === null || low.surplus >= -ACCEPTED_WATTS) return low;
+  // First step: the price at which every segment seen so far would be worth taking.
+  let high = at(f, 2 * scale + 1e-9);
+  for (let step = 0; high !== null && high.surplus < -ACCEPTED_WATTS; step += 1) {
+    if (step > 60 || high.bound < leastValue) return null;
+    low = high;
+    high = at(f, high.multiplier * 4);
+  }
+  if (high === null) return null;
+  for (let step = 0; step < 200; step += 1) {
+    if (Math.abs(high.surplus) <= ACCEPTED_WATTS) return high;
+    const across = high.surplus - low.surplus;
+    const meet: number =
+      (low.bound - high.bound + high.surplus * high.multiplier - low.surplus * low.multiplier) / across;
+    if (!(meet > low.multiplier && meet < high.multiplier)) break;
+    const lowest: number = low.bound + low.surplus * (meet - low.multiplier);
+    const middle = at(f, meet);
+    if (middle === null) return null;
+    // The bound touches where the tangents meet: this is the minimum.
+    const exact = middle.bound - lowest <= 1e-15 * Math.abs(lowest);
+    if (middle.surplus < 0) low = middle;
+    else high = middle;
+    if (exact) break;
+  }
+  return high.bound <= low.bound ? high : low;
+}

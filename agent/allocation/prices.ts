@@ -1,0 +1,88 @@
+import type { Compiled } from './compile.ts';
+import type { Workspace } from './sweep.ts';
+
+/**
+ * Prices that go with the relaxed answer of the last sweep: `pathPrice` per limit and `floorPrice` of the
+ * nested floors. A limit's threshold is the key of the first segment it turned away; the price of the path is
+ * the greatest threshold on it, which is what the next watt there would earn.
+ */
+export function computePrices(c: Compiled, w: Workspace, energyPrice: number): void {
+  const { pathPrice, floorPrice, limitKey } = w;
+  const floorCount = c.floorIds.length;
+  for (let f = 0; f < floorCount; f += 1) if (c.floorNested[f] === 1) floorPrice[f] = 0;
+  for (let n = 0; n < c.limitIds.length; n += 1) {
+    const parent = c.limitParent[n]!;
+    let price = parent >= 0 ? pathPrice[parent]! : 0;
+    const key = limitKey[n]!;
+    if (!Number.isNaN(key)) {
+      const f = w.limitKeyFloor[n]!;
+      // Inside a nested floor the watts are worth the floor's multiplier more.
+      const lifted = f < 0 ? 0 : floorPrice[f]! / c.limitRootGain[c.deviceLimit[c.floorDevices[f]![0]!]!]!;
+      price = Math.max(price, key - energyPrice + lifted);
+    }
+    pathPrice[n] = price;
+    for (let f = 0; f < floorCount; f += 1) {
+      if (c.floorNested[f] !== 1 || c.floorTop[f] !== n) continue;
+      const served = w.floorServedKey[f]!;
+      if (Number.isNaN(served)) continue;
+      const gain = c.limitRootGain[c.deviceLimit[c.floorDevices[f]![0]!]!]!;
+      floorPrice[f] = Math.max(0, price - (served - energyPrice)) * gain;
+    }
+  }
+}
+
+/**
+ * Upper bound from the prices: whatever the prices are (as long as none is negative), no choice earns more
+ * than this; with the prices of the sweep it is the relaxed optimum. Raised by more than what rounding can
+ * have taken away. Dollars per hour, net of energy.
+ */
+export function dualBound(c: Compiled, w: Workspace, energyPrice: number): number {
+  const { pathPrice, floorPrice } = w;
+  let sum = 0;
+  let lost = 0;
+  let magnitude = 0;
+  const add = (term: number): void => {
+    const next = sum + term;
+    lost += Math.abs(sum) >= Math.abs(term) ? sum - next + term : term - next + sum;
+    sum = next;
+    magnitude += Math.abs(term);
+  };
+  const { stride, modeWatts, modeValue } = c;
+  for (let i = 0; i < c.deviceIds.length; i += 1) {
+    const n = c.deviceLimit[i]!;
+    const gain = c.limitRootGain[n]!;
+    const f = c.deviceFloor[i]!;
+    const perWatt = (f >= 0 ? floorPrice[f]! : 0) - (pathPrice[n]! + energyPrice) * gain;
+    const start = i * stride;
+    const end = start + c.modeCount[i]!;
+    const least = modeWatts[start]!;
+    let best = Number.NEGATIVE_INFINITY;
+    for (let s = start; s < end; s += 1) {
+      const reduced = modeValue[s]! + perWatt * (modeWatts[s]! - least);
+      if (reduced > best) best = reduced;
+    }
+    add(best);
+    if (energyPrice !== 0) add(-energyPrice * gain * least);
+    magnitude += Math.abs(perWatt) * (modeWatts[end - 1]! - least);
+  }
+  for (let n = 0; n < c.limitIds.length; n += 1) {
+    const parent = c.limitParent[n]!;
+    const price = pathPrice[n]! - (parent >= 0 ? pathPrice[parent]! : 0);
+    if (price > 0) add(price * w.baseSlack[n]!);
+  }
+  for (let f = 0; f < c.floorIds.length; f += 1) {
+    const price = floorPrice[f]!;
+    if (price <= 0) continue;
+    let base = 0;
+    for (const i of c.floorDevices[f]!) base += modeWatts[i * stride]!;
+    add(-price * (c.floorWatts[f]! - base));
+  }
+  return sum + lost + 4e-15 * magnitude;
+}
+
+/** Price of limit `n` alone in dollars per kWh of its own: 0 where it does not bind. */
+export function limitDollarsPerKwh(c: Compiled, w: Workspace, n: number): number {
+  const parent = c.limitParent[n]!;
+  const price = w.pathPrice[n]! - (parent >= 0 ? w.pathPrice[parent]! : 0);
+  return price > 0 ? price * c.limitRootGain[n]! * 1000 : 0;
+}

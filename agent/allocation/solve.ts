@@ -1,0 +1,61 @@
+import { compileProblem } from './compile.ts';
+import { type Bench, createBench, type Decision, decide } from './decide.ts';
+import { limitTotals } from './fill.ts';
+import { sortAllSegments } from './floors.ts';
+import { shortfalls } from './infeasible.ts';
+import { limitDollarsPerKwh } from './prices.ts';
+import type { Answer, LimitAnswer, Problem } from './problem.ts';
+
+export interface SolveOptions {
+  /** Budget of the window search; one unit is one partial choice looked at. 0: sweep and fill only. */
+  readonly workUnits?: number;
+}
+
+/** Enough to prove small and coarse problems optimal, a second or so on a gateway for large ones. */
+export const DEFAULT_WORK_UNITS = 12_000_000;
+
+/**
+ * Solves a checked problem. The answer is feasible to `FEASIBILITY_WATTS`, by totals computed afresh from the
+ * problem's own doubles; its bound is never below the true optimum and, where no floor cuts across the tree,
+ * is the optimum of the relaxed problem. The same problem always gives the same answer. `milliseconds` is left
+ * to the caller.
+ */
+export function solveProblem(problem: Problem, options: SolveOptions = {}): Answer {
+  const bench = createBench(compileProblem(problem));
+  sortAllSegments(bench.compiled, bench.workspace);
+  const decision = decide(bench, {
+    energyDollarsPerWattHour: 0,
+    workUnits: options.workUnits ?? DEFAULT_WORK_UNITS,
+  });
+  return toAnswer(problem, bench, decision);
+}
+
+function toAnswer(problem: Problem, bench: Bench, decision: Decision): Answer {
+  const { compiled: c, workspace: w, choice } = bench;
+  const modes: Record<string, string> = {};
+  for (const device of problem.devices) {
+    const i = c.deviceIndex.get(device.id)!;
+    modes[device.id] = c.modeId[i * c.stride + choice.mode[i]!]!;
+  }
+  const totals = new Float64Array(c.limitIds.length);
+  limitTotals(c, choice.mode, totals);
+  const limits = problem.limits.map((limit): LimitAnswer => {
+    const n = c.limitIndex.get(limit.id)!;
+    return {
+      id: limit.id,
+      watts: totals[n]!,
+      capacityWatts: limit.capacityWatts,
+      dollarsPerKwh: limitDollarsPerKwh(c, w, n),
+    };
+  });
+  return {
+    status: decision.status,
+    dollarsPerHour: decision.dollarsPerHour,
+    upperBoundDollarsPerHour: decision.boundDollarsPerHour,
+    gap: decision.gap,
+    modes,
+    limits,
+    infeasible: decision.status === 'infeasible' ? shortfalls(c, choice) : [],
+    milliseconds: null,
+  };
+}
