@@ -140,7 +140,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
           source: 'rating',
           priority: null,
           until: null,
-          then: null,
+          onExpiry: null,
         },
       ]),
     );

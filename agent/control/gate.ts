@@ -1,0 +1,254 @@
+import type { LimitId, MonotonicMs, Watts } from '../../protocols/units.ts';
+import type { Answer } from '../allocation/problem.ts';
+import type { Command } from './decision.ts';
+import { book, type DeviceInput, type Entry, type NodeSums, OVERSHOOT, worstOf } from './ledger.ts';
+import type { LimitMemory } from './limit-memory.ts';
+import type { Candidate, Plan } from './plan.ts';
+import type { OperatingPoint } from './points.ts';
+import type { StepContext } from './step.ts';
+
+export interface GateInput {
+  readonly context: StepContext;
+  readonly plan: Plan;
+  readonly answer: Answer;
+  readonly limits: Readonly<Record<LimitId, LimitMemory>>;
+  readonly sums: ReadonlyMap<LimitId, NodeSums>;
+  readonly inputs: readonly DeviceInput[];
+  readonly now: MonotonicMs;
+  readonly rampTokensWatts: Watts;
+}
+
+export interface Gated {
+  readonly commands: readonly Command[];
+  readonly entries: ReadonlyMap<string, Entry>;
+  /** Limits below which something was shed in this cycle. */
+  readonly shedLimits: readonly LimitId[];
+  readonly wakesAt: ReadonlyMap<LimitId, readonly MonotonicMs[]>;
+  readonly rampTokensWatts: Watts;
+  readonly heldBack: { readonly count: number; readonly watts: Watts; readonly why: string } | null;
+}
+
+interface Move {
+  readonly candidate: Candidate;
+  readonly target: OperatingPoint;
+}
+
+/**
+ * From wanted points to commands: every fall goes out at once; a rise only where the worst case of every limit
+ * on its path still fits, the ramp and the stagger allow it, and nothing was shed below the same limit. Pure.
+ */
+export function commandsOf(input: GateInput): Gated {
+  const falls: Move[] = [];
+  const rises: Move[] = [];
+  for (const candidate of input.plan.candidates.values()) {
+    const wanted = input.answer.modes[candidate.facts.id];
+    const target = candidate.facts.points.find((point) => point.id === wanted);
+    if (target === undefined || target.id === candidate.current.id) continue;
+    (target.watts > candidate.current.watts ? rises : falls).push({ candidate, target });
+  }
+  const room = new Room(input);
+  const commands: Command[] = [];
+  const entries = new Map<string, Entry>();
+  const shed = new Set<LimitId>();
+  for (const { candidate, target } of falls) {
+    const why = reason(input, candidate, target);
+    commands.push(commandOf(candidate, target, why));
+    entries.set(
+      candidate.facts.id,
+      book(candidate.entry, candidate.facts, target, candidate.current, input.now, slack(input), why.text),
+    );
+    if (why.limit !== null) shed.add(why.limit);
+  }
+  const held = { count: 0, watts: 0, why: '' };
+  let tokens = input.rampTokensWatts;
+  for (const move of byWorth(rises)) {
+    const { candidate, target } = move;
+    const riseWatts = target.watts - candidate.current.watts;
+    const refusal =
+      room.refuse(candidate, target, shed) ??
+      (tokens < riseWatts && tokens < fullBucket(input) ? 'the restore ramp' : null);
+    if (refusal !== null) {
+      held.count += 1;
+      held.watts += riseWatts;
+      held.why = held.why === '' ? refusal : held.why;
+      continue;
+    }
+    tokens -= riseWatts;
+    room.take(candidate, target);
+    const why = {
+      text: `room for ${candidate.facts.id} below ${candidate.facts.limit}: worst case fits every limit above it`,
+      limit: null,
+      price: null,
+    };
+    commands.push(commandOf(candidate, target, why));
+    entries.set(
+      candidate.facts.id,
+      book(candidate.entry, candidate.facts, target, candidate.current, input.now, slack(input), why.text),
+    );
+  }
+  return {
+    commands,
+    entries,
+    shedLimits: [...shed],
+    wakesAt: room.wakes(),
+    rampTokensWatts: tokens,
+    heldBack: held.count === 0 ? null : held,
+  };
+}
+
+function slack(input: GateInput): number {
+  // One poll to see it, one more in case that one was just missed.
+  return input.context.rules.pollMs * 2;
+}
+
+/** A single device larger than what the bucket ever holds may go when the bucket is full. */
+function fullBucket(input: GateInput): Watts {
+  const { context } = input;
+  const size = context.limits
+    .filter((limit) => limit.parent === null)
+    .reduce((sum, root) => sum + Math.min(root.ratingWatts, input.limits[root.id]!.inForceWatts), 0);
+  return ((size * context.rules.rampPercentPerMinute) / 100 / 2) * 0.999;
+}
+
+function commandOf(
+  candidate: Candidate,
+  target: OperatingPoint,
+  why: { text: string; limit: LimitId | null; price: number | null },
+): Command {
+  return {
+    device: candidate.facts.id,
+    pointId: target.id,
+    kind: target.kind,
+    watts: target.watts,
+    limitWatts: target.limitWatts,
+    direction: target.watts > candidate.current.watts ? 'up' : 'down',
+    fromPointId: candidate.current.id,
+    fromWatts: candidate.current.watts,
+    why: why.text,
+    bindingLimit: why.limit,
+    dollarsPerKwh: why.price,
+  };
+}
+
+/** Why a device goes down: the dearest limit that binds above it, or that it earns less than it costs. */
+function reason(
+  input: GateInput,
+  candidate: Candidate,
+  target: OperatingPoint,
+): { text: string; limit: LimitId | null; price: number | null } {
+  const parents = new Map(input.context.limits.map((limit) => [limit.id, limit.parent]));
+  let binding: { id: LimitId; price: number } | null = null;
+  for (let at: LimitId | null | undefined = candidate.facts.limit; at != null; at = parents.get(at)) {
+    const price = input.answer.limits.find((limit) => limit.id === at)?.dollarsPerKwh ?? 0;
+    if (price > (binding?.price ?? 0)) binding = { id: at, price };
+    const memory = input.limits[at];
+    if (binding === null && memory?.drop != null) binding = { id: at, price };
+  }
+  const verb = target.kind === 'sleep' ? 'sleeps' : `goes down to ${target.watts} W`;
+  if (binding !== null) {
+    const watts = Math.round(input.limits[binding.id]!.inForceWatts);
+    return {
+      text: `${candidate.facts.id} ${verb}: ${binding.id} is limited to ${watts} W, where one more kWh is worth ${binding.price.toFixed(4)} $ and this device earns less`,
+      limit: binding.id,
+      price: binding.price,
+    };
+  }
+  return {
+    text: `${candidate.facts.id} ${verb}: it earns less than its energy costs`,
+    limit: null,
+    price: null,
+  };
+}
+
+/** Most worth per watt first, then by id: two runs decide alike. */
+function byWorth(moves: Move[]): Move[] {
+  const worth = ({ candidate, target }: Move) =>
+    (target.dollarsPerHour - candidate.current.dollarsPerHour) /
+    Math.max(1, target.watts - candidate.current.watts);
+  return moves.sort((a, b) => worth(b) - worth(a) || (a.candidate.facts.id < b.candidate.facts.id ? -1 : 1));
+}
+
+/** Keeps the worst case of every limit up to date while rises are granted one by one. */
+class Room {
+  private readonly input: GateInput;
+  private readonly worst = new Map<LimitId, { sum: number; metered: number | null }>();
+  private readonly paths = new Map<LimitId, { id: LimitId; gain: number }[]>();
+  private readonly wakesAt = new Map<LimitId, MonotonicMs[]>();
+
+  constructor(input: GateInput) {
+    this.input = input;
+    for (const limit of input.context.limits) {
+      const sums = input.sums.get(limit.id)!;
+      this.worst.set(limit.id, { sum: sums.sumWorstWatts, metered: sums.meteredWorstWatts });
+      this.wakesAt.set(limit.id, [...(input.limits[limit.id]?.wakesAt ?? [])]);
+    }
+  }
+
+  /** Why a rise may not happen now, or null. */
+  refuse(candidate: Candidate, target: OperatingPoint, shed: ReadonlySet<LimitId>): string | null {
+    const { context, limits } = this.input;
+    const wakes = target.kind === 'run' && candidate.current.kind === 'sleep';
+    for (const { id, gain } of this.path(candidate.facts.limit)) {
+      if (shed.has(id)) return `${id} was shed in this cycle`;
+      const memory = limits[id]!;
+      const after = this.after(id, gain, candidate, target);
+      const room = memory.inForceWatts * (1 - context.rules.reserveShare / 2);
+      if (after > room) return `the worst case of ${id} (${Math.round(after)} W of ${Math.round(room)} W)`;
+      if (wakes && this.wakesAt.get(id)!.length >= context.rules.wakesPerTenSeconds)
+        return `the stagger of wakes below ${id}`;
+    }
+    return null;
+  }
+
+  take(candidate: Candidate, target: OperatingPoint): void {
+    const wakes = target.kind === 'run' && candidate.current.kind === 'sleep';
+    for (const { id, gain } of this.path(candidate.facts.limit)) {
+      const { sumRise, meterRise } = this.rises(candidate, target);
+      const before = this.worst.get(id)!;
+      this.worst.set(id, {
+        sum: before.sum + gain * sumRise,
+        metered: before.metered === null ? null : before.metered + gain * meterRise,
+      });
+      if (wakes) this.wakesAt.get(id)!.push(this.input.now);
+    }
+  }
+
+  wakes(): ReadonlyMap<LimitId, readonly MonotonicMs[]> {
+    return this.wakesAt;
+  }
+
+  private after(id: LimitId, gain: number, candidate: Candidate, target: OperatingPoint): Watts {
+    const { sumRise, meterRise } = this.rises(candidate, target);
+    const { sum, metered } = this.worst.get(id)!;
+    return metered === null
+      ? sum + gain * sumRise
+      : Math.min(sum + gain * sumRise, metered + gain * meterRise);
+  }
+
+  /** How far the two sums go up: from the booked worst, and from the measured draw. */
+  private rises(candidate: Candidate, target: OperatingPoint): { sumRise: Watts; meterRise: Watts } {
+    const { entry, facts, device } = candidate;
+    const wakes = target.kind === 'run' && candidate.current.kind === 'sleep';
+    const peak = facts.kind === 'gpu-node' ? target.watts : target.watts * (wakes ? OVERSHOOT : 1);
+    const booked = worstOf(entry, facts, device);
+    // For a GPU node the room between draw and caps is in the metered worst already.
+    const drawn = facts.kind === 'gpu-node' ? booked : (device.powerWatts ?? 0);
+    return { sumRise: Math.max(0, peak - booked), meterRise: Math.max(0, peak - drawn) };
+  }
+
+  private path(limit: LimitId): { id: LimitId; gain: number }[] {
+    const known = this.paths.get(limit);
+    if (known !== undefined) return known;
+    const path: { id: LimitId; gain: number }[] = [];
+    let gain = 1;
+    for (let at = this.input.context.limits.find((candidate) => candidate.id === limit); at !== undefined; ) {
+      path.push({ id: at.id, gain });
+      gain *= at.gain;
+      const { parent } = at;
+      at =
+        parent === null ? undefined : this.input.context.limits.find((candidate) => candidate.id === parent);
+    }
+    this.paths.set(limit, path);
+    return path;
+  }
+}

@@ -1,0 +1,495 @@
+import type { DeviceId, LimitId, Milliseconds, MonotonicMs, Watts } from '../../protocols/units.ts';
+import type { ObservedDevice } from './observation.ts';
+import { type DeviceFacts, type OperatingPoint, pointShown } from './points.ts';
+
+/** What the ledger keeps of one device between cycles. Plain data, replaced and never mutated. */
+export interface Entry {
+  readonly id: DeviceId;
+  /** The most it could draw by the last evidence. */
+  readonly provenWatts: Watts;
+  /** The point it was last seen at, or `null` before any evidence. */
+  readonly pointId: string | null;
+  /** The command that is not yet proved, if any. */
+  readonly pending: Pending | null;
+  /** Times in a row that a command showed no effect. */
+  readonly disobeyed: number;
+  readonly quarantine: { readonly since: MonotonicMs; readonly why: string } | null;
+  readonly sleptAt: MonotonicMs | null;
+  readonly wokeAt: MonotonicMs | null;
+  /** Moments of wakes in the last hour. */
+  readonly wakes: readonly MonotonicMs[];
+  /** Highest own figure seen at full power. */
+  readonly observedWatts: Watts;
+  /** Power limit under which it was first found working. */
+  readonly normalLimitWatts: Watts | null;
+  /** Consecutive readings that show work although it was told to sleep. */
+  readonly roseAt: MonotonicMs | null;
+  /** The last fall that evidence showed: meters with a lag have yet to follow. */
+  readonly lastDrop: { readonly watts: Watts; readonly at: MonotonicMs } | null;
+}
+
+export interface Pending {
+  readonly pointId: string;
+  readonly kind: 'sleep' | 'run';
+  readonly watts: Watts;
+  readonly limitWatts: Watts | null;
+  readonly direction: 'up' | 'down';
+  /** When it was handed to the driver; evidence must be requested later. */
+  readonly sentAt: MonotonicMs;
+  /** When evidence must be there at the latest. */
+  readonly dueAt: MonotonicMs;
+  /** What it drew, at most, before the command. */
+  readonly fromWatts: Watts;
+  /** Without effect at `dueAt`: counts as not obeyed. */
+  readonly failed: boolean;
+  readonly cause: string;
+}
+
+export const NEW_ENTRY: Omit<Entry, 'id' | 'provenWatts'> = {
+  pointId: null,
+  pending: null,
+  disobeyed: 0,
+  quarantine: null,
+  sleptAt: null,
+  wokeAt: null,
+  wakes: [],
+  observedWatts: 0,
+  normalLimitWatts: null,
+  roseAt: null,
+  lastDrop: null,
+};
+
+/** Start of a wake may exceed the target by this. */
+export const OVERSHOOT = 1.1;
+/** Noise of a device's own watts. */
+export const NOISE_SHARE = 0.03;
+/** Commands without effect before a device is set aside. */
+const QUARANTINE_AFTER = 3;
+/** A device set aside gets another chance after this. */
+const QUARANTINE_MS = 30 * 60_000;
+/** A sleeper draws at most this by its own word, or its sleep is no sleep. */
+const ASLEEP_AT_MOST_WATTS = 300;
+
+/** Something that evidence showed and people should know. */
+export interface Finding {
+  readonly kind: 'obeyed' | 'disobeyed' | 'quarantined' | 'released' | 'rose-by-itself' | 'contradicted';
+  readonly device: DeviceId;
+  readonly message: string;
+}
+
+/**
+ * Brings one entry up to what a reading shows. Only readings requested after a command was sent say anything
+ * about it; an acknowledgement never does. Pure.
+ */
+export function learn(
+  entry: Entry,
+  facts: DeviceFacts,
+  device: ObservedDevice,
+  now: MonotonicMs,
+  findings: Finding[],
+): Entry {
+  let next = entry;
+  if (entry.quarantine !== null && now - entry.quarantine.since > QUARANTINE_MS) {
+    next = { ...next, quarantine: null, disobeyed: 0 };
+    findings.push({
+      kind: 'released',
+      device: entry.id,
+      message: `${entry.id} gets another chance after 30 minutes of quarantine`,
+    });
+  }
+  if (!device.fresh || device.sampledAt === null || device.requestedAt === null)
+    return expire(next, now, findings);
+  next = observeFull(next, facts, device);
+  const { pending } = next;
+  if (pending === null) return follow(next, facts, device, findings);
+  if (device.requestedAt <= pending.sentAt) return expire(next, now, findings);
+  if (shows(pending, facts, device)) {
+    findings.push({ kind: 'obeyed', device: entry.id, message: `${entry.id} shows ${pending.pointId}` });
+    return {
+      ...next,
+      pointId: pending.pointId,
+      pending: null,
+      disobeyed: 0,
+      provenWatts: provenAt(pending, facts, device, next.provenWatts),
+      roseAt: null,
+      lastDrop:
+        pending.direction === 'down'
+          ? { watts: Math.max(0, pending.fromWatts - pending.watts), at: device.sampledAt }
+          : next.lastDrop,
+    };
+  }
+  return expire(next, now, findings);
+}
+
+/** Whether a reading shows what a command asked for. */
+export function shows(
+  pending: Pick<Pending, 'kind' | 'watts' | 'limitWatts' | 'direction'>,
+  facts: DeviceFacts,
+  device: ObservedDevice,
+): boolean {
+  if (facts.kind === 'gpu-node') {
+    // The enforced caps are the bound, and they are read back.
+    return (
+      device.limitWatts !== null &&
+      device.limitWatts <= pending.watts * 1.002 &&
+      (pending.direction === 'down' || device.limitWatts >= pending.watts * 0.98)
+    );
+  }
+  if (pending.kind === 'sleep') {
+    return (
+      device.activity === 'asleep' && (!device.reported || (device.powerWatts ?? 0) <= ASLEEP_AT_MOST_WATTS)
+    );
+  }
+  if (pending.direction === 'up') {
+    if (device.activity !== 'running') return false;
+    if (device.reported && device.powerWatts !== null) return device.powerWatts >= pending.watts * 0.8;
+    return true;
+  }
+  if (device.activity !== 'running' && device.activity !== 'starting') return false;
+  if (device.reported && device.powerWatts !== null) return device.powerWatts <= pending.watts * 1.05;
+  return device.limitWatts !== null && device.limitWatts <= pending.watts * 1.01;
+}
+
+/** The bound that evidence gives. A device without watts of its own proves nothing downwards: its meter does. */
+function provenAt(pending: Pending, facts: DeviceFacts, device: ObservedDevice, before: Watts): Watts {
+  if (facts.kind === 'gpu-node') return Math.max(device.limitWatts ?? facts.nameplateWatts, 0);
+  if (pending.direction === 'up') return Math.max(pending.watts, device.powerWatts ?? 0);
+  if (!device.reported || device.powerWatts === null) return before;
+  return Math.min(before, Math.max(pending.watts, Math.ceil(device.powerWatts * (1 + NOISE_SHARE))));
+}
+
+/** Nothing is pending: the entry follows what the device shows, upwards at once. */
+function follow(entry: Entry, facts: DeviceFacts, device: ObservedDevice, findings: Finding[]): Entry {
+  const shown = pointShown(facts, device);
+  if (facts.kind === 'gpu-node') {
+    const bound = device.limitWatts ?? facts.nameplateWatts;
+    return { ...entry, pointId: shown?.id ?? null, provenWatts: bound };
+  }
+  if (shown === null) return { ...entry, provenWatts: facts.nameplateWatts };
+  const running = facts.points.at(-1)!;
+  if (entry.pointId === 'sleep' && shown.kind === 'run') {
+    findings.push({
+      kind: 'rose-by-itself',
+      device: entry.id,
+      message: `${entry.id} works although it was put to sleep`,
+    });
+    return {
+      ...entry,
+      pointId: shown.id,
+      provenWatts: Math.max(running.watts, facts.nameplateWatts),
+      roseAt: device.sampledAt,
+    };
+  }
+  if (shown.kind === 'sleep') {
+    // Idle without an order: it may come back in any second, so its bound stays.
+    return entry.pointId === 'sleep' ? entry : { ...entry, pointId: 'sleep' };
+  }
+  const own =
+    device.reported && device.powerWatts !== null
+      ? Math.ceil(device.powerWatts * (1 + NOISE_SHARE))
+      : facts.nameplateWatts;
+  // A running device is bounded by its operating point and by what it says, whichever is more.
+  const bound = Math.min(Math.max(facts.nameplateWatts, own), Math.max(shown.watts, own));
+  return { ...entry, pointId: shown.id, provenWatts: Math.max(bound, Math.min(entry.provenWatts, own)) };
+}
+
+function observeFull(entry: Entry, facts: DeviceFacts, device: ObservedDevice): Entry {
+  if (facts.kind !== 'miner' || device.activity !== 'running') return entry;
+  let next = entry;
+  if (next.normalLimitWatts === null && device.limitWatts !== null)
+    next = { ...next, normalLimitWatts: device.limitWatts };
+  const unlimited = device.limitWatts === null || device.limitWatts === next.normalLimitWatts;
+  const own = device.reported ? (device.powerWatts ?? 0) : 0;
+  if (unlimited && next.pending === null && own > next.observedWatts && own <= facts.nameplateWatts * 1.3) {
+    next = { ...next, observedWatts: own };
+  }
+  return next;
+}
+
+function expire(entry: Entry, now: MonotonicMs, findings: Finding[]): Entry {
+  const { pending } = entry;
+  if (pending === null || pending.failed || now < pending.dueAt) return entry;
+  const disobeyed = entry.disobeyed + 1;
+  findings.push({
+    kind: 'disobeyed',
+    device: entry.id,
+    message: `${entry.id} shows no effect of "${pending.pointId}" after ${Math.round((now - pending.sentAt) / 1000)} s`,
+  });
+  const failed: Entry = { ...entry, pending: { ...pending, failed: true }, disobeyed };
+  if (disobeyed < QUARANTINE_AFTER) return failed;
+  const why = `${disobeyed} commands in a row without effect, the last "${pending.pointId}"`;
+  findings.push({
+    kind: 'quarantined',
+    device: entry.id,
+    message: `${entry.id} is set aside at its nameplate: ${why}`,
+  });
+  return { ...failed, pending: null, pointId: null, quarantine: { since: now, why } };
+}
+
+/** Notes a command as it is handed over. Ups are booked here, before they are sent. Pure. */
+export function book(
+  entry: Entry,
+  facts: DeviceFacts,
+  point: OperatingPoint,
+  from: { watts: Watts },
+  now: MonotonicMs,
+  slackMs: Milliseconds,
+  cause: string,
+): Entry {
+  const direction = point.watts > from.watts ? 'up' : 'down';
+  const wakes = point.kind === 'run' && (entry.pointId === 'sleep' || entry.pending?.kind === 'sleep');
+  const takesMs = point.kind === 'sleep' ? facts.sleepMs : wakes ? facts.wakeMs : facts.changeMs;
+  const pending: Pending = {
+    pointId: point.id,
+    kind: point.kind,
+    watts: point.watts,
+    limitWatts: point.limitWatts,
+    direction,
+    sentAt: now,
+    dueAt: now + (takesMs ?? 60_000) + slackMs,
+    fromWatts: from.watts,
+    failed: false,
+    cause,
+  };
+  return {
+    ...entry,
+    pending,
+    // Everything commanded since the last evidence may still be true.
+    provenWatts: Math.max(
+      entry.provenWatts,
+      direction === 'up' ? Math.ceil(point.watts * (wakes ? OVERSHOOT : 1)) : 0,
+    ),
+    sleptAt: point.kind === 'sleep' ? now : entry.sleptAt,
+    wokeAt: wakes ? now : entry.wokeAt,
+    wakes: wakes ? [...entry.wakes.filter((at) => now - at < 3_600_000), now] : entry.wakes,
+  };
+}
+
+/** The most a device could be drawing now. */
+export function worstOf(entry: Entry, facts: DeviceFacts, device: ObservedDevice): Watts {
+  switch (device.inventory) {
+    case 'expected':
+    case 'removed':
+      return 0;
+    case 'held':
+    case 'absent':
+      return Math.max(facts.nameplateWatts, entry.provenWatts);
+    case 'present':
+      break;
+  }
+  if (entry.quarantine !== null || device.failure === 'wrong-device')
+    return Math.max(facts.nameplateWatts, entry.provenWatts);
+  if (!device.fresh) return Math.max(facts.nameplateWatts, entry.provenWatts);
+  const own = device.reported && facts.kind === 'miner' ? (device.powerWatts ?? 0) : 0;
+  return Math.max(entry.provenWatts, own);
+}
+
+/** What a device draws if it obeys: decides whether more must be shed. */
+export function expectedOf(entry: Entry, facts: DeviceFacts, device: ObservedDevice): Watts {
+  if (device.inventory === 'expected' || device.inventory === 'removed') return 0;
+  const { pending } = entry;
+  if (pending !== null && !pending.failed) return pending.watts;
+  if (device.fresh && device.powerWatts !== null) {
+    return facts.kind === 'gpu-node'
+      ? Math.max(device.powerWatts, device.limitWatts ?? facts.nameplateWatts)
+      : device.powerWatts;
+  }
+  const point = facts.points.find((candidate) => candidate.id === entry.pointId);
+  return point?.watts ?? facts.nameplateWatts;
+}
+
+/** Two sums at a limit: what flows if devices obey, and the most that could flow. */
+export interface NodeSums {
+  readonly limit: LimitId;
+  readonly expectedWatts: Watts;
+  readonly worstWatts: Watts;
+  /** The sum of the parts alone, whatever a meter says. */
+  readonly sumWorstWatts: Watts;
+  /** What the meter allows to conclude; `null` without a fresh one. */
+  readonly meteredWorstWatts: Watts | null;
+  readonly measuredWatts: Watts | null;
+}
+
+export interface NodeInput {
+  readonly limit: LimitId;
+  readonly parent: LimitId | null;
+  readonly gain: number;
+  /** Uncontrolled load here, at most. */
+  readonly loadWorstWatts: Watts;
+  /** Its meter, where fresh: the last sample and the highest of the last poll interval. */
+  readonly measured: {
+    readonly watts: Watts;
+    readonly highestWatts: Watts;
+    readonly sampledAt: MonotonicMs;
+  } | null;
+}
+
+export interface DeviceInput {
+  readonly entry: Entry;
+  readonly facts: DeviceFacts;
+  readonly device: ObservedDevice;
+}
+
+/** Share of what sleepers below a limit could take back by themselves, and how many of them at least. */
+export interface RiseRules {
+  readonly driftShare: number;
+  readonly sleepersAtLeast: number;
+  /** What a meter shows is at most this much older than its sample. */
+  readonly meterLagMs: Milliseconds;
+}
+
+/**
+ * Worst and expected sums of every limit, children first. `worst = min(sum of parts, metered + what may still
+ * rise)`: a meter proves a node, not a device. `nodes` stand parents before children. Pure.
+ */
+export function sumNodes(
+  nodes: readonly NodeInput[],
+  devices: readonly DeviceInput[],
+  rules: RiseRules,
+): Map<LimitId, NodeSums> {
+  const byLimit = new Map<string, DeviceInput[]>();
+  for (const input of devices) {
+    const list = byLimit.get(input.facts.limit);
+    if (list === undefined) byLimit.set(input.facts.limit, [input]);
+    else list.push(input);
+  }
+  const sums = new Map<LimitId, NodeSums>();
+  const carried = new Map<LimitId, Carried>();
+  for (const node of [...nodes].reverse()) {
+    const own = ownPart(node, byLimit.get(node.limit) ?? [], rules);
+    for (const child of nodes) {
+      if (child.parent !== node.limit) continue;
+      const below = carried.get(child.limit)!;
+      const sum = sums.get(child.limit)!;
+      own.worst += child.gain * sum.worstWatts;
+      own.expected += child.gain * sum.expectedWatts;
+      own.loads += child.gain * below.loads;
+      own.drawn += child.gain * below.drawn;
+      own.rises += child.gain * below.rises;
+      own.drift += child.gain * below.drift;
+      own.largest = [...own.largest, ...below.largest.map((watts) => watts * child.gain)]
+        .sort((a, b) => b - a)
+        .slice(0, rules.sleepersAtLeast);
+      own.pendingDrops += child.gain * below.pendingDrops;
+      own.ups += child.gain * below.ups;
+    }
+    carried.set(node.limit, own);
+    const metered = node.measured === null ? null : meteredWorst(node.measured.highestWatts, own, rules);
+    const worst = metered === null ? own.worst : Math.min(own.worst, metered);
+    // By the meter, less drops that it cannot have seen yet.
+    const expected =
+      node.measured === null ? own.expected : Math.max(0, node.measured.watts - own.pendingDrops) + own.ups;
+    sums.set(node.limit, {
+      limit: node.limit,
+      expectedWatts: expected,
+      worstWatts: worst,
+      sumWorstWatts: own.worst,
+      meteredWorstWatts: metered,
+      measuredWatts: node.measured?.watts ?? null,
+    });
+  }
+  return sums;
+}
+
+interface Carried {
+  worst: number;
+  expected: number;
+  loads: number;
+  /** What devices are known to draw. */
+  drawn: number;
+  /** What may rise on top of a measurement: ups in flight, caps above draw, idleness nobody ordered. */
+  rises: number;
+  ups: number;
+  drift: number;
+  largest: number[];
+  pendingDrops: number;
+}
+
+function ownPart(node: NodeInput, devices: readonly DeviceInput[], rules: RiseRules): Carried {
+  const own: Carried = {
+    worst: node.loadWorstWatts,
+    expected: node.loadWorstWatts,
+    loads: node.loadWorstWatts,
+    drawn: 0,
+    rises: 0,
+    ups: 0,
+    drift: 0,
+    largest: [],
+    pendingDrops: 0,
+  };
+  const sampledAt = node.measured?.sampledAt ?? null;
+  for (const { entry, facts, device } of devices) {
+    const worst = worstOf(entry, facts, device);
+    const drawn = device.fresh ? (device.powerWatts ?? 0) : 0;
+    own.worst += worst;
+    own.expected += expectedOf(entry, facts, device);
+    own.drawn += drawn;
+    own.rises += riseOf(entry, facts, device, worst);
+    if (asleepAsOrdered(entry, device)) {
+      const back = Math.max(0, facts.points.at(-1)!.watts - drawn);
+      own.drift += back;
+      own.largest.push(back);
+    }
+    own.pendingDrops += dropAhead(entry, device, sampledAt, rules.meterLagMs);
+    const { pending } = entry;
+    if (pending !== null && !pending.failed && pending.direction === 'up')
+      own.ups += Math.max(0, pending.watts - drawn);
+  }
+  own.largest.sort((a, b) => b - a);
+  return own;
+}
+
+/** Watts that are about to disappear, or have disappeared, without the meter having shown it yet. */
+function dropAhead(
+  entry: Entry,
+  device: ObservedDevice,
+  meterAt: MonotonicMs | null,
+  lagMs: Milliseconds,
+): Watts {
+  const { pending, lastDrop } = entry;
+  const unseen = (at: MonotonicMs) => meterAt === null || meterAt < at + lagMs;
+  if (pending !== null && pending.direction === 'down' && !pending.failed) {
+    return Math.max(0, pending.fromWatts - pending.watts);
+  }
+  if (pending === null && lastDrop !== null && unseen(lastDrop.at) && device.inventory === 'present')
+    return lastDrop.watts;
+  return 0;
+}
+
+function asleepAsOrdered(entry: Entry, device: ObservedDevice): boolean {
+  return entry.pointId === 'sleep' && device.inventory === 'present';
+}
+
+/** How far a device may go above what it drew when the meter was read. */
+function riseOf(entry: Entry, facts: DeviceFacts, device: ObservedDevice, worst: Watts): Watts {
+  if (device.inventory === 'expected' || device.inventory === 'removed') return 0;
+  const drawn = device.fresh ? (device.powerWatts ?? 0) : 0;
+  const { pending } = entry;
+  if (facts.kind === 'gpu-node') return Math.max(0, worst - drawn);
+  if (
+    device.inventory === 'absent' ||
+    !device.fresh ||
+    device.activity === 'unknown' ||
+    device.activity === 'fault'
+  )
+    return facts.nameplateWatts;
+  if (device.activity === 'starting') return Math.max(0, facts.points.at(-1)!.watts * OVERSHOOT - drawn);
+  if (pending !== null && pending.direction === 'up') return Math.max(0, pending.watts * OVERSHOOT - drawn);
+  if (device.activity === 'asleep') {
+    // Asleep by order: the drift reserve of its limit covers it. Asleep by itself: it may be back any second.
+    return entry.pointId === 'sleep' && entry.sleptAt !== null ? 0 : Math.max(0, worst - drawn);
+  }
+  // Works, but draws much less than its point (a pool outage): that room is not free.
+  const point = facts.points.find((candidate) => candidate.id === entry.pointId) ?? facts.points.at(-1)!;
+  if (!device.reported || device.powerWatts === null) return 0;
+  return device.powerWatts < point.watts * 0.8 ? Math.max(0, point.watts - device.powerWatts) : 0;
+}
+
+function meteredWorst(measuredWatts: Watts, own: Carried, rules: RiseRules): Watts {
+  const largest = own.largest.slice(0, rules.sleepersAtLeast).reduce((sum, watts) => sum + watts, 0);
+  const drift = Math.max(own.drift * rules.driftShare, largest);
+  // What the meter shows beyond the devices is uncontrolled load; it may rise to its worst.
+  const uncontrolled = Math.max(0, measuredWatts - own.drawn);
+  const loadRise = Math.max(0, own.loads - uncontrolled);
+  return measuredWatts + own.rises + drift + loadRise;
+}

@@ -1,0 +1,100 @@
+import type { Milliseconds, MonotonicMs, Watts } from '../../protocols/units.ts';
+import type { ObservedMeter } from './observation.ts';
+
+/** What control remembers of a limit between cycles. Plain data. */
+export interface LimitMemory {
+  readonly inForceWatts: Watts;
+  /** A limit that fell and is not yet met. */
+  readonly drop: Drop | null;
+  /** What its meter shows beyond everything that is known. Never negative. */
+  readonly biasWatts: Watts;
+  readonly biasRaisedAt: MonotonicMs;
+  readonly lastShedAt: MonotonicMs;
+  /** Good samples of the last poll interval: moment and watts. */
+  readonly samples: readonly (readonly [MonotonicMs, Watts])[];
+  /** When its meter last gave a good figure. */
+  readonly goodAt: MonotonicMs;
+  /** Moments of wakes below it in the last ten seconds. */
+  readonly wakesAt: readonly MonotonicMs[];
+}
+
+export interface Drop {
+  readonly fromWatts: Watts;
+  readonly startedAt: MonotonicMs;
+  readonly deadlineAt: MonotonicMs | null;
+  /** Samples in a row at or under the limit. */
+  readonly met: number;
+}
+
+/** Long before any start: a moment that never happened. */
+const NEVER = -1e12;
+
+export function newLimitMemory(ratingWatts: Watts): LimitMemory {
+  return {
+    inForceWatts: ratingWatts,
+    drop: null,
+    biasWatts: 0,
+    biasRaisedAt: NEVER,
+    lastShedAt: NEVER,
+    samples: [],
+    goodAt: NEVER,
+    wakesAt: [],
+  };
+}
+
+export interface LimitUpdate {
+  readonly inForce: { readonly watts: Watts; readonly deadlineAt: MonotonicMs | null };
+  readonly meter: ObservedMeter | null;
+  readonly metered: boolean;
+  readonly now: MonotonicMs;
+  readonly rules: {
+    readonly pollMs: Milliseconds;
+    readonly meterLagMs: Milliseconds;
+    readonly meterStaleMs: Milliseconds;
+  };
+}
+
+/** A drop counts as met after this many good samples at or under the limit. */
+const MET_SAMPLES = 2;
+
+/** Takes in the limit in force and the meter's sample. Pure. */
+export function updateLimit(memory: LimitMemory, update: LimitUpdate): LimitMemory {
+  const { now, rules } = update;
+  const sample = goodSample(update.meter);
+  const isNew = sample !== null && sample[0] > (memory.samples.at(-1)?.[0] ?? NEVER);
+  const samples = (isNew ? [...memory.samples, sample] : memory.samples).filter(
+    ([at], index, all) => now - at <= rules.pollMs + rules.meterLagMs || index === all.length - 1,
+  );
+  const inForceWatts = update.inForce.watts;
+  let { drop } = memory;
+  if (inForceWatts < memory.inForceWatts) {
+    const measured = samples.at(-1)?.[1] ?? memory.inForceWatts;
+    drop = {
+      fromWatts: Math.max(
+        drop?.fromWatts ?? 0,
+        Math.min(memory.inForceWatts, Math.max(measured, inForceWatts)),
+      ),
+      startedAt: now,
+      deadlineAt: update.inForce.deadlineAt,
+      met: 0,
+    };
+  } else if (drop !== null) {
+    if (isNew && sample[0] > drop.startedAt + rules.meterLagMs)
+      drop = { ...drop, met: sample[1] <= inForceWatts ? drop.met + 1 : 0 };
+    const unmeasured = !update.metered && now > (drop.deadlineAt ?? drop.startedAt + 60_000);
+    if (drop.met >= MET_SAMPLES || unmeasured || inForceWatts > memory.inForceWatts) drop = null;
+  }
+  return {
+    ...memory,
+    inForceWatts,
+    drop,
+    samples,
+    goodAt: sample === null ? memory.goodAt : Math.max(memory.goodAt, sample[0]),
+    wakesAt: memory.wakesAt.filter((at) => now - at < 10_000),
+  };
+}
+
+function goodSample(meter: ObservedMeter | null): readonly [MonotonicMs, Watts] | null {
+  if (meter === null || meter.powerWatts === null || meter.sampledAt === null) return null;
+  return meter.quality === 'good' ? [meter.sampledAt, meter.powerWatts] : null;
+}

@@ -1,0 +1,205 @@
+import type { Authority } from '../../config/schema.ts';
+import type { LimitId, Milliseconds, MonotonicMs, Watts } from '../../protocols/units.ts';
+import type { Problem, ProblemDevice, ProblemFloor, ProblemLimit } from '../allocation/problem.ts';
+import { type DeviceInput, worstOf } from './ledger.ts';
+import type { OperatingPoint } from './points.ts';
+
+/** A limit as the plan sees it. */
+export interface PlanLimit {
+  readonly limit: LimitId;
+  readonly parent: LimitId | null;
+  readonly gain: number;
+  /** Room for everything below, reserves taken off. */
+  readonly capacityWatts: Watts;
+  /** Uncontrolled load, at most, and what meters show that nothing explains. */
+  readonly fixedWatts: Watts;
+  readonly authority: Authority;
+  /** Nothing below may rise: its meter is silent, or it was shed a moment ago. */
+  readonly noRise: boolean;
+  /** By when a fallen limit must be met; devices that are too slow for it are used last. */
+  readonly deadlineAt: MonotonicMs | null;
+}
+
+export interface PlanFloor {
+  readonly id: string;
+  readonly devices: readonly string[];
+  readonly watts: Watts;
+}
+
+export interface PlanRules {
+  readonly now: MonotonicMs;
+  readonly shedOnly: boolean;
+  /** Least time awake before it may be put to sleep for money alone. */
+  readonly dwellMs: Milliseconds;
+  /** Least time asleep. */
+  readonly leastSleepMs: Milliseconds;
+  readonly wakesPerHour: number;
+  /** From a fall of watts until the meter shows it. */
+  readonly meterLagMs: Milliseconds;
+}
+
+/** The price of last resort: a device too slow for a deadline, or awake for too short a time. */
+const RELUCTANT_DOLLARS_PER_HOUR = 1000;
+
+/** A device that may be commanded now, with the points that may be chosen. */
+export interface Candidate extends DeviceInput {
+  readonly current: OperatingPoint;
+  readonly allowed: readonly OperatingPoint[];
+}
+
+export interface Plan {
+  readonly problem: Problem;
+  readonly candidates: ReadonlyMap<string, Candidate>;
+}
+
+/** Turns the state of the site into one allocation problem in whole watts: need rounded up, room down. Pure. */
+export function buildPlan(
+  limits: readonly PlanLimit[],
+  devices: readonly DeviceInput[],
+  floors: readonly PlanFloor[],
+  rules: PlanRules,
+): Plan {
+  const limitOf = new Map(limits.map((limit) => [limit.limit, limit]));
+  const fixed = new Map(limits.map((limit) => [limit.limit, limit.fixedWatts]));
+  const candidates = new Map<string, Candidate>();
+  const problemDevices: ProblemDevice[] = [];
+  for (const input of devices) {
+    const path = pathOf(limitOf, input.facts.limit);
+    const candidate = candidateOf(input, path, rules);
+    if (candidate === null) {
+      fixed.set(input.facts.limit, (fixed.get(input.facts.limit) ?? 0) + constantWatts(input));
+      continue;
+    }
+    candidates.set(input.facts.id, candidate);
+    problemDevices.push(problemDevice(candidate, path, rules));
+  }
+  const problemLimits = limits.map(
+    (limit): ProblemLimit => ({
+      id: limit.limit,
+      parent: limit.parent,
+      capacityWatts: Math.floor(limit.capacityWatts),
+      fixedWatts: Math.ceil(fixed.get(limit.limit) ?? 0),
+      gain: limit.gain,
+    }),
+  );
+  return {
+    problem: { limits: problemLimits, devices: problemDevices, floors: problemFloors(floors, candidates) },
+    candidates,
+  };
+}
+
+function pathOf(limitOf: ReadonlyMap<string, PlanLimit>, limit: string): PlanLimit[] {
+  const path: PlanLimit[] = [];
+  for (
+    let at = limitOf.get(limit);
+    at !== undefined;
+    at = at.parent === null ? undefined : limitOf.get(at.parent)
+  )
+    path.push(at);
+  return path;
+}
+
+/** What a device that cannot be commanded takes in the plan. */
+function constantWatts(input: DeviceInput): Watts {
+  const { device, facts } = input;
+  if (device.inventory === 'expected' || device.inventory === 'removed') return 0;
+  const trusted =
+    device.inventory === 'present' &&
+    device.fresh &&
+    input.entry.quarantine === null &&
+    device.failure !== 'wrong-device';
+  if (
+    trusted &&
+    facts.kind === 'miner' &&
+    device.powerWatts !== null &&
+    device.activity !== 'fault' &&
+    device.activity !== 'unknown'
+  ) {
+    // It only reports: what it draws, or its full power where it may go there by itself.
+    return Math.max(device.powerWatts, facts.points.at(-1)!.watts);
+  }
+  return worstOf(input.entry, facts, device);
+}
+
+function candidateOf(input: DeviceInput, path: readonly PlanLimit[], rules: PlanRules): Candidate | null {
+  const { entry, facts, device } = input;
+  if (device.inventory !== 'present' || !device.fresh || entry.quarantine !== null) return null;
+  if (device.failure === 'wrong-device' || device.activity === 'unknown') return null;
+  const authority = path[0]?.authority ?? 'observe';
+  if (authority === 'observe' || authority === 'advise' || facts.points.length < 2) return null;
+  const current = currentPoint(input);
+  if (current === null) return null;
+  const { pending } = entry;
+  const noRise = rules.shedOnly || path.some((limit) => limit.noRise || limit.authority === 'shed-only');
+  const asleep = current.kind === 'sleep';
+  const tooEarly = asleep && entry.sleptAt !== null && rules.now - entry.sleptAt < rules.leastSleepMs;
+  const tooOften =
+    asleep && entry.wakes.filter((at) => rules.now - at < 3_600_000).length >= rules.wakesPerHour;
+  const moving = pending !== null && !pending.failed;
+  const ceiling = noRise || tooEarly || tooOften || moving ? current.watts : Number.POSITIVE_INFINITY;
+  const allowed = facts.points.filter((point) => point.watts <= ceiling);
+  return { ...input, current, allowed: allowed.length === 0 ? [current] : allowed };
+}
+
+/** Where the device is, or is on its way to. */
+export function currentPoint(input: DeviceInput): OperatingPoint | null {
+  const { entry, facts } = input;
+  const { pending } = entry;
+  if (pending !== null && !pending.failed) {
+    const point = facts.points.find((candidate) => candidate.id === pending.pointId);
+    if (point !== undefined) return point;
+  }
+  return facts.points.find((point) => point.id === entry.pointId) ?? null;
+}
+
+function problemDevice(candidate: Candidate, path: readonly PlanLimit[], rules: PlanRules): ProblemDevice {
+  const { facts, entry, current } = candidate;
+  const switching: Record<string, number> = {};
+  const deadlines = path.map((limit) => limit.deadlineAt).filter((at) => at !== null);
+  const deadlineAt = deadlines.length === 0 ? null : Math.min(...deadlines);
+  for (const point of facts.points) {
+    if (point.id === current.id) continue;
+    let cost = 0;
+    if (point.kind === 'run' && current.kind === 'sleep') cost += facts.wakeDollars;
+    if (point.kind === 'sleep') cost += facts.wakeDollars / 2;
+    if (point.watts < current.watts) {
+      const takesMs = point.kind === 'sleep' ? facts.sleepMs : facts.changeMs;
+      const late =
+        deadlineAt !== null && (takesMs === null || rules.now + takesMs + rules.meterLagMs > deadlineAt);
+      const early = entry.wokeAt !== null && rules.now - entry.wokeAt < rules.dwellMs;
+      if (late) cost += RELUCTANT_DOLLARS_PER_HOUR;
+      if (early) cost += RELUCTANT_DOLLARS_PER_HOUR / 2;
+      // A device that did not obey is the last to rely on.
+      if (entry.disobeyed > 0) cost += (RELUCTANT_DOLLARS_PER_HOUR / 4) * entry.disobeyed;
+    }
+    if (cost > 0) switching[point.id] = cost;
+  }
+  return {
+    id: facts.id,
+    limit: facts.limit,
+    current: current.id,
+    modes: facts.points.map((point) => ({
+      id: point.id,
+      watts: Math.ceil(point.watts),
+      dollarsPerHour: point.dollarsPerHour,
+    })),
+    switchDollarsPerHour: switching,
+    allowed: candidate.allowed.map((point) => point.id),
+  };
+}
+
+/** A floor asks no more of its devices than they can draw now; what cannot be commanded counts as it is. */
+function problemFloors(
+  floors: readonly PlanFloor[],
+  candidates: ReadonlyMap<string, Candidate>,
+): ProblemFloor[] {
+  return floors.flatMap((floor): ProblemFloor[] => {
+    const devices = floor.devices.filter((id) => candidates.has(id));
+    const most = devices.reduce(
+      (sum, id) => sum + Math.max(...candidates.get(id)!.allowed.map((point) => point.watts)),
+      0,
+    );
+    const watts = Math.min(Math.ceil(floor.watts), most);
+    return devices.length === 0 || watts <= 0 ? [] : [{ id: floor.id, devices, watts }];
+  });
+}

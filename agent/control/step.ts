@@ -1,0 +1,364 @@
+import type { Authority } from '../../config/schema.ts';
+import type { DeviceId, LimitId, Milliseconds, MonotonicMs, Watts } from '../../protocols/units.ts';
+import { solveProblem } from '../allocation/solve.ts';
+import type { DeviceModel } from '../site/model.ts';
+import type { Decision } from './decision.ts';
+import { commandsOf } from './gate.ts';
+import {
+  type DeviceInput,
+  type Entry,
+  type Finding,
+  learn,
+  NEW_ENTRY,
+  type NodeInput,
+  type NodeSums,
+  sumNodes,
+} from './ledger.ts';
+import { type LimitMemory, newLimitMemory, updateLimit } from './limit-memory.ts';
+import type { Observation, ObservedDevice } from './observation.ts';
+import { buildPlan, type PlanFloor, type PlanLimit } from './plan.ts';
+import { type DeviceFacts, type Economics, gpuNodeFacts, minerFacts } from './points.ts';
+
+/**
+ * One control cycle as a pure function: what was known, what is seen, what is asked -> what is known now and
+ * what to command. The journal keeps its inputs, and `replay` runs it again.
+ */
+
+/** What does not change from cycle to cycle: site, facts of the configuration, rules. */
+export interface StepContext {
+  readonly limits: readonly StepLimit[];
+  readonly devices: readonly StepDevice[];
+  readonly floors: readonly PlanFloor[];
+  readonly rules: ControlRules;
+}
+
+export interface StepLimit {
+  readonly id: LimitId;
+  readonly parent: LimitId | null;
+  readonly gain: number;
+  readonly ratingWatts: Watts;
+  readonly loadWorstWatts: Watts;
+  readonly metered: boolean;
+  readonly authority: Authority;
+}
+
+export interface StepDevice {
+  readonly model: DeviceModel;
+  /** What a GPU node draws beside its GPUs. */
+  readonly hostWatts: Watts;
+  readonly dollarsPerGpuHour: number;
+  /** Caps may be set. */
+  readonly cappable: boolean;
+}
+
+export interface ControlRules {
+  readonly meterStaleMs: Milliseconds;
+  /** A silent meter is put up with for this long before its limit is shed to what is proved. */
+  readonly staleGraceMs: Milliseconds;
+  readonly meterLagMs: Milliseconds;
+  readonly pollMs: Milliseconds;
+  readonly dwellMs: Milliseconds;
+  readonly leastSleepMs: Milliseconds;
+  readonly wakesPerHour: number;
+  readonly wakesPerTenSeconds: number;
+  readonly restoreHoldMs: Milliseconds;
+  readonly rampPercentPerMinute: number;
+  readonly overshedShare: number;
+  readonly driftShare: number;
+  readonly reserveShare: number;
+  readonly shareLimits: boolean;
+}
+
+/** What is asked at this moment. */
+export interface StepOrders {
+  readonly economics: Economics;
+  /** Limit in force per node (at most its rating), and by when a fallen one must be met. */
+  readonly inForce: Readonly<
+    Record<LimitId, { readonly watts: Watts; readonly deadlineAt: MonotonicMs | null }>
+  >;
+  /** Nothing may rise: no journal, or an operator said so. */
+  readonly shedOnly: boolean;
+  /** Watts below a limit that are promised to somebody and may not be used by anybody else. */
+  readonly reservedWatts: Readonly<Record<LimitId, Watts>>;
+  /** Largest point allowed for a device (a grant, a staged hand-over); absent = any. */
+  readonly ceilings: Readonly<Record<DeviceId, Watts>>;
+}
+
+/** Everything that control remembers. Plain data. */
+export interface ControlState {
+  readonly entries: Readonly<Record<DeviceId, Entry>>;
+  readonly limits: Readonly<Record<LimitId, LimitMemory>>;
+  /** `starting` until every controlled limit has been seen by fresh evidence: nothing rises before. */
+  readonly phase: 'starting' | 'normal';
+  readonly rampTokensWatts: Watts;
+  readonly rampAt: MonotonicMs;
+}
+
+export interface StepResult {
+  readonly state: ControlState;
+  readonly decision: Decision;
+  readonly findings: readonly Finding[];
+  readonly facts: ReadonlyMap<DeviceId, DeviceFacts>;
+}
+
+export const INITIAL_STATE: ControlState = {
+  entries: {},
+  limits: {},
+  phase: 'starting',
+  rampTokensWatts: 0,
+  rampAt: 0,
+};
+
+/** Part of the GPUs' ceiling beyond which a figure is a spike: work units of the tick's search. */
+const TICK_WORK_UNITS = 150_000;
+
+/** Decides one cycle. Pure: the same arguments always give the same result. */
+export function step(
+  context: StepContext,
+  before: ControlState,
+  observation: Observation,
+  orders: StepOrders,
+): StepResult {
+  const { now } = observation;
+  const findings: Finding[] = [];
+  const inputs = learnAll(context, before, observation, orders, findings);
+  const meterOf = new Map(observation.meters.map((meter) => [meter.limit, meter]));
+  const limits: Record<string, LimitMemory> = {};
+  for (const limit of context.limits) {
+    limits[limit.id] = updateLimit(before.limits[limit.id] ?? newLimitMemory(limit.ratingWatts), {
+      inForce: orders.inForce[limit.id] ?? { watts: limit.ratingWatts, deadlineAt: null },
+      meter: meterOf.get(limit.id) ?? null,
+      metered: limit.metered,
+      now,
+      rules: context.rules,
+    });
+  }
+  const sums = sumNodes(nodeInputs(context, limits, now), inputs, {
+    driftShare: context.rules.driftShare,
+    sleepersAtLeast: 2,
+    meterLagMs: context.rules.meterLagMs,
+  });
+  correctBias(context, limits, sums, inputs, now);
+  const phase =
+    before.phase === 'normal' || evidenceComplete(context, limits, observation, now) ? 'normal' : 'starting';
+  const planLimits = context.limits.map((limit) => planLimit(context, limit, limits[limit.id]!, orders, now));
+  const plan = buildPlan(planLimits, inputs, context.floors, {
+    now,
+    shedOnly: orders.shedOnly || phase === 'starting',
+    dwellMs: context.rules.dwellMs,
+    leastSleepMs: context.rules.leastSleepMs,
+    wakesPerHour: context.rules.wakesPerHour,
+    meterLagMs: context.rules.meterLagMs,
+  });
+  const answer = solveProblem(plan.problem, { workUnits: TICK_WORK_UNITS });
+  const ramp = refill(before, context, orders, now);
+  const gated = commandsOf({ context, plan, answer, limits, sums, inputs, now, rampTokensWatts: ramp });
+  const entries: Record<string, Entry> = {};
+  for (const input of inputs) entries[input.facts.id] = gated.entries.get(input.facts.id) ?? input.entry;
+  for (const id of gated.shedLimits) limits[id] = { ...limits[id]!, lastShedAt: now };
+  for (const [id, at] of gated.wakesAt) limits[id] = { ...limits[id]!, wakesAt: at };
+  return {
+    state: { entries, limits, phase, rampTokensWatts: gated.rampTokensWatts, rampAt: now },
+    decision: {
+      at: now,
+      status: answer.status,
+      dollarsPerHour: answer.dollarsPerHour,
+      upperBoundDollarsPerHour: answer.upperBoundDollarsPerHour,
+      gap: answer.gap,
+      binding: answer.limits
+        .filter((limit) => limit.dollarsPerKwh > 0)
+        .map((limit) => ({ limit: limit.id, dollarsPerKwh: limit.dollarsPerKwh })),
+      commands: gated.commands,
+      heldBack: gated.heldBack,
+      shortfalls: answer.infeasible.map((shortfall) => ({
+        target: 'limit' in shortfall ? shortfall.limit : shortfall.floor,
+        watts: Math.ceil(shortfall.watts),
+      })),
+      sums: [...sums.values()],
+    },
+    findings,
+    facts: new Map(inputs.map((input) => [input.facts.id, input.facts])),
+  };
+}
+
+function learnAll(
+  context: StepContext,
+  before: ControlState,
+  observation: Observation,
+  orders: StepOrders,
+  findings: Finding[],
+): DeviceInput[] {
+  const observed = new Map(observation.devices.map((device) => [device.id, device]));
+  return context.devices.flatMap((stepDevice): DeviceInput[] => {
+    const device = observed.get(stepDevice.model.id);
+    if (device === undefined) return [];
+    const known = before.entries[device.id];
+    const facts = factsOf(context, stepDevice, device, known, orders);
+    const entry: Entry = known ?? { ...NEW_ENTRY, id: device.id, provenWatts: facts.nameplateWatts };
+    const learnt = learn(entry, facts, device, observation.now, findings);
+    return [{ entry: learnt, facts, device }];
+  });
+}
+
+function factsOf(
+  context: StepContext,
+  stepDevice: StepDevice,
+  device: ObservedDevice,
+  entry: Entry | undefined,
+  orders: StepOrders,
+): DeviceFacts {
+  const { model } = stepDevice;
+  if (model.kind === 'gpu-node') {
+    return gpuNodeFacts(
+      model,
+      device,
+      stepDevice.hostWatts,
+      { dollarsPerGpuHour: stepDevice.dollarsPerGpuHour },
+      orders.economics,
+      stepDevice.cappable,
+    );
+  }
+  const memory = {
+    observedWatts: entry?.observedWatts ?? 0,
+    normalLimitWatts: entry?.normalLimitWatts ?? null,
+  };
+  return minerFacts(model, device, memory, orders.economics, context.rules.shareLimits);
+}
+
+function nodeInputs(
+  context: StepContext,
+  limits: Readonly<Record<string, LimitMemory>>,
+  now: MonotonicMs,
+): NodeInput[] {
+  return context.limits.map((limit) => {
+    const memory = limits[limit.id]!;
+    const latest = memory.samples.at(-1);
+    const fresh = latest !== undefined && now - latest[0] <= context.rules.meterStaleMs;
+    return {
+      limit: limit.id,
+      parent: limit.parent,
+      gain: limit.gain,
+      loadWorstWatts: limit.loadWorstWatts,
+      // The highest of the last poll interval: device readings may be that much older than the meter's.
+      measured: fresh
+        ? {
+            watts: latest[1],
+            highestWatts: Math.max(...memory.samples.map(([, watts]) => watts)),
+            sampledAt: latest[0],
+          }
+        : null,
+    };
+  });
+}
+
+/**
+ * What meters show beyond everything that the plan knows of is taken off the room: upwards at once, downwards
+ * slowly and only while nothing below is in flight. It is never negative: an error in our favour makes no room.
+ */
+function correctBias(
+  context: StepContext,
+  limits: Record<string, LimitMemory>,
+  sums: ReadonlyMap<string, NodeSums>,
+  inputs: readonly DeviceInput[],
+  now: MonotonicMs,
+): void {
+  const below = new Map<string, DeviceInput[]>();
+  for (const input of inputs) {
+    const list = below.get(input.facts.limit);
+    if (list === undefined) below.set(input.facts.limit, [input]);
+    else list.push(input);
+  }
+  const modelled = new Map<string, { watts: number; quiet: boolean }>();
+  for (const limit of [...context.limits].reverse()) {
+    let watts = limit.loadWorstWatts;
+    let quiet = true;
+    for (const { entry, facts, device } of below.get(limit.id) ?? []) {
+      if (device.inventory === 'expected' || device.inventory === 'removed') continue;
+      const recent = entry.lastDrop !== null && now - entry.lastDrop.at < context.rules.meterLagMs * 2;
+      if (entry.pending !== null || recent || device.activity === 'starting') quiet = false;
+      const point = facts.points.find((candidate) => candidate.id === entry.pointId);
+      watts += entry.quarantine !== null || point === undefined ? facts.nameplateWatts : point.watts;
+    }
+    for (const child of context.limits) {
+      if (child.parent !== limit.id) continue;
+      const childModel = modelled.get(child.id)!;
+      watts += childModel.watts * child.gain;
+      quiet &&= childModel.quiet;
+    }
+    const memory = limits[limit.id]!;
+    const measured = sums.get(limit.id)?.measuredWatts ?? null;
+    if (measured === null) {
+      modelled.set(limit.id, { watts: watts + memory.biasWatts, quiet });
+      continue;
+    }
+    const excess = Math.max(0, measured - watts);
+    const room = memory.inForceWatts;
+    // Over the limit although everything sent has had its effect: whatever it is, it counts at once.
+    const over = Math.max(0, (sums.get(limit.id)?.expectedWatts ?? 0) - room);
+    let bias = memory.biasWatts;
+    if (quiet) bias += excess > bias ? (excess - bias) * 0.5 : (excess - bias) * 0.05;
+    if (over > 0 && now - memory.biasRaisedAt > context.rules.meterLagMs + 1000) {
+      bias = Math.max(bias, memory.biasWatts + over);
+      limits[limit.id] = { ...memory, biasWatts: bias, biasRaisedAt: now };
+    } else limits[limit.id] = { ...memory, biasWatts: bias };
+    // A metered node is known to its parent as what its meter shows, whatever the model says.
+    modelled.set(limit.id, { watts: Math.max(measured, 0), quiet });
+  }
+}
+
+function planLimit(
+  context: StepContext,
+  limit: StepLimit,
+  memory: LimitMemory,
+  orders: StepOrders,
+  now: MonotonicMs,
+): PlanLimit {
+  const { rules } = context;
+  const reserve = memory.inForceWatts * rules.reserveShare;
+  const overshed =
+    memory.drop === null ? 0 : Math.max(0, memory.drop.fromWatts - memory.inForceWatts) * rules.overshedShare;
+  const stale = limit.metered && now - memory.goodAt > rules.meterStaleMs;
+  const blind = limit.metered && now - memory.goodAt > rules.staleGraceMs;
+  return {
+    limit: limit.id,
+    parent: limit.parent,
+    gain: limit.gain,
+    // Without its meter for longer than the grace, twice the reserve is kept.
+    capacityWatts:
+      memory.inForceWatts - reserve * (blind ? 3 : 1) - overshed - (orders.reservedWatts[limit.id] ?? 0),
+    fixedWatts: limit.loadWorstWatts + memory.biasWatts,
+    authority: limit.authority,
+    noRise: stale || memory.drop !== null || now - memory.lastShedAt < rules.restoreHoldMs,
+    deadlineAt: memory.drop?.deadlineAt ?? null,
+  };
+}
+
+/** Every controlled limit with a meter was read, and every device answered or is known to be silent. */
+function evidenceComplete(
+  context: StepContext,
+  limits: Readonly<Record<string, LimitMemory>>,
+  observation: Observation,
+  now: MonotonicMs,
+): boolean {
+  for (const limit of context.limits) {
+    if (
+      limit.metered &&
+      limit.authority !== 'observe' &&
+      now - limits[limit.id]!.goodAt > context.rules.meterStaleMs
+    )
+      return false;
+  }
+  return observation.devices.every((device) => device.requestedAt !== null || device.failure !== null);
+}
+
+function refill(before: ControlState, context: StepContext, orders: StepOrders, now: MonotonicMs): Watts {
+  const roots = context.limits.filter((limit) => limit.parent === null);
+  const size = roots.reduce(
+    (sum, root) => sum + Math.min(root.ratingWatts, orders.inForce[root.id]?.watts ?? root.ratingWatts),
+    0,
+  );
+  const perMs = (size * context.rules.rampPercentPerMinute) / 100 / 60_000;
+  const largest = perMs * 30_000;
+  const elapsed = before.rampAt === 0 ? 0 : now - before.rampAt;
+  return Math.min(Math.max(largest, 0), before.rampTokensWatts + perMs * elapsed);
+}
