@@ -1,8 +1,14 @@
 import { accepted, type CgminerReply, decodeCgminerReply, watchForJsonEnd } from './cgminer-reply.ts';
 import { encodeCgminerRequest } from './cgminer-request.ts';
 import type { Clock } from './clock.ts';
-import { fail, ok, type Result } from './result.ts';
-import { type Connect, type ExchangeLimits, exchangeOverTcp } from './tcp-exchange.ts';
+import { ok, type Result } from './result.ts';
+import {
+  type Connect,
+  type ExchangeFailure,
+  type ExchangeLimits,
+  exchangeFailure,
+  exchangeOverTcp,
+} from './tcp-exchange.ts';
 import type { MonotonicMs } from './units.ts';
 
 /** Patience with a control board that boots or tunes: it answers in seconds, not milliseconds. */
@@ -38,7 +44,7 @@ export async function askCgminer(
   command: string,
   parameter: string | undefined,
   signal: AbortSignal,
-): Promise<Result<CgminerAnswer>> {
+): Promise<Result<CgminerAnswer, ExchangeFailure>> {
   return askCgminerBytes(target, encodeCgminerRequest(command, parameter), signal);
 }
 
@@ -47,14 +53,15 @@ export async function askCgminerBytes(
   target: CgminerTarget,
   request: Uint8Array,
   signal: AbortSignal,
-): Promise<Result<CgminerAnswer>> {
+): Promise<Result<CgminerAnswer, ExchangeFailure>> {
   const { host, port, clock, limits = CGMINER_LIMITS, connect } = target;
   const exchange = { host, port, request, limits, watch: watchForJsonEnd, ...(connect && { connect }) };
   const answer = await exchangeOverTcp(exchange, clock, signal);
   if (!answer.ok) return answer;
   const { bytes, end, sentAt } = answer.value;
   if (bytes.length === 0)
-    return fail(
+    return exchangeFailure(
+      true,
       'unreachable',
       `${host}:${port} takes connections but closes them without an answer`,
       'this address may not be in the API allow list of the miner, or its mining program is restarting',
@@ -62,11 +69,11 @@ export async function askCgminerBytes(
   const reply = decodeCgminerReply(bytes);
   if (!reply.ok) {
     const { kind, message } = reply.error;
-    return fail(end === 'idle' ? 'timeout' : kind, `${host}:${port}: ${message}`);
+    return exchangeFailure(true, end === 'idle' ? 'timeout' : kind, `${host}:${port}: ${message}`);
   }
   // Silence in the middle of an answer is slowness; only a closed connection makes what came all there is.
   if (end === 'idle' && reply.value.repairs.includes('cut-off'))
-    return fail('timeout', `${host}:${port} fell silent in the middle of an answer`);
+    return exchangeFailure(true, 'timeout', `${host}:${port} fell silent in the middle of an answer`);
   return ok({ ...reply.value, sentAt, bytes });
 }
 
@@ -76,9 +83,9 @@ export async function readCgminer(
   command: string,
   parameter: string | undefined,
   signal: AbortSignal,
-): Promise<Result<CgminerAnswer>> {
+): Promise<Result<CgminerAnswer, ExchangeFailure>> {
   const answer = await askCgminer(target, command, parameter, signal);
   if (!answer.ok) return answer;
   const verdict = accepted(answer.value, command);
-  return verdict.ok ? answer : verdict;
+  return verdict.ok ? answer : { ok: false, error: { ...verdict.error, connected: true } };
 }

@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
 import { exchangeOverHttp, type HttpAnswer, type HttpRequest, type HttpTarget } from './http-exchange.ts';
 import type { Random } from './random.ts';
-import { fail, type Result } from './result.ts';
+import type { Result } from './result.ts';
+import { type ExchangeFailure, exchangeFailure } from './tcp-exchange.ts';
 
 /** What a server asked for in `WWW-Authenticate: Digest ...`. */
 export interface DigestChallenge {
@@ -78,7 +79,7 @@ export async function exchangeWithDigest(
   request: HttpRequest,
   session: DigestSession,
   signal: AbortSignal,
-): Promise<Result<HttpAnswer>> {
+): Promise<Result<HttpAnswer, ExchangeFailure>> {
   for (let attempt = 0; ; attempt += 1) {
     const authorization = authorize(session, request);
     const headers = authorization === null ? request.headers : { ...request.headers, authorization };
@@ -89,9 +90,14 @@ export async function exchangeWithDigest(
     session.count = 0;
     const place = `${target.host}:${target.port}`;
     if (challenge === null)
-      return fail('unauthorised', `${place} asks for another kind of login than Digest`);
+      return exchangeFailure(true, 'unauthorised', `${place} asks for another kind of login than Digest`);
     if (attempt > 0)
-      return fail('unauthorised', `${place} refuses the user name or password`, 'check user and password');
+      return exchangeFailure(
+        true,
+        'unauthorised',
+        `${place} refuses the user name or password`,
+        'check user and password',
+      );
   }
 }
 

@@ -1,7 +1,14 @@
 import { request as httpRequest, type IncomingHttpHeaders } from 'node:http';
 import type { Clock } from './clock.ts';
-import { fail, ok, type Result } from './result.ts';
-import { type Connect, connectionFailure, connectTcp, type ExchangeLimits } from './tcp-exchange.ts';
+import { type FailureKind, ok, type Result } from './result.ts';
+import {
+  type Connect,
+  connectionFailure,
+  connectTcp,
+  type ExchangeFailure,
+  type ExchangeLimits,
+  exchangeFailure,
+} from './tcp-exchange.ts';
 import type { MonotonicMs } from './units.ts';
 
 /** Where a web server is, and how patient one exchange with it is. */
@@ -40,10 +47,11 @@ export function exchangeOverHttp(
   target: HttpTarget,
   wanted: HttpRequest,
   signal: AbortSignal,
-): Promise<Result<HttpAnswer>> {
+): Promise<Result<HttpAnswer, ExchangeFailure>> {
   const { host, port, clock, limits } = target;
   const place = `${host}:${port}`;
-  if (signal.aborted) return Promise.resolve(fail('cancelled', `gave up before asking ${place}`));
+  if (signal.aborted)
+    return Promise.resolve(exchangeFailure(false, 'cancelled', `gave up before asking ${place}`));
   return new Promise((resolve) => {
     let settled = false;
     let connected = false;
@@ -71,7 +79,7 @@ export function exchangeOverHttp(
         return socket;
       },
     });
-    const settle = (result: Result<HttpAnswer>): void => {
+    const settle = (result: Result<HttpAnswer, ExchangeFailure>): void => {
       if (settled) return;
       settled = true;
       cancelTotal();
@@ -80,16 +88,16 @@ export function exchangeOverHttp(
       request.destroy();
       resolve(result);
     };
-    const onAbort = (): void => settle(fail('cancelled', `gave up while waiting for ${place}`));
+    const failed = (kind: FailureKind, message: string): void =>
+      settle(exchangeFailure(connected, kind, message));
+    const onAbort = (): void => failed('cancelled', `gave up while waiting for ${place}`);
     const cancelTotal = clock.after(limits.totalMs, () =>
-      settle(
-        connected
-          ? fail('timeout', `${place}${wanted.path} gave no whole answer within ${limits.totalMs} ms`)
-          : fail('unreachable', `no connection to ${place} within ${limits.totalMs} ms`),
-      ),
+      connected
+        ? failed('timeout', `${place}${wanted.path} gave no whole answer within ${limits.totalMs} ms`)
+        : failed('unreachable', `no connection to ${place} within ${limits.totalMs} ms`),
     );
     const cancelConnect = clock.after(limits.connectMs, () =>
-      settle(fail('unreachable', `no connection to ${place} within ${limits.connectMs} ms`)),
+      failed('unreachable', `no connection to ${place} within ${limits.connectMs} ms`),
     );
     signal.addEventListener('abort', onAbort, { once: true });
     request.on('finish', () => {
@@ -97,8 +105,8 @@ export function exchangeOverHttp(
     });
     request.on('error', (error: NodeJS.ErrnoException) => {
       if (error.code?.startsWith('HPE_') === true)
-        settle(fail('malformed', `${place} does not speak HTTP: ${error.message.slice(0, 100)}`));
-      else settle(fail('unreachable', connectionFailure(place, error)));
+        failed('malformed', `${place} does not speak HTTP: ${error.message.slice(0, 100)}`);
+      else failed('unreachable', connectionFailure(place, error));
     });
     request.on('response', (response) => {
       const pieces: Buffer[] = [];
@@ -116,7 +124,7 @@ export function exchangeOverHttp(
       response.on('data', (piece: Buffer) => {
         length += piece.length;
         if (length > limits.maximumBytes)
-          settle(fail('malformed', `${place} sent more than ${limits.maximumBytes} bytes for one answer`));
+          failed('malformed', `${place} sent more than ${limits.maximumBytes} bytes for one answer`);
         else pieces.push(piece);
       });
       response.on('end', () => done(!response.complete));

@@ -1,6 +1,6 @@
 import { createConnection, type Socket } from 'node:net';
 import type { Clock } from './clock.ts';
-import { fail, ok, type Result } from './result.ts';
+import { type Failure, type FailureKind, ok, type Result } from './result.ts';
 import type { Milliseconds, MonotonicMs } from './units.ts';
 
 /** Opens a connection; passed in so that a source address, a proxy or a test can stand behind it. */
@@ -37,6 +37,21 @@ export interface TcpAnswer {
   readonly sentAt: MonotonicMs;
 }
 
+/** A failed exchange. Where it was `connected`, the request may have arrived and had its effect. */
+export interface ExchangeFailure extends Failure {
+  readonly connected: boolean;
+}
+
+/** An `ExchangeFailure` as a result. */
+export function exchangeFailure(
+  connected: boolean,
+  kind: FailureKind,
+  message: string,
+  hint?: string,
+): { readonly ok: false; readonly error: ExchangeFailure } {
+  return { ok: false, error: { kind, message, connected, ...(hint !== undefined && { hint }) } };
+}
+
 /**
  * Connects, sends one request, reads one bounded answer, closes. Never leaves a socket or a timer behind.
  *
@@ -47,9 +62,10 @@ export function exchangeOverTcp(
   exchange: TcpExchange,
   clock: Clock,
   signal: AbortSignal,
-): Promise<Result<TcpAnswer>> {
+): Promise<Result<TcpAnswer, ExchangeFailure>> {
   const place = `${exchange.host}:${exchange.port}`;
-  if (signal.aborted) return Promise.resolve(fail('cancelled', `gave up before asking ${place}`));
+  if (signal.aborted)
+    return Promise.resolve(exchangeFailure(false, 'cancelled', `gave up before asking ${place}`));
   return new Promise((resolve) => {
     const { limits } = exchange;
     const pieces: Uint8Array[] = [];
@@ -60,7 +76,7 @@ export function exchangeOverTcp(
     const isComplete = exchange.watch?.();
     const socket = (exchange.connect ?? connectTcp)({ host: exchange.host, port: exchange.port });
 
-    const settle = (result: Result<TcpAnswer>): void => {
+    const settle = (result: Result<TcpAnswer, ExchangeFailure>): void => {
       if (settled) return;
       settled = true;
       cancelTotal();
@@ -69,25 +85,22 @@ export function exchangeOverTcp(
       socket.destroy();
       resolve(result);
     };
+    const failed = (kind: FailureKind, message: string): void =>
+      settle(exchangeFailure(connected, kind, message));
     const finish = (end: TcpAnswer['end']): void => settle(ok({ bytes: Buffer.concat(pieces), end, sentAt }));
-    const onAbort = (): void => settle(fail('cancelled', `gave up while waiting for ${place}`));
+    const onAbort = (): void => failed('cancelled', `gave up while waiting for ${place}`);
     const onSilence = (): void => {
       if (length > 0) finish('idle');
-      else settle(fail('timeout', `${place} took the connection but sent nothing for ${limits.idleMs} ms`));
+      else failed('timeout', `${place} took the connection but sent nothing for ${limits.idleMs} ms`);
     };
 
-    const cancelTotal = clock.after(limits.totalMs, () =>
-      settle(
-        connected
-          ? fail(
-              'timeout',
-              `${place} sent no whole answer within ${limits.totalMs} ms (${length} bytes came)`,
-            )
-          : fail('unreachable', `no connection to ${place} within ${limits.totalMs} ms`),
-      ),
-    );
+    const cancelTotal = clock.after(limits.totalMs, () => {
+      if (connected)
+        failed('timeout', `${place} sent no whole answer within ${limits.totalMs} ms (${length} bytes came)`);
+      else failed('unreachable', `no connection to ${place} within ${limits.totalMs} ms`);
+    });
     let cancelStep = clock.after(limits.connectMs, () =>
-      settle(fail('unreachable', `no connection to ${place} within ${limits.connectMs} ms`)),
+      failed('unreachable', `no connection to ${place} within ${limits.connectMs} ms`),
     );
     signal.addEventListener('abort', onAbort, { once: true });
 
@@ -104,7 +117,7 @@ export function exchangeOverTcp(
     socket.on('data', (piece: Buffer) => {
       length += piece.length;
       if (length > limits.maximumBytes) {
-        settle(fail('malformed', `${place} sent more than ${limits.maximumBytes} bytes for one answer`));
+        failed('malformed', `${place} sent more than ${limits.maximumBytes} bytes for one answer`);
         return;
       }
       pieces.push(piece);
@@ -116,7 +129,7 @@ export function exchangeOverTcp(
     socket.on('close', () => finish('closed'));
     socket.on('error', (error: NodeJS.ErrnoException) => {
       if (length > 0) finish('reset');
-      else settle(fail('unreachable', connectionFailure(place, error)));
+      else failed('unreachable', connectionFailure(place, error));
     });
   });
 }

@@ -3,9 +3,11 @@ import { findMinerModel } from '../../config/miners/models.ts';
 import type { CgminerBody } from '../../protocols/cgminer-reply.ts';
 import type { Clock } from '../../protocols/clock.ts';
 import { fail, ok, type Result } from '../../protocols/result.ts';
+import type { ExchangeFailure } from '../../protocols/tcp-exchange.ts';
 import type { MonotonicMs, Watts } from '../../protocols/units.ts';
 import type { Applied, LoadCommand } from '../load-driver.ts';
 import { lowPowerWatts, modeOf } from './bitmain-decode.ts';
+import { mayHaveArrived } from './cgminer.ts';
 import { firstText, type MinerFields } from './reply-fields.ts';
 
 export interface BitmainWebAnswer {
@@ -17,7 +19,7 @@ export interface BitmainWebAnswer {
 /** The web pages, behind their login. */
 export interface BitmainWeb {
   read(page: string, signal: AbortSignal): Promise<Result<CgminerBody>>;
-  write(page: string, body: unknown, signal: AbortSignal): Promise<Result<BitmainWebAnswer>>;
+  write(page: string, body: unknown, signal: AbortSignal): Promise<Result<BitmainWebAnswer, ExchangeFailure>>;
 }
 
 export interface BitmainWrite {
@@ -102,11 +104,14 @@ async function writeMode(
     const sentAfter = write.clock.monotonicMs();
     const answer = await write.web.write('set_miner_conf.cgi', withMode(conf, form), signal);
     if (!answer.ok) {
-      const { kind, message } = answer.error;
-      // The program is reloaded while it answers: silence may be success. A closed port was never reached.
-      const mayHaveArrived = kind === 'timeout' || (kind === 'unreachable' && !message.includes('refuses'));
-      if (!mayHaveArrived) return answer;
-      return ok({ acknowledged: null, sentAt: sentAfter, limitWatts: null, note: message.slice(0, 200) });
+      // The program is reloaded while it answers: silence may be success.
+      if (!mayHaveArrived(answer.error)) return answer;
+      return ok({
+        acknowledged: null,
+        sentAt: sentAfter,
+        limitWatts: null,
+        note: answer.error.message.slice(0, 200),
+      });
     }
     const { body, sentAt } = answer.value;
     if (body === null)

@@ -4,6 +4,7 @@ import { type CgminerBody, isRecord } from '../../protocols/cgminer-reply.ts';
 import { createDigestSession, exchangeWithDigest } from '../../protocols/http-digest.ts';
 import type { HttpTarget } from '../../protocols/http-exchange.ts';
 import { type Failure, fail, ok, type Result } from '../../protocols/result.ts';
+import { type ExchangeFailure, exchangeFailure } from '../../protocols/tcp-exchange.ts';
 import type { Milliseconds } from '../../protocols/units.ts';
 import type { MinerEndpoint } from '../load-driver.ts';
 import { applyToBitmain, type BitmainWeb, type BitmainWebAnswer } from './bitmain-commands.ts';
@@ -31,7 +32,11 @@ export function openBitmainWeb(endpoint: MinerEndpoint, deps: MinerDeps): Bitmai
     ...target,
     limits: { ...limits, totalMs: Math.max(limits.totalMs, WRITE_TIMEOUT_MS), idleMs: WRITE_TIMEOUT_MS },
   };
-  const ask = async (page: string, body: unknown, signal: AbortSignal): Promise<Result<BitmainWebAnswer>> => {
+  const ask = async (
+    page: string,
+    body: unknown,
+    signal: AbortSignal,
+  ): Promise<Result<BitmainWebAnswer, ExchangeFailure>> => {
     const path = `/cgi-bin/${page}`;
     const request =
       body === undefined
@@ -45,8 +50,9 @@ export function openBitmainWeb(endpoint: MinerEndpoint, deps: MinerDeps): Bitmai
     const answer = await exchangeWithDigest(body === undefined ? target : patient, request, session, signal);
     if (!answer.ok) return answer;
     const { status, body: bytes, sentAt } = answer.value;
-    if (status === 404) return fail('unsupported', `${endpoint.host} has no page ${page}`);
-    if (status >= 400) return fail('refused', `${endpoint.host} answers ${page} with status ${status}`);
+    if (status === 404) return exchangeFailure(true, 'unsupported', `${endpoint.host} has no page ${page}`);
+    if (status >= 400)
+      return exchangeFailure(true, 'refused', `${endpoint.host} answers ${page} with status ${status}`);
     const text = new TextDecoder().decode(bytes).trim();
     const parsed = text === '' ? null : parseRepaired(text);
     return ok({ sentAt, body: parsed !== null && isRecord(parsed.value) ? parsed.value : null });

@@ -2,6 +2,7 @@ import { findMinerModel } from '../../config/miners/models.ts';
 import { CGMINER_LIMITS, type CgminerTarget, readCgminer } from '../../protocols/cgminer-client.ts';
 import { type CgminerBody, sectionRecords } from '../../protocols/cgminer-reply.ts';
 import { type Failure, ok, type Result } from '../../protocols/result.ts';
+import type { ExchangeFailure } from '../../protocols/tcp-exchange.ts';
 import type { MinerBoard, MinerEndpoint, MinerFirmware, MinerState } from '../load-driver.ts';
 import type { MinerDeps, MinerFamily } from './miner-driver.ts';
 import {
@@ -103,6 +104,11 @@ export function cgminerTarget(endpoint: MinerEndpoint, deps: MinerDeps): Cgminer
 /** True when asking on would only wait for the same silence again. */
 export function isSilence(failure: Failure): boolean {
   return failure.kind === 'timeout' || failure.kind === 'unreachable' || failure.kind === 'cancelled';
+}
+
+/** True when a write that failed so may have had its effect all the same. */
+export function mayHaveArrived(failure: ExchangeFailure): boolean {
+  return failure.connected && (isSilence(failure) || failure.kind === 'malformed');
 }
 
 /** Plain cgminer, bfgminer, and whatever else answers the same API: readings only. */

@@ -3,8 +3,10 @@ import type { CgminerBody } from '../../protocols/cgminer-reply.ts';
 import { sectionRecords } from '../../protocols/cgminer-reply.ts';
 import type { Clock } from '../../protocols/clock.ts';
 import { fail, ok, type Result } from '../../protocols/result.ts';
+import type { ExchangeFailure } from '../../protocols/tcp-exchange.ts';
 import type { MonotonicMs, Watts } from '../../protocols/units.ts';
 import type { Applied, LoadCommand } from '../load-driver.ts';
+import { mayHaveArrived } from './cgminer.ts';
 import { isCurtailed, type LuxosProfile } from './luxos-decode.ts';
 import { firstText, flagOf } from './reply-fields.ts';
 
@@ -13,7 +15,7 @@ export type LuxosAsk = (
   command: string,
   parameter: string | undefined,
   signal: AbortSignal,
-) => Promise<Result<CgminerAnswer>>;
+) => Promise<Result<CgminerAnswer, ExchangeFailure>>;
 
 /** What a command needs: the wire, and what the miner said a moment ago. */
 export interface LuxosWrite {
@@ -121,11 +123,7 @@ async function order(
   const answer = await write.ask(command, parameter, signal);
   if (answer.ok)
     return ok(applied(answer.value.sentAt, limitWatts, answer.value.status?.message ?? null, true));
-  if (answer.error.kind === 'timeout' || answer.error.kind === 'malformed')
-    return ok(applied(Math.max(before, write.clock.monotonicMs()), limitWatts, answer.error.message, null));
-  if (answer.error.kind === 'unreachable' && !answer.error.message.includes('refuse'))
-    return ok(applied(Math.max(before, write.clock.monotonicMs()), limitWatts, answer.error.message, null));
-  return answer;
+  return mayHaveArrived(answer.error) ? ok(applied(before, limitWatts, answer.error.message, null)) : answer;
 }
 
 function applied(

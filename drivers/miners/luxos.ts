@@ -2,6 +2,7 @@ import { type CgminerTarget, readCgminer } from '../../protocols/cgminer-client.
 import { accepted, type CgminerBody, joinedSections } from '../../protocols/cgminer-reply.ts';
 import { joinCgminerCommands } from '../../protocols/cgminer-request.ts';
 import { fail, ok, type Result } from '../../protocols/result.ts';
+import { exchangeFailure } from '../../protocols/tcp-exchange.ts';
 import type { Milliseconds, MonotonicMs } from '../../protocols/units.ts';
 import type { MinerEndpoint } from '../load-driver.ts';
 import { cgminerTarget, isSilence } from './cgminer.ts';
@@ -30,11 +31,15 @@ export function createLuxosAsk(target: CgminerTarget): LuxosAsk {
   return async (command, parameter, signal) => {
     const now = clock.monotonicMs();
     if (refusedUntil !== null && now < refusedUntil)
-      return fail('unreachable', `${target.host}:${target.port} refused a connection; asked again later`);
+      return exchangeFailure(
+        false,
+        'unreachable',
+        `${target.host}:${target.port} refused a connection; asked again later`,
+      );
     if (nextAt > now) await clock.sleep(nextAt - now, signal);
     const answer = await readCgminer(target, command, parameter, signal);
     nextAt = clock.monotonicMs() + SPACING_MS;
-    const refused = !answer.ok && answer.error.message.includes('refuses connections');
+    const refused = !answer.ok && answer.error.kind === 'unreachable' && !answer.error.connected;
     refusedUntil = refused ? clock.monotonicMs() + REFUSED_MS : null;
     return answer;
   };

@@ -11,6 +11,7 @@ import {
   type WhatsminerSession,
 } from '../../protocols/whatsminer-crypto.ts';
 import type { Applied, LoadCommand } from '../load-driver.ts';
+import { mayHaveArrived } from './cgminer.ts';
 import { firstText, type MinerFields } from './reply-fields.ts';
 import {
   isOff,
@@ -74,15 +75,13 @@ export function createWhatsminerWriter(
       const before = target.clock.monotonicMs();
       const answer = await askCgminerBytes(target, request, signal);
       if (!answer.ok) {
-        const { kind, message } = answer.error;
-        if (kind === 'cancelled' || message.includes('refuses') || message.includes('no connection'))
-          return answer;
+        if (!mayHaveArrived(answer.error)) return answer;
         // Power may be gone before the answer is: silence may be success.
         return ok({
           acknowledged: null,
           sentAt: before,
           limitWatts: order.limitWatts,
-          note: message.slice(0, 200),
+          note: answer.error.message.slice(0, 200),
         });
       }
       const reply = decrypted(opened.value, answer.value);
