@@ -1,0 +1,61 @@
+import type { Milliseconds, Watts } from '../../protocols/units.ts';
+
+/**
+ * How long a command takes to show on a firmware family, at the slow end, and what rest costs. Defaults
+ * from field notes and vendors' papers, to be checked on site; what is learnt there takes precedence.
+ */
+export interface MinerTiming {
+  /** From the command until hashing has stopped and the draw is down. */
+  readonly sleepMs: Milliseconds;
+  /** From the command until the miner is at its operating point. */
+  readonly wakeMs: Milliseconds;
+  /** From the command until a new limit holds. */
+  readonly changeMs: Milliseconds;
+  /** Draw asleep, high end. */
+  readonly sleepWatts: Watts;
+}
+
+/**
+ * LuxOS: curtail about 10 s, wake 1 to 5 min, profile ramp 1 to 5 min.
+ * Source: docs.luxor.tech and field notes.
+ */
+export const LUXOS_TIMING: MinerTiming = {
+  sleepMs: 15_000,
+  wakeMs: 300_000,
+  changeMs: 300_000,
+  sleepWatts: 50,
+};
+
+/**
+ * Stock Bitmain: the answer to a write may take 30 s, hashing stops 5 to 30 s later; full rate 3 to 8 min
+ * after a start (air). A change of mode reloads the mining program like a start.
+ */
+export const BITMAIN_TIMING: MinerTiming = {
+  sleepMs: 60_000,
+  wakeMs: 480_000,
+  changeMs: 480_000,
+  sleepWatts: 50,
+};
+
+/** Stock Bitmain, hydro: up to 15 min from cold. */
+export const BITMAIN_HYDRO_TIMING: MinerTiming = { ...BITMAIN_TIMING, wakeMs: 900_000, changeMs: 900_000 };
+
+/**
+ * Whatsminer: off within 5 s, a percentage within 5 s; stable 15 to 30 min after power_on without fast boot.
+ * Source: Whatsminer API 2.0.x and recordings ("Hash Stable Cost Seconds" 1538).
+ */
+export const WHATSMINER_TIMING: MinerTiming = {
+  sleepMs: 5000,
+  wakeMs: 1_800_000,
+  changeMs: 5000,
+  sleepWatts: 100,
+};
+
+/** Whatsminer: a change of the lasting power limit restarts the miner. */
+export const WHATSMINER_RESTART_MS: Milliseconds = 900_000;
+
+/** Low-power mode of stock Bitmain as a share of nominal watts: upper end of 75 to 85 %. */
+export const BITMAIN_LOW_POWER_SHARE = 0.85;
+
+/** Least percentage that `set_power_pct` holds without stopping boards: lower end of 40 to 50 %. */
+export const WHATSMINER_LEAST_PERCENT = 40;

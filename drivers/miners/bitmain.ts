@@ -1,0 +1,175 @@
+import { CGMINER_LIMITS, readCgminer } from '../../protocols/cgminer-client.ts';
+import { parseRepaired } from '../../protocols/cgminer-repair.ts';
+import { type CgminerBody, isRecord } from '../../protocols/cgminer-reply.ts';
+import { createDigestSession, exchangeWithDigest } from '../../protocols/http-digest.ts';
+import type { HttpTarget } from '../../protocols/http-exchange.ts';
+import { type Failure, fail, ok, type Result } from '../../protocols/result.ts';
+import { type ExchangeFailure, exchangeFailure } from '../../protocols/tcp-exchange.ts';
+import type { Milliseconds } from '../../protocols/units.ts';
+import type { MinerEndpoint } from '../load-driver.ts';
+import { applyToBitmain, type BitmainWeb, type BitmainWebAnswer } from './bitmain-commands.ts';
+import { type BitmainReplies, decodeBitmain } from './bitmain-decode.ts';
+import { cgminerTarget, isSilence } from './cgminer.ts';
+import type { MinerDeps, MinerFamily } from './miner-driver.ts';
+import type { MinerFields } from './reply-fields.ts';
+
+/** A write is answered only when the mining program has been told to reload. */
+const WRITE_TIMEOUT_MS: Milliseconds = 30_000;
+
+/** The web pages of a stock miner, `null` without a user name and password. */
+export function openBitmainWeb(endpoint: MinerEndpoint, deps: MinerDeps): BitmainWeb | null {
+  const { clock, connect, limits = CGMINER_LIMITS, random } = deps;
+  if (endpoint.user === null || endpoint.password === null) return null;
+  const session = createDigestSession({ user: endpoint.user, password: endpoint.password.reveal() }, random);
+  const target: HttpTarget = {
+    host: endpoint.host,
+    port: endpoint.webPort,
+    clock,
+    limits,
+    ...(connect && { connect }),
+  };
+  const patient = {
+    ...target,
+    limits: { ...limits, totalMs: Math.max(limits.totalMs, WRITE_TIMEOUT_MS), idleMs: WRITE_TIMEOUT_MS },
+  };
+  const ask = async (
+    page: string,
+    body: unknown,
+    signal: AbortSignal,
+  ): Promise<Result<BitmainWebAnswer, ExchangeFailure>> => {
+    const path = `/cgi-bin/${page}`;
+    const request =
+      body === undefined
+        ? { method: 'GET' as const, path }
+        : {
+            method: 'POST' as const,
+            path,
+            body: JSON.stringify(body),
+            headers: { 'content-type': 'application/json' },
+          };
+    const answer = await exchangeWithDigest(body === undefined ? target : patient, request, session, signal);
+    if (!answer.ok) return answer;
+    const { status, body: bytes, sentAt } = answer.value;
+    if (status === 404) return exchangeFailure(true, 'unsupported', `${endpoint.host} has no page ${page}`);
+    if (status >= 400)
+      return exchangeFailure(true, 'refused', `${endpoint.host} answers ${page} with status ${status}`);
+    const text = new TextDecoder().decode(bytes).trim();
+    const parsed = text === '' ? null : parseRepaired(text);
+    return ok({ sentAt, body: parsed !== null && isRecord(parsed.value) ? parsed.value : null });
+  };
+  return {
+    read: async (page, signal) => {
+      const answer = await ask(page, undefined, signal);
+      if (!answer.ok) return answer;
+      return answer.value.body === null
+        ? fail('malformed', `${endpoint.host} answers ${page} with something that is no JSON object`)
+        : ok(answer.value.body);
+    },
+    write: ask,
+  };
+}
+
+/** Stock Bitmain firmware: readings on port 4028, identity and modes on the web pages. */
+export function bitmainFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFamily {
+  const target = cgminerTarget(endpoint, deps);
+  const web = openBitmainWeb(endpoint, deps);
+  const context = { configuredModel: endpoint.model, controllable: web !== null };
+  let version: CgminerBody | undefined;
+
+  /** `stats` and `pools` of port 4028; one command a connection, never joined. */
+  const askPort = async (replies: Writable<BitmainReplies>, signal: AbortSignal): Promise<Failure | null> => {
+    for (const command of ['stats', 'pools', 'version'] as const) {
+      if (command === 'version' && (version !== undefined || hasType(replies.stats))) continue;
+      const answer = await readCgminer(target, command, undefined, signal);
+      if (answer.ok) replies[command] = answer.value.body;
+      else if (isSilence(answer.error) || command === 'stats') return answer.error;
+    }
+    version = replies.version ?? version;
+    return null;
+  };
+
+  /** Who it is and which mode it is in; asleep, also what port 4028 no longer says. */
+  const askWeb = async (
+    pages: BitmainWeb,
+    replies: Writable<BitmainReplies>,
+    portIsDown: boolean,
+    signal: AbortSignal,
+  ): Promise<Failure | null> => {
+    const wanted = [
+      ['systemInfo', 'get_system_info.cgi'],
+      ['minerConf', 'get_miner_conf.cgi'],
+      ...(portIsDown
+        ? ([
+            ['stats', 'stats.cgi'],
+            ['pools', 'pools.cgi'],
+          ] as const)
+        : []),
+    ] as const;
+    for (const [name, page] of wanted) {
+      const answer = await pages.read(page, signal);
+      if (answer.ok) replies[name] = answer.value;
+      else if (isSilence(answer.error) || answer.error.kind === 'unauthorised') return answer.error;
+    }
+    return null;
+  };
+
+  const poll = async (signal: AbortSignal): Promise<Result<MinerFields>> => {
+    const replies: Writable<BitmainReplies> = {};
+    const portFailure = await askPort(replies, signal);
+    if (portFailure?.kind === 'cancelled') return { ok: false, error: portFailure };
+    const portIsDown = replies.stats === undefined;
+    if (web !== null) {
+      const webFailure = await askWeb(web, replies, portIsDown, signal);
+      if (webFailure?.kind === 'cancelled') return { ok: false, error: webFailure };
+      // A wrong password leaves a good reading good; without any other answer it is the news.
+      if (portIsDown && webFailure !== null && replies.minerConf === undefined)
+        return {
+          ok: false,
+          error: webFailure.kind === 'unauthorised' ? webFailure : (portFailure ?? webFailure),
+        };
+    }
+    if (portIsDown && replies.minerConf === undefined && replies.stats === undefined)
+      return { ok: false, error: portFailure ?? silent(endpoint) };
+    return ok(decodeBitmain(version === undefined ? replies : { ...replies, version }, context));
+  };
+
+  return {
+    firmware: 'bitmain',
+    poll,
+    who: async (signal, forWrite) => {
+      if (web !== null) {
+        const systemInfo = await web.read('get_system_info.cgi', signal);
+        if (systemInfo.ok) return ok(decodeBitmain({ systemInfo: systemInfo.value }, context));
+        if (forWrite || systemInfo.error.kind === 'cancelled') return systemInfo;
+      }
+      // Reading needs no password; what it is can be told from the open port, though not which one it is.
+      const answer = await readCgminer(target, 'version', undefined, signal);
+      if (!answer.ok) return answer;
+      version = answer.value.body;
+      return ok(decodeBitmain({ version }, context));
+    },
+    send: async (command, latest, signal) =>
+      web === null
+        ? fail(
+            'unauthorised',
+            `${endpoint.host} takes commands on its web page only, and no user and password are given`,
+            'set user and password of the miner in the configuration',
+          )
+        : await applyToBitmain(
+            { web, clock: deps.clock, configuredModel: endpoint.model },
+            command,
+            latest,
+            signal,
+          ),
+  };
+}
+
+type Writable<T> = { -readonly [key in keyof T]: T[key] };
+
+function hasType(stats: CgminerBody | undefined): boolean {
+  return JSON.stringify(stats ?? {}).includes('"Type"');
+}
+
+function silent(endpoint: MinerEndpoint): Failure {
+  return { kind: 'malformed', message: `${endpoint.host}:${endpoint.port} answers no statistics` };
+}

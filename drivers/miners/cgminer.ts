@@ -1,0 +1,150 @@
+import { findMinerModel } from '../../config/miners/models.ts';
+import { CGMINER_LIMITS, type CgminerTarget, readCgminer } from '../../protocols/cgminer-client.ts';
+import { type CgminerBody, sectionRecords } from '../../protocols/cgminer-reply.ts';
+import { type Failure, ok, type Result } from '../../protocols/result.ts';
+import type { ExchangeFailure } from '../../protocols/tcp-exchange.ts';
+import type { MinerBoard, MinerEndpoint, MinerFirmware, MinerState } from '../load-driver.ts';
+import type { MinerDeps, MinerFamily } from './miner-driver.ts';
+import {
+  efficiencyJoulesPerTh,
+  firstNumber,
+  firstText,
+  hashrateThs,
+  type MinerFields,
+  macOf,
+  mergedRecords,
+  nothingSaid,
+  numberedChains,
+  numberedFans,
+  poolsOf,
+  recentHashrateThs,
+} from './reply-fields.ts';
+
+/** Replies of the cgminer API by command; what was not asked or not answered is absent. */
+export interface CgminerReplies {
+  readonly version?: CgminerBody;
+  readonly summary?: CgminerBody;
+  readonly devs?: CgminerBody;
+  readonly stats?: CgminerBody;
+  readonly pools?: CgminerBody;
+}
+
+/**
+ * What plain cgminer and bfgminer say, and what firmware without a driver of its own says on the same port.
+ * Such a miner reports no power: where its model is known (`configuredModel`), nominal watts times
+ * measured over nominal hashrate is given and marked as an estimate.
+ *
+ * Source: cgminer 4.11.1 and bfgminer 5.5.0 API documents and recorded replies.
+ */
+export function decodeCgminer(
+  firmware: MinerFirmware,
+  replies: CgminerReplies,
+  configuredModel: string | null = null,
+): MinerFields {
+  const version = mergedRecords(replies.version, 'VERSION');
+  const summary = mergedRecords(replies.summary, 'SUMMARY');
+  const stats = mergedRecords(replies.stats, 'STATS');
+  const model = firstText(version, 'Type', 'PROD', 'MODEL') ?? firstText(stats, 'Type');
+  const ths = recentHashrateThs(summary) ?? recentHashrateThs(stats);
+  const known = findMinerModel(model) ?? findMinerModel(configuredModel);
+  const powerWatts =
+    known === null || ths === null || ths === 0
+      ? null
+      : (known.nominalWatts * ths) / known.nominalHashrateThs;
+  const chains = numberedChains(stats);
+  return {
+    ...nothingSaid(firmware),
+    vendor: known?.vendor ?? null,
+    model,
+    firmwareVersion: firstText(version, 'CGMiner', 'Miner', 'VERSION', 'GCMiner', 'BOSer', 'BOSminer', 'API'),
+    macAddress: macOf(version['MAC']),
+    serialNumber: firstText(version, 'DNA'),
+    state: stateOf(replies, ths, firstNumber(summary, 'Elapsed')),
+    hashrateThs: ths,
+    nominalHashrateThs: hashrateThs(firstNumber(stats, 'total_rateideal'), 'GH'),
+    powerWatts,
+    powerSource: powerWatts === null ? null : 'estimated',
+    efficiencyJoulesPerTh: efficiencyJoulesPerTh(powerWatts, ths),
+    fanRpm: numberedFans(stats),
+    uptimeSeconds: firstNumber(summary, 'Elapsed'),
+    boards: chains.length > 0 ? chains : devices(replies.devs),
+    pools: poolsOf(replies.pools ?? {}),
+  };
+}
+
+/** A rate that was just reset is a start, not a stop. */
+const STARTING_SECONDS = 900;
+
+function stateOf(replies: CgminerReplies, ths: number | null, uptimeSeconds: number | null): MinerState {
+  if (ths === null) return 'unknown';
+  if (ths > 0) return 'hashing';
+  const broken = sectionRecords(replies.devs ?? {}, 'DEVS').some((device) =>
+    ['Dead', 'NoStart'].includes(firstText(device, 'Status') ?? ''),
+  );
+  if (broken) return 'fault';
+  return uptimeSeconds !== null && uptimeSeconds < STARTING_SECONDS ? 'starting' : 'stopped';
+}
+
+function devices(devs: CgminerBody | undefined): readonly MinerBoard[] {
+  return sectionRecords(devs ?? {}, 'DEVS').map((device, position) => ({
+    index: firstNumber(device, 'ASC', 'PGA', 'DEV', 'ID') ?? position,
+    hashrateThs: recentHashrateThs(device),
+    chipTemperatureCelsius: null,
+    chipsAlive: null,
+    chips: null,
+  }));
+}
+
+/** Where a miner's cgminer API is. */
+export function cgminerTarget(endpoint: MinerEndpoint, deps: MinerDeps): CgminerTarget {
+  const { clock, connect, limits = CGMINER_LIMITS } = deps;
+  return { host: endpoint.host, port: endpoint.port, clock, limits, ...(connect && { connect }) };
+}
+
+/** True when asking on would only wait for the same silence again. */
+export function isSilence(failure: Failure): boolean {
+  return failure.kind === 'timeout' || failure.kind === 'unreachable' || failure.kind === 'cancelled';
+}
+
+/** True when a write that failed so may have had its effect all the same. */
+export function mayHaveArrived(failure: ExchangeFailure): boolean {
+  return failure.connected && (isSilence(failure) || failure.kind === 'malformed');
+}
+
+/** Plain cgminer, bfgminer, and whatever else answers the same API: readings only. */
+export function cgminerFamily(
+  firmware: MinerFirmware,
+  endpoint: MinerEndpoint,
+  deps: MinerDeps,
+): MinerFamily {
+  const target = cgminerTarget(endpoint, deps);
+  let version: CgminerBody | undefined;
+
+  const poll = async (signal: AbortSignal): Promise<Result<MinerFields>> => {
+    const replies: { -readonly [key in keyof CgminerReplies]: CgminerBody } = {};
+    const summary = await readCgminer(target, 'summary', undefined, signal);
+    if (!summary.ok) return summary;
+    replies.summary = summary.value.body;
+    for (const command of ['version', 'devs', 'pools', 'stats'] as const) {
+      if (command === 'version' && version !== undefined) continue;
+      const answer = await readCgminer(target, command, undefined, signal);
+      if (answer.ok) replies[command] = answer.value.body;
+      else if (isSilence(answer.error)) break;
+      if (command === 'version') version = replies.version;
+    }
+    if (version !== undefined) replies.version = version;
+    return ok(decodeCgminer(firmware, replies, endpoint.model));
+  };
+
+  return {
+    firmware,
+    poll,
+    who: async (signal) => {
+      const answer = await readCgminer(target, 'version', undefined, signal);
+      // Some firmware answers "Invalid command" here and still reads well.
+      if (!answer.ok && isSilence(answer.error)) return answer;
+      if (answer.ok) version = answer.value.body;
+      return ok(decodeCgminer(firmware, version === undefined ? {} : { version }, endpoint.model));
+    },
+  };
+}

@@ -1,0 +1,252 @@
+import type { Clock } from '../../protocols/clock.ts';
+import type { Random } from '../../protocols/random.ts';
+import { fail, ok, type Result } from '../../protocols/result.ts';
+import type { Connect, ExchangeLimits } from '../../protocols/tcp-exchange.ts';
+import type { Milliseconds, MonotonicMs } from '../../protocols/units.ts';
+import type {
+  Applied,
+  Identity,
+  LoadCommand,
+  LoadDriver,
+  MinerEndpoint,
+  MinerFirmware,
+  MinerReading,
+} from '../load-driver.ts';
+import type { MinerFields } from './reply-fields.ts';
+
+/** What every miner driver is given besides its endpoint. */
+export interface MinerDeps {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly connect?: Connect;
+  readonly limits?: ExchangeLimits;
+}
+
+/** Who answers, as far as the firmware tells. */
+export interface MinerWho {
+  readonly vendor: string | null;
+  readonly model: string | null;
+  readonly firmware: MinerFirmware;
+  readonly firmwareVersion: string | null;
+  readonly macAddress: string | null;
+  readonly serialNumber: string | null;
+}
+
+/** What one firmware family does on the wire; everything around it is the same for all. */
+export interface MinerFamily {
+  readonly firmware: MinerFirmware;
+  /**
+   * The fewest requests that tell who it is, asked anew: its answer guards every write. `forWrite`: only the
+   * strongest identity the device has will do.
+   */
+  who(signal: AbortSignal, forWrite: boolean): Promise<Result<MinerWho>>;
+  /** One whole reading. */
+  poll(signal: AbortSignal): Promise<Result<MinerFields>>;
+  /** Sends one command, given the latest reading. Absent where the firmware takes none. */
+  send?(command: LoadCommand, latest: MinerFields, signal: AbortSignal): Promise<Result<Applied>>;
+}
+
+interface Pinned {
+  readonly macAddress: string | null;
+  readonly serialNumber: string | null;
+}
+
+/** A write that the miner is still working on. */
+interface AtWork {
+  readonly command: LoadCommand;
+  readonly until: MonotonicMs;
+}
+
+/**
+ * A driver out of a family: one request in flight, identity checked at every reading and before every
+ * write, no write repeated while the miner still works on it.
+ *
+ * `expected` is the MAC or serial number under which the device is known; without it the first answer counts.
+ */
+export function createMinerDriver(
+  family: MinerFamily,
+  endpoint: MinerEndpoint,
+  deps: MinerDeps,
+  expected: Partial<Pinned> = {},
+): LoadDriver {
+  const { clock } = deps;
+  const place = `${endpoint.host}:${endpoint.port}`;
+  const closing = new AbortController();
+  const inTurn = createTurns(place);
+  let pinned: Pinned = {
+    macAddress: expected.macAddress ?? null,
+    serialNumber: expected.serialNumber ?? null,
+  };
+  let latest: MinerFields | null = null;
+  let atWork: AtWork | null = null;
+
+  const check = (who: Pinned): Result<null> => {
+    const stranger = findStranger(pinned, who);
+    if (stranger !== null)
+      return fail(
+        'wrong-device',
+        `${place} ${stranger}`,
+        'the address may have moved, or the unit was swapped',
+      );
+    pinned = {
+      macAddress: pinned.macAddress ?? who.macAddress,
+      serialNumber: pinned.serialNumber ?? who.serialNumber,
+    };
+    return ok(null);
+  };
+
+  const readNow = async (signal: AbortSignal): Promise<Result<MinerReading>> => {
+    const requestedAt = clock.monotonicMs();
+    const polled = await family.poll(signal);
+    if (!polled.ok) return polled;
+    const checked = check(polled.value);
+    if (!checked.ok) return checked;
+    const roundTripMs = clock.monotonicMs() - requestedAt;
+    latest = polled.value;
+    if (atWork !== null && isShown(atWork.command, latest)) atWork = null;
+    return ok({ ...polled.value, requestedAt, roundTripMs, sampledAt: requestedAt + roundTripMs / 2 });
+  };
+
+  const applyNow = async (command: LoadCommand, signal: AbortSignal): Promise<Result<Applied>> => {
+    if (family.send === undefined)
+      return fail('unsupported', `${place}: ${family.firmware} firmware takes no commands`);
+    const who = await family.who(signal, true);
+    if (!who.ok) return who;
+    const checked = check(who.value);
+    if (!checked.ok) return checked;
+    if (hidesItself(pinned, who.value))
+      return fail('refused', `${place} does not say who it is now, so it is not commanded`);
+    if (latest === null) {
+      const read = await readNow(signal);
+      if (!read.ok) return read;
+    }
+    const sent = await family.send(command, latest!, signal);
+    if (sent.ok && command.kind !== 'locate')
+      atWork = { command, until: sent.value.sentAt + settleMs(command, latest!) };
+    return sent;
+  };
+
+  return {
+    deviceId: endpoint.deviceId,
+    identify: (signal) =>
+      inTurn(AbortSignal.any([signal, closing.signal]), async (turn) => {
+        const who = await family.who(turn, false);
+        if (!who.ok) return who;
+        const checked = check(who.value);
+        return checked.ok ? ok(identityOf(who.value, place)) : checked;
+      }),
+    read: (signal) => inTurn(AbortSignal.any([signal, closing.signal]), readNow),
+    apply: (command, signal) => {
+      const busy = whyBusy(command, atWork, clock.monotonicMs());
+      if (busy !== null) return Promise.resolve(fail('busy', `${place}: ${busy}`));
+      return inTurn(AbortSignal.any([signal, closing.signal]), (turn) => applyNow(command, turn));
+    },
+    [Symbol.asyncDispose]: async () => {
+      closing.abort();
+      await Promise.resolve();
+    },
+  };
+}
+
+/** The identity that `who` amounts to: MAC, else serial number, else the address with the firmware. */
+export function identityOf(who: MinerWho, place: string): Identity {
+  const basis = who.macAddress !== null ? 'mac' : who.serialNumber !== null ? 'serial' : 'address';
+  return {
+    basis,
+    value: who.macAddress ?? who.serialNumber ?? `${place} ${who.firmware}`,
+    vendor: who.vendor,
+    model: who.model,
+    firmware: who.firmware,
+    firmwareVersion: who.firmwareVersion,
+    macAddress: who.macAddress,
+    serialNumber: who.serialNumber,
+  };
+}
+
+/** Runs work one after another; who waits too long for a turn gives up without a trace. */
+function createTurns(
+  place: string,
+): <T>(signal: AbortSignal, work: (signal: AbortSignal) => Promise<Result<T>>) => Promise<Result<T>> {
+  let tail: Promise<unknown> = Promise.resolve();
+  return (signal, work) => {
+    if (signal.aborted) return Promise.resolve(fail('cancelled', `gave up before asking ${place}`));
+    const before = tail;
+    const run = (async () => {
+      await before;
+      if (signal.aborted)
+        return fail('busy', `${place} was still answering another request; nothing was sent`);
+      return await work(signal);
+    })();
+    tail = run.catch(() => undefined);
+    return new Promise((resolve, reject) => {
+      let started = false;
+      before.then(() => {
+        started = true;
+      }, reject);
+      // While another request holds the turn, an abort ends the wait at once.
+      const onAbort = (): void => {
+        if (!started) resolve(fail('busy', `${place} was still answering another request; nothing was sent`));
+      };
+      signal.addEventListener('abort', onAbort, { once: true });
+      run.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
+    });
+  };
+}
+
+/** Why `who` is not the pinned device, or `null`. */
+function findStranger(pinned: Pinned, who: Pinned): string | null {
+  if (pinned.macAddress !== null && who.macAddress !== null)
+    return pinned.macAddress === who.macAddress
+      ? null
+      : `answers as ${who.macAddress}, but ${pinned.macAddress} is expected there`;
+  if (pinned.serialNumber !== null && who.serialNumber !== null)
+    return pinned.serialNumber === who.serialNumber
+      ? null
+      : `answers as serial ${who.serialNumber}, but ${pinned.serialNumber} is expected there`;
+  return null;
+}
+
+/** A write needs to see the device that is expected show itself. */
+function hidesItself(pinned: Pinned, who: Pinned): boolean {
+  const known = pinned.macAddress ?? pinned.serialNumber;
+  const shown =
+    (pinned.macAddress === null ? null : who.macAddress) ??
+    (pinned.serialNumber === null ? null : who.serialNumber);
+  return known !== null && shown === null;
+}
+
+/** Why a command must wait for the one before it, or `null`. Less power never waits for more. */
+function whyBusy(command: LoadCommand, atWork: AtWork | null, now: MonotonicMs): string | null {
+  if (atWork === null || now >= atWork.until || command.kind === 'locate') return null;
+  const left = Math.ceil((atWork.until - now) / 1000);
+  if (isSame(command, atWork.command))
+    return `still working on the same command, for at most another ${left} s; not repeated`;
+  if (isLess(command, atWork.command)) return null;
+  return `still working on "${atWork.command.kind}", for at most another ${left} s`;
+}
+
+function isSame(a: LoadCommand, b: LoadCommand): boolean {
+  if (a.kind === 'run' && b.kind === 'run') return a.limitWatts === b.limitWatts;
+  return a.kind === b.kind && a.kind === 'sleep';
+}
+
+function isLess(next: LoadCommand, previous: LoadCommand): boolean {
+  if (next.kind === 'sleep') return true;
+  if (next.kind !== 'run' || previous.kind !== 'run' || next.limitWatts === null) return false;
+  return previous.limitWatts === null || next.limitWatts < previous.limitWatts;
+}
+
+/** How long the miner may be at work on `command`, from what the reading before it says of itself. */
+function settleMs(command: LoadCommand, before: MinerFields): Milliseconds {
+  const { sleepMs, wakeMs, changeMs } = before.control;
+  if (command.kind === 'sleep') return sleepMs ?? 0;
+  return (before.state === 'hashing' || before.state === 'tuning' ? changeMs : wakeMs) ?? 0;
+}
+
+/** A reading that shows the command done frees the way for the next one. */
+function isShown(command: LoadCommand, reading: MinerFields): boolean {
+  if (command.kind === 'sleep') return reading.state === 'sleeping';
+  if (reading.state !== 'hashing' || command.kind !== 'run') return false;
+  if (command.limitWatts === null) return true;
+  return reading.powerSource === 'reported' && (reading.powerWatts ?? Infinity) <= command.limitWatts * 1.03;
+}

@@ -1,0 +1,78 @@
+import { CGMINER_LIMITS, readCgminer } from '../../protocols/cgminer-client.ts';
+import type { CgminerBody } from '../../protocols/cgminer-reply.ts';
+import { fail, ok, type Result } from '../../protocols/result.ts';
+import type { MinerEndpoint, MinerFirmware } from '../load-driver.ts';
+import { cgminerTarget, isSilence } from './cgminer.ts';
+import type { MinerDeps, MinerFamily } from './miner-driver.ts';
+import type { MinerFields } from './reply-fields.ts';
+import { createWhatsminerWriter, type WhatsminerWriter } from './whatsminer-commands.ts';
+import { decodeWhatsminer, type WhatsminerReplies } from './whatsminer-decode.ts';
+
+/** Asked at every reading, one by one: joining does not work for the flat ones. */
+const LIVE = ['summary', 'status', 'devs', 'pools', 'get_error_code'] as const;
+/** Asked until answered once: a loop over these burdens the unit. */
+const STEADY = ['get_version', 'devdetails', 'get_miner_info'] as const;
+
+/** MicroBT Whatsminer on port 4028, API 1.4 to 2.0.x (units of API 3 answer it too). */
+export function whatsminerFamily(
+  firmware: MinerFirmware,
+  endpoint: MinerEndpoint,
+  deps: MinerDeps,
+): MinerFamily {
+  const target = cgminerTarget(endpoint, deps);
+  const writer: WhatsminerWriter | null =
+    endpoint.password === null
+      ? null
+      : createWhatsminerWriter(
+          { ...target, limits: { ...(deps.limits ?? CGMINER_LIMITS), totalMs: 10_000, idleMs: 10_000 } },
+          endpoint.password,
+        );
+  const context = { firmware, configuredModel: endpoint.model, controllable: writer !== null };
+  const steady: { [command in (typeof STEADY)[number]]?: CgminerBody } = {};
+  let latest: WhatsminerReplies = {};
+
+  const poll = async (signal: AbortSignal): Promise<Result<MinerFields>> => {
+    const replies: { -readonly [command in keyof WhatsminerReplies]: CgminerBody } = {};
+    for (const command of [...LIVE, ...STEADY]) {
+      const isSteady = (STEADY as readonly string[]).includes(command);
+      if (isSteady && command in steady) continue;
+      const answer = await readCgminer(target, command, undefined, signal);
+      if (answer.ok) replies[command] = answer.value.body;
+      else if (isSilence(answer.error) || command === 'summary') {
+        // The summary carries the power: without it there is no reading.
+        if (replies.summary === undefined) return answer;
+        break;
+      }
+      if (isSteady) steady[command as (typeof STEADY)[number]] = answer.ok ? answer.value.body : {};
+    }
+    latest = { ...steady, ...replies };
+    return ok(decodeWhatsminer(latest, context));
+  };
+
+  return {
+    firmware,
+    poll,
+    who: async (signal) => {
+      const replies: { -readonly [command in keyof WhatsminerReplies]: CgminerBody } = { ...steady };
+      const summary = await readCgminer(target, 'summary', undefined, signal);
+      if (!summary.ok && isSilence(summary.error)) return summary;
+      if (summary.ok) replies.summary = summary.value.body;
+      for (const command of STEADY) {
+        if (command in steady) continue;
+        const answer = await readCgminer(target, command, undefined, signal);
+        if (!answer.ok && isSilence(answer.error)) break;
+        steady[command] = answer.ok ? answer.value.body : {};
+        replies[command] = steady[command] ?? {};
+      }
+      return ok(decodeWhatsminer(replies, context));
+    },
+    send: async (command, fields, signal) =>
+      writer === null
+        ? fail(
+            'unauthorised',
+            `${endpoint.host} takes commands with its admin password only, and none is given`,
+            'set the password of the miner in the configuration',
+          )
+        : await writer.apply(command, fields, latest, endpoint.model, signal),
+  };
+}

@@ -1,0 +1,91 @@
+import { accepted, type CgminerReply, decodeCgminerReply, watchForJsonEnd } from './cgminer-reply.ts';
+import { encodeCgminerRequest } from './cgminer-request.ts';
+import type { Clock } from './clock.ts';
+import { ok, type Result } from './result.ts';
+import {
+  type Connect,
+  type ExchangeFailure,
+  type ExchangeLimits,
+  exchangeFailure,
+  exchangeOverTcp,
+} from './tcp-exchange.ts';
+import type { MonotonicMs } from './units.ts';
+
+/** Patience with a control board that boots or tunes: it answers in seconds, not milliseconds. */
+export const CGMINER_LIMITS: ExchangeLimits = {
+  connectMs: 3000,
+  idleMs: 3000,
+  totalMs: 8000,
+  maximumBytes: 1024 * 1024,
+};
+
+/** Where a cgminer API is and how it is reached. */
+export interface CgminerTarget {
+  readonly host: string;
+  readonly port: number;
+  readonly clock: Clock;
+  readonly limits?: ExchangeLimits;
+  readonly connect?: Connect;
+}
+
+export interface CgminerAnswer extends CgminerReply {
+  readonly sentAt: MonotonicMs;
+  readonly bytes: Uint8Array;
+}
+
+/**
+ * One command, one connection, one reply. The caller keeps to one request in flight per miner: the server
+ * is a single thread.
+ *
+ * Fails `unreachable`, `timeout`, `malformed`, `cancelled`; a miner that says no is a reply, see `accepted`.
+ */
+export async function askCgminer(
+  target: CgminerTarget,
+  command: string,
+  parameter: string | undefined,
+  signal: AbortSignal,
+): Promise<Result<CgminerAnswer, ExchangeFailure>> {
+  return askCgminerBytes(target, encodeCgminerRequest(command, parameter), signal);
+}
+
+/** The same with the request given as bytes, for firmware with forms of its own. */
+export async function askCgminerBytes(
+  target: CgminerTarget,
+  request: Uint8Array,
+  signal: AbortSignal,
+): Promise<Result<CgminerAnswer, ExchangeFailure>> {
+  const { host, port, clock, limits = CGMINER_LIMITS, connect } = target;
+  const exchange = { host, port, request, limits, watch: watchForJsonEnd, ...(connect && { connect }) };
+  const answer = await exchangeOverTcp(exchange, clock, signal);
+  if (!answer.ok) return answer;
+  const { bytes, end, sentAt } = answer.value;
+  if (bytes.length === 0)
+    return exchangeFailure(
+      true,
+      'unreachable',
+      `${host}:${port} takes connections but closes them without an answer`,
+      'this address may not be in the API allow list of the miner, or its mining program is restarting',
+    );
+  const reply = decodeCgminerReply(bytes);
+  if (!reply.ok) {
+    const { kind, message } = reply.error;
+    return exchangeFailure(true, end === 'idle' ? 'timeout' : kind, `${host}:${port}: ${message}`);
+  }
+  // Silence in the middle of an answer is slowness; only a closed connection makes what came all there is.
+  if (end === 'idle' && reply.value.repairs.includes('cut-off'))
+    return exchangeFailure(true, 'timeout', `${host}:${port} fell silent in the middle of an answer`);
+  return ok({ ...reply.value, sentAt, bytes });
+}
+
+/** Like `askCgminer`, and a miner that says no is a failure too. */
+export async function readCgminer(
+  target: CgminerTarget,
+  command: string,
+  parameter: string | undefined,
+  signal: AbortSignal,
+): Promise<Result<CgminerAnswer, ExchangeFailure>> {
+  const answer = await askCgminer(target, command, parameter, signal);
+  if (!answer.ok) return answer;
+  const verdict = accepted(answer.value, command);
+  return verdict.ok ? answer : { ok: false, error: { ...verdict.error, connected: true } };
+}

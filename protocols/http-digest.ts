@@ -1,0 +1,129 @@
+import { createHash } from 'node:crypto';
+import { exchangeOverHttp, type HttpAnswer, type HttpRequest, type HttpTarget } from './http-exchange.ts';
+import type { Random } from './random.ts';
+import type { Result } from './result.ts';
+import { type ExchangeFailure, exchangeFailure } from './tcp-exchange.ts';
+
+/** What a server asked for in `WWW-Authenticate: Digest ...`. */
+export interface DigestChallenge {
+  readonly realm: string;
+  readonly nonce: string;
+  readonly opaque: string | null;
+  /** `auth` where the server offers it, else the older form without. */
+  readonly qop: 'auth' | null;
+  readonly stale: boolean;
+}
+
+/** Reads a Digest challenge; `null` when it is another scheme or not MD5. Source: RFC 7616 section 3.3. */
+export function parseDigestChallenge(header: string): DigestChallenge | null {
+  const start = /(?:^|,\s*)digest\s+/i.exec(header);
+  if (start === null) return null;
+  const fields = new Map<string, string>();
+  const rest = header.slice(start.index + start[0].length);
+  for (const match of rest.matchAll(/([a-z-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))/gi))
+    fields.set(match[1]!.toLowerCase(), match[2]?.replace(/\\(.)/g, '$1') ?? match[3] ?? '');
+  const nonce = fields.get('nonce');
+  if (nonce === undefined) return null;
+  const algorithm = fields.get('algorithm')?.toUpperCase() ?? 'MD5';
+  if (algorithm !== 'MD5') return null;
+  const offered = fields.get('qop')?.split(/[\s,]+/) ?? [];
+  if (offered.length > 0 && !offered.includes('auth')) return null;
+  return {
+    realm: fields.get('realm') ?? '',
+    nonce,
+    opaque: fields.get('opaque') ?? null,
+    qop: offered.includes('auth') ? 'auth' : null,
+    stale: fields.get('stale')?.toLowerCase() === 'true',
+  };
+}
+
+export interface DigestCredentials {
+  readonly user: string;
+  readonly password: string;
+}
+
+/** The `response` of one request. `count` and `clientNonce` matter with `qop` only. Source: RFC 7616 3.4.1. */
+export function digestResponse(
+  challenge: DigestChallenge,
+  credentials: DigestCredentials,
+  request: { readonly method: string; readonly path: string },
+  count: number,
+  clientNonce: string,
+): string {
+  const md5 = (text: string): string => createHash('md5').update(text, 'utf8').digest('hex');
+  const secret = md5(`${credentials.user}:${challenge.realm}:${credentials.password}`);
+  const asked = md5(`${request.method}:${request.path}`);
+  return challenge.qop === null
+    ? md5(`${secret}:${challenge.nonce}:${asked}`)
+    : md5(`${secret}:${challenge.nonce}:${hexCount(count)}:${clientNonce}:auth:${asked}`);
+}
+
+/** Keeps the server's nonce between requests, so that only the first costs a refusal. */
+export interface DigestSession {
+  readonly credentials: DigestCredentials;
+  readonly random: Random;
+  challenge: DigestChallenge | null;
+  count: number;
+}
+
+export function createDigestSession(credentials: DigestCredentials, random: Random): DigestSession {
+  return { credentials, random, challenge: null, count: 0 };
+}
+
+/**
+ * One request with Digest MD5. A refused request is repeated once with the server's nonce; a second
+ * refusal is `unauthorised` and never tried again here.
+ */
+export async function exchangeWithDigest(
+  target: HttpTarget,
+  request: HttpRequest,
+  session: DigestSession,
+  signal: AbortSignal,
+): Promise<Result<HttpAnswer, ExchangeFailure>> {
+  for (let attempt = 0; ; attempt += 1) {
+    const authorization = authorize(session, request);
+    const headers = authorization === null ? request.headers : { ...request.headers, authorization };
+    const answer = await exchangeOverHttp(target, { ...request, ...(headers && { headers }) }, signal);
+    if (!answer.ok || answer.value.status !== 401) return answer;
+    const challenge = parseDigestChallenge(String(answer.value.headers['www-authenticate'] ?? ''));
+    session.challenge = challenge;
+    session.count = 0;
+    const place = `${target.host}:${target.port}`;
+    if (challenge === null)
+      return exchangeFailure(true, 'unauthorised', `${place} asks for another kind of login than Digest`);
+    if (attempt > 0)
+      return exchangeFailure(
+        true,
+        'unauthorised',
+        `${place} refuses the user name or password`,
+        'check user and password',
+      );
+  }
+}
+
+function authorize(session: DigestSession, request: HttpRequest): string | null {
+  const { challenge, credentials, random } = session;
+  if (challenge === null) return null;
+  session.count += 1;
+  const clientNonce = Math.floor(random() * 2 ** 48)
+    .toString(16)
+    .padStart(12, '0');
+  const response = digestResponse(challenge, credentials, request, session.count, clientNonce);
+  const quoted = (text: string): string => `"${text.replace(/["\\]/g, '\\$&')}"`;
+  const fields = [
+    `username=${quoted(credentials.user)}`,
+    `realm=${quoted(challenge.realm)}`,
+    `nonce=${quoted(challenge.nonce)}`,
+    `uri=${quoted(request.path)}`,
+    `response="${response}"`,
+    ...(challenge.opaque === null ? [] : [`opaque=${quoted(challenge.opaque)}`]),
+    ...(challenge.qop === null
+      ? []
+      : [`qop=auth`, `nc=${hexCount(session.count)}`, `cnonce="${clientNonce}"`]),
+  ];
+  return `Digest ${fields.join(', ')}`;
+}
+
+function hexCount(count: number): string {
+  return count.toString(16).padStart(8, '0');
+}

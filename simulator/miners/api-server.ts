@@ -1,0 +1,176 @@
+import { createServer, type Server as HttpServer, type RequestListener } from 'node:http';
+import { createServer as createTcpServer, type Server, type Socket } from 'node:net';
+import { type Clock, systemClock } from '../../protocols/clock.ts';
+import type { SimulatedMiner } from '../physics.ts';
+
+/** Where a simulated miner listens and who it says it is. */
+export interface SimulatedMinerPlace {
+  readonly host: string;
+  /** 0 takes a free one. */
+  readonly port: number;
+  readonly webPort: number;
+  readonly macAddress: string;
+  readonly serialNumber: string;
+  readonly model: string;
+  /** For time stamps, sessions and tokens; the physics are moved by whoever owns the site. */
+  readonly clock?: Clock;
+  /** Where the firmware has a login. */
+  readonly user?: string;
+  readonly password?: string;
+}
+
+/** What is wrong on the wire, beside what is wrong with the machine. May be changed while it runs. */
+export interface MinerWireFaults {
+  /** Writes are done, but their answers never come. */
+  losesAnswers?: boolean;
+  /** Writes are refused for want of permission. */
+  readOnly?: boolean;
+}
+
+export interface SimulatedServer {
+  /** `host:port` of the API. */
+  readonly address: string;
+  readonly host: string;
+  readonly port: number;
+  /** `null` where this firmware has no web page here. */
+  readonly webPort: number | null;
+  close(): Promise<void>;
+}
+
+/** One record or list of a reply. */
+export type ReplyBody = Readonly<Record<string, unknown>>;
+
+/** An answer, or `null` for a connection that ends without one. */
+export type ApiAnswer = string | Uint8Array | null;
+
+export interface ApiRequest {
+  readonly text: string;
+  readonly json: ReplyBody | null;
+  readonly command: string;
+  readonly parameter: string;
+}
+
+/**
+ * The API port: one request per connection, read once, answered with a NUL behind it, closed. A dead miner
+ * takes connections and says nothing.
+ */
+export async function serveApi(
+  miner: SimulatedMiner,
+  place: SimulatedMinerPlace,
+  answer: (request: ApiRequest) => ApiAnswer,
+): Promise<OpenServer> {
+  const server = createTcpServer((socket) => {
+    socket.on('error', () => undefined);
+    socket.once('data', (bytes) => {
+      if (miner.faults.dead === true) return;
+      const reply = answer(parseRequest(bytes));
+      if (reply === null) socket.destroy();
+      else socket.end(Buffer.concat([Buffer.from(reply), Buffer.from([0])]));
+    });
+  });
+  return await listen(server, place.host, place.port);
+}
+
+/** The web port of a miner that has one. */
+export async function serveWeb(
+  miner: SimulatedMiner,
+  place: SimulatedMinerPlace,
+  listener: RequestListener,
+): Promise<OpenServer> {
+  const server = createServer((request, response) => {
+    if (miner.faults.dead === true) return;
+    listener(request, response);
+  });
+  return await listen(server, place.host, place.webPort);
+}
+
+export interface OpenServer {
+  readonly port: number;
+  close(): Promise<void>;
+}
+
+/** What is served, as one thing to close. */
+export function combined(
+  place: SimulatedMinerPlace,
+  api: OpenServer,
+  web: OpenServer | null,
+): SimulatedServer {
+  return {
+    address: `${place.host}:${api.port}`,
+    host: place.host,
+    port: api.port,
+    webPort: web?.port ?? null,
+    close: async () => {
+      await Promise.all([api.close(), web?.close()]);
+    },
+  };
+}
+
+/** Unix seconds on the miner's clock. */
+export function whenSeconds(place: SimulatedMinerPlace): number {
+  return Math.floor((place.clock ?? systemClock).epochMs() / 1000);
+}
+
+export function monotonicMs(place: SimulatedMinerPlace): number {
+  return (place.clock ?? systemClock).monotonicMs();
+}
+
+/** Digits after the point as firmware prints them. */
+export function rounded(value: number, digits: number): number {
+  return Number(value.toFixed(digits));
+}
+
+/** Fans follow the load: idle speed plus what the heat asks for. */
+export function fanRpm(miner: SimulatedMiner): number {
+  const share = miner.powerWatts / miner.traits.normalWatts;
+  return Math.round((1800 + 3900 * Math.min(1.1, share)) / 30) * 30;
+}
+
+/** Hottest chip: room plus what the load adds. */
+export function chipCelsius(miner: SimulatedMiner): number {
+  return Math.round(28 + 46 * Math.min(1.1, miner.powerWatts / miner.traits.normalWatts));
+}
+
+function parseRequest(bytes: Buffer): ApiRequest {
+  const text = bytes.toString('utf8');
+  const empty = { text, json: null, command: '', parameter: '' };
+  if (!text.startsWith('{')) {
+    const [command = '', ...parameter] = text.replace(/[|\0]+$/, '').split('|');
+    return { ...empty, command, parameter: parameter.join('|') };
+  }
+  try {
+    const json = JSON.parse(text) as ReplyBody;
+    const command = json['command'] ?? json['cmd'];
+    const parameter = json['parameter'];
+    return {
+      text,
+      json,
+      command: typeof command === 'string' ? command : '',
+      parameter: parameter === undefined ? '' : String(parameter),
+    };
+  } catch {
+    return empty;
+  }
+}
+
+async function listen(server: Server | HttpServer, host: string, port: number): Promise<OpenServer> {
+  const sockets = new Set<Socket>();
+  server.on('connection', (socket: Socket) => {
+    sockets.add(socket);
+    socket.on('close', () => sockets.delete(socket));
+  });
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(port, host, resolve);
+  });
+  const address = server.address();
+  if (address === null || typeof address === 'string') throw new Error('not listening on a port');
+  return {
+    port: address.port,
+    close: () =>
+      new Promise((resolve) => {
+        for (const socket of sockets) socket.destroy();
+        server.close(() => resolve());
+      }),
+  };
+}
