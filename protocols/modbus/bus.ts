@@ -224,7 +224,8 @@ class PathBus implements Bus {
     while (this.link !== null && this.flying.size < most && this.notBefore <= now) {
       const job = this.queue.shift();
       if (job === undefined) return;
-      this.send(this.link, job, now);
+      // Its own abort settles it; sending it first would only ask for a reply that nobody wants.
+      if (!job.signal.aborted) this.send(this.link, job, now);
     }
   }
 
