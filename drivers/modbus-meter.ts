@@ -47,6 +47,7 @@ const RESPONSE_TIMEOUT_MS: Milliseconds = 1000;
 const READ_LIMIT_MS: Milliseconds = 5000;
 /** A figure of the slow rotation older than this is unknown again. */
 const SLOW_AGE_MOST_MS: Milliseconds = 300_000;
+const FORGET_MS: Milliseconds = 60_000;
 /** What another request costs in registers: 61 bytes of TCP, 13 of RTU. Source: Victron dbus-modbus-client. */
 const GAP_MOST = { 'modbus-tcp': 31, 'rtu-over-tcp': 7, rtu: 7 } as const;
 
@@ -76,6 +77,7 @@ class ModbusMeter implements MeterDriver {
   private reader: MeterReader;
   private located: boolean;
   private slowTurn = 0;
+  private forgottenAt: MonotonicMs = Number.NEGATIVE_INFINITY;
   private hasReadAll = false;
   private isReading = false;
   private identity: Identity | null = null;
@@ -134,6 +136,7 @@ class ModbusMeter implements MeterDriver {
     const fast = await this.readFast(deadline, signal);
     if (!fast.ok) return fast;
     const [sample] = fast.value.values();
+    this.forgetRefusals();
     if (sample === undefined) {
       return fail('wrong-device', `${this.address} has none of the registers of a ${this.profile.id}`);
     }
@@ -183,6 +186,15 @@ class ModbusMeter implements MeterDriver {
 
   private keep(samples: Samples): void {
     for (const [name, sample] of samples) this.slow.set(name, sample);
+  }
+
+  /** A meter without its power register is no meter: what it refused is asked again once a minute. */
+  private forgetRefusals(): void {
+    const now = this.deps.clock.monotonicMs();
+    if (!this.role('power').some((name) => this.reader.absent.has(name))) return;
+    if (now - this.forgottenAt < FORGET_MS) return;
+    this.forgottenAt = now;
+    this.reader.forget();
   }
 
   /** Finds a SunSpec device's models once. */

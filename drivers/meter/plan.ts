@@ -42,11 +42,15 @@ export function planReads(points: readonly MeterPoint[], limits: ReadLimits): Re
     if (joins) group.push(point);
     else groups.push([point]);
   }
-  return groups.map((group) => {
-    const address = group[0]!.address;
-    const count = endOf(group.at(-1)!) - address;
-    return { functionCode: codeOf(group[0]!), address, count, spareCount: 0, points: group };
-  });
+  return groups.map((group) => blockOf(group, codeOf(group[0]!)));
+}
+
+/** `points`, in order of address, as one request. */
+export function blockOf(points: readonly MeterPoint[], functionCode: 3 | 4): ReadBlock {
+  const address = points[0]?.address ?? 0;
+  const last = points.at(-1);
+  const count = last === undefined ? 0 : endOf(last) - address;
+  return { functionCode, address, count, spareCount: 0, points };
 }
 
 /** The same blocks, each knowing how many registers of a mapped point follow it directly. */

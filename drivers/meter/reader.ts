@@ -8,7 +8,7 @@ import type { Milliseconds, MonotonicMs } from '../../protocols/units.ts';
 import type { MeterParameters, PointValue } from './decode.ts';
 import { decodePoint } from './decode.ts';
 import type { ReadBlock, ReadLimits } from './plan.ts';
-import { cutOf, planReads, withSpares } from './plan.ts';
+import { blockOf, cutOf, planReads, withSpares } from './plan.ts';
 
 /** One point as it came, with the request it came by. */
 export interface PointSample extends PointValue {
@@ -61,7 +61,7 @@ export class MeterReader {
       functionCode: this.functionCode,
       registersMost: this.registersMost,
       gapMost: this.options.gapMost,
-      holes: this.options.profile.holes,
+      holes: [...this.options.profile.holes, ...this.absentRanges()],
       cuts: this.cuts,
     };
     const wanted = points.filter((point) => !this.absent.has(point.name));
@@ -87,13 +87,37 @@ export class MeterReader {
         this.decode(block, result.value, samples);
         continue;
       }
-      const left = [block, ...work].flatMap((pending) => pending.points);
-      if (!this.learn(block, result.error)) return result;
       this.lessons += 1;
+      const { exceptionCode } = result.error;
+      if (exceptionCode === 2 || (exceptionCode === 3 && !this.canShrink(block))) {
+        const parted = await this.part(block, samples, deadline, signal);
+        if (!parted.ok) return parted;
+        continue;
+      }
+      if (!this.learn(block, exceptionCode)) return result;
+      const left = [block, ...work].flatMap((pending) => pending.points);
       work.length = 0;
       work.push(...this.plan(left));
     }
     return ok(samples);
+  }
+
+  /** Unlearns everything: a gateway that boots refuses addresses that it knows a minute later. */
+  forget(): void {
+    const { profile } = this.options;
+    this.absent.clear();
+    this.cuts.clear();
+    this.functionCode = profile.functionCode;
+    this.codesLeft = profile.alsoFunctionCodes.filter((code) => code !== profile.functionCode);
+    this.registersMost = Math.min(profile.maxRegisters, profile.safeRegisters);
+    this.lessons += 1;
+  }
+
+  private absentRanges(): [number, number][] {
+    const { points } = this.options.profile;
+    return points
+      .filter((point) => this.absent.has(point.name))
+      .map((point) => [point.address, point.address + registersOf(point) - 1]);
   }
 
   /** One read outside the map, for identities and discovery. */
@@ -120,28 +144,59 @@ export class MeterReader {
     return this.exchange(request, deadline, signal);
   }
 
-  /** Draws the lesson of a refusal; false when there is none. */
-  private learn(block: ReadBlock, error: BusFailure): boolean {
-    const [point, ...others] = block.points;
-    if (error.exceptionCode === 1) {
+  /** Draws the lesson of a refusal that concerns every request; false when there is none. */
+  private learn(block: ReadBlock, exceptionCode: number | null): boolean {
+    if (exceptionCode === 1) {
       const next = this.codesLeft.shift();
       if (next === undefined) return false;
       this.functionCode = next;
       return true;
     }
-    if (error.exceptionCode === 3 && point !== undefined && others.length > 0) {
-      const longest = Math.max(...block.points.map((candidate) => registersOf(candidate)));
-      const half = Math.max(longest, Math.floor(block.count / 2));
-      if (half < this.registersMost) {
-        this.registersMost = half;
-        return true;
-      }
-    }
-    if (error.exceptionCode !== 2 && error.exceptionCode !== 3) return false;
-    const cut = cutOf(block);
-    if (cut !== null) this.cuts.add(cut);
-    else if (point !== undefined) this.absent.add(point.name);
+    if (exceptionCode !== 3) return false;
+    this.registersMost = this.shrunk(block);
     return true;
+  }
+
+  private shrunk(block: ReadBlock): number {
+    const longest = Math.max(...block.points.map((candidate) => registersOf(candidate)));
+    return Math.max(longest, Math.floor(block.count / 2));
+  }
+
+  private canShrink(block: ReadBlock): boolean {
+    return block.points.length > 1 && this.shrunk(block) < block.count;
+  }
+
+  /**
+   * Reads a refused block in two halves, and so on down to the register at fault. A cut is kept only where both
+   * halves could be read: then the gap between them was at fault and nothing else.
+   */
+  private async part(
+    block: ReadBlock,
+    samples: Samples,
+    deadline: MonotonicMs,
+    signal: AbortSignal,
+  ): Promise<Result<true, BusFailure>> {
+    const cut = cutOf(block);
+    if (cut === null) {
+      for (const point of block.points) this.absent.add(point.name);
+      return ok(true);
+    }
+    let areWhole = true;
+    for (const isLow of [true, false]) {
+      const points = block.points.filter((point) => point.address < cut === isLow);
+      const half = blockOf(points, block.functionCode);
+      const result = await this.ask(half, deadline, signal);
+      if (result.ok) {
+        this.decode(half, result.value, samples);
+        continue;
+      }
+      areWhole = false;
+      if (result.error.exceptionCode !== 2 && result.error.exceptionCode !== 3) return result;
+      const parted = await this.part(half, samples, deadline, signal);
+      if (!parted.ok) return parted;
+    }
+    if (areWhole) this.cuts.add(cut);
+    return ok(true);
   }
 
   private decode(block: ReadBlock, exchange: BusExchange, samples: Samples): void {

@@ -224,7 +224,8 @@ class PathBus implements Bus {
     while (this.link !== null && this.flying.size < most && this.notBefore <= now) {
       const job = this.queue.shift();
       if (job === undefined) return;
-      this.send(this.link, job, now);
+      // Its own abort settles it; sending it first would only ask for a reply that nobody wants.
+      if (!job.signal.aborted) this.send(this.link, job, now);
     }
   }
 
@@ -404,8 +405,10 @@ class PathBus implements Bus {
     const message = `${this.options.name}: unit ${job.unit} did not answer within ${Math.round(waitedMs)} ms`;
     job.settle(failure('timeout', message));
     if (this.options.framing === 'rtu') this.lose('timeout', message, this.options.responseTimeoutMs);
-    else if (this.timeoutsInARow >= TIMEOUTS_BEFORE_RECONNECT) this.lose('timeout', message, 0);
-    else this.pump();
+    else if (this.timeoutsInARow >= TIMEOUTS_BEFORE_RECONNECT || this.link?.mbap.hasPart === true) {
+      // Half a frame stands in the stream: whatever comes next would be read as its rest.
+      this.lose('timeout', message, 0);
+    } else this.pump();
   }
 
   private onQueueTimeout(job: Job): void {

@@ -34,6 +34,11 @@ export function encodeMbap(transactionId: number, unit: number, pdu: Buffer): Bu
 export class MbapReader {
   private pending: Buffer = Buffer.alloc(0);
 
+  /** Whether part of a frame has come and the rest has not. */
+  get hasPart(): boolean {
+    return this.pending.length > 0;
+  }
+
   /** Every frame that is complete now; a fault ends the list. */
   push(chunk: Buffer): { readonly frames: MbapFrame[]; readonly fault: FrameFault | null } {
     this.pending = this.pending.length === 0 ? chunk : Buffer.concat([this.pending, chunk]);
