@@ -168,13 +168,15 @@ function clampToLimit(limit: { minWatts: Watts; maxWatts: Watts }, watts: Watts)
 export function gpuNodeFacts(
   model: DeviceModel,
   device: ObservedDevice,
-  hostWatts: Watts,
+  configuredHostWatts: Watts | null,
   value: NodeValue,
   economics: Economics,
   cappable: boolean,
 ): DeviceFacts {
   const nameplateWatts = Math.ceil(model.nameplateWatts ?? 0);
   const gpus = device.gpus ?? [];
+  const most = gpus.reduce((sum, gpu) => sum + (gpu.maxWatts ?? 0), 0);
+  const hostWatts = configuredHostWatts ?? Math.max(0, nameplateWatts - most);
   const points: OperatingPoint[] = [];
   const worth = (share: number, watts: Watts): DollarsPerHour =>
     gpus.length * value.dollarsPerGpuHour * throughputAtCap(share) -

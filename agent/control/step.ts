@@ -44,8 +44,8 @@ export interface StepLimit {
 
 export interface StepDevice {
   readonly model: DeviceModel;
-  /** What a GPU node draws beside its GPUs. */
-  readonly hostWatts: Watts;
+  /** What a GPU node draws beside its GPUs; `null`: what its nameplate leaves above its caps. */
+  readonly hostWatts: Watts | null;
   readonly dollarsPerGpuHour: number;
   /** Caps may be set. */
   readonly cappable: boolean;

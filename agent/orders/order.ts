@@ -85,7 +85,7 @@ export const orderEnvelope = z.object({
   expires: epochMs.nullable().default(null),
   seq: z.number().int().min(0),
   lease: z
-    .looseObject({
+    .object({
       seconds: z.number().positive().max(31_536_000),
       onExpiry: z.enum(['hold', 'release']).optional(),
     })
@@ -93,7 +93,7 @@ export const orderEnvelope = z.object({
     .default(null),
   args: z.record(z.string(), z.unknown()).default({}),
   sig: z
-    .looseObject({ kid: z.string().optional(), alg: z.literal('Ed25519'), value: z.string().max(200) })
+    .object({ kid: z.string().optional(), alg: z.literal('Ed25519'), value: z.string().max(200) })
     .nullable()
     .optional(),
 });

@@ -1,0 +1,83 @@
+import type { LimitId } from '../../protocols/units.ts';
+import type { Condition } from '../site/alarms.ts';
+import type { InForce } from '../site/view.ts';
+import type { StepContext, StepResult } from './step.ts';
+
+/** Unexplained load above this share of a limit is worth a person's look. */
+const BIAS_SHARE = 0.05;
+
+/** What control itself finds worth an alarm. Pure. */
+export function controlConditions(
+  context: StepContext,
+  result: StepResult,
+  inForce: ReadonlyMap<LimitId, InForce>,
+  journalHealthy: boolean,
+): Condition[] {
+  const conditions: Condition[] = [];
+  for (const entry of Object.values(result.state.entries)) {
+    if (entry.quarantine !== null) {
+      conditions.push({
+        code: 'quarantined',
+        severity: 'major',
+        target: entry.id,
+        message: `${entry.id} does not do what it is told (${entry.quarantine.why}); it counts at its nameplate.`,
+        nextStep: `Look at it on site, then run \`switchyard release ${entry.id}\`.`,
+      });
+    }
+    if (entry.roseAt !== null) {
+      conditions.push({
+        code: 'rose-by-itself',
+        severity: 'minor',
+        target: entry.id,
+        message: `${entry.id} went back to work although it was put to sleep.`,
+        nextStep: 'If it happens again, look for another controller or a watchdog that restarts it.',
+      });
+    }
+  }
+  for (const limit of context.limits) {
+    const memory = result.state.limits[limit.id];
+    const sums = result.decision.sums.find((candidate) => candidate.limit === limit.id);
+    if (memory === undefined || sums === undefined) continue;
+    const watts = inForce.get(limit.id)?.watts ?? limit.ratingWatts;
+    if (sums.measuredWatts !== null && sums.measuredWatts > watts && memory.drop === null) {
+      conditions.push({
+        code: 'over-limit',
+        severity: 'critical',
+        target: limit.id,
+        message: `${limit.id} carries ${Math.round(sums.measuredWatts)} W, its limit is ${watts} W.`,
+        nextStep:
+          limit.authority === 'observe' || limit.authority === 'advise'
+            ? 'The agent only observes this limit: reduce load below it.'
+            : 'The agent is shedding; see `switchyard explain` for what it waits for.',
+      });
+    }
+    if (memory.biasWatts > watts * BIAS_SHARE) {
+      conditions.push({
+        code: 'unexplained-load',
+        severity: 'minor',
+        target: limit.id,
+        message: `The meter of ${limit.id} shows ${Math.round(memory.biasWatts)} W more than everything configured below it.`,
+        nextStep: 'Name the load under `loads:`, or look for devices that are not configured.',
+      });
+    }
+  }
+  for (const shortfall of result.decision.shortfalls) {
+    conditions.push({
+      code: 'cannot-be-met',
+      severity: 'critical',
+      target: shortfall.target,
+      message: `${shortfall.target} cannot be met by anything the agent may command: ${shortfall.watts} W too many.`,
+      nextStep: 'Switch something off by hand, or give the agent authority over more of it.',
+    });
+  }
+  if (!journalHealthy) {
+    conditions.push({
+      code: 'journal-failed',
+      severity: 'critical',
+      target: 'site',
+      message: 'The journal cannot be written: the agent only lowers until it can.',
+      nextStep: 'Check the disk of the gateway: space, and whether it is mounted read-only.',
+    });
+  }
+  return conditions;
+}

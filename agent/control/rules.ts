@@ -1,0 +1,70 @@
+import type { Config } from '../../config/schema.ts';
+import type { SiteModel } from '../site/model.ts';
+import type { Economics } from './points.ts';
+import type { ControlRules, StepContext } from './step.ts';
+
+/** A meter's content is at most this much older than its sample: its own refresh and averaging. */
+const METER_LAG_MS = 2500;
+
+/** The unchanging part of every step, out of the configuration. */
+export function stepContext(config: Config, model: SiteModel): StepContext {
+  const loadsAt = new Map<string, number>();
+  for (const load of model.loads) loadsAt.set(load.limit, (loadsAt.get(load.limit) ?? 0) + load.worstWatts);
+  const nodes = new Map(config.gpuNodes.map((node) => [node.id, node]));
+  return {
+    limits: model.limits.map((limit) => ({
+      id: limit.id,
+      parent: limit.parent,
+      gain: limit.gain,
+      ratingWatts: limit.ratingWatts,
+      loadWorstWatts: loadsAt.get(limit.id) ?? 0,
+      metered: limit.meterId !== null,
+      authority: limit.authority,
+    })),
+    devices: model.devices.map((device) => {
+      const node = nodes.get(device.id);
+      const workloads = config.workloads.filter((workload) => workload.nodes.includes(device.id));
+      return {
+        model: device,
+        hostWatts: node?.hostWatts ?? null,
+        dollarsPerGpuHour: Math.max(0, ...workloads.map((workload) => workload.dollarsPerGpuHour)),
+        cappable: node !== undefined && node.cap.kind === 'nvidia-smi',
+      };
+    }),
+    floors: config.workloads.map((workload) => ({
+      id: workload.id,
+      devices: workload.nodes,
+      watts: workload.firm,
+    })),
+    rules: controlRules(config),
+  };
+}
+
+export function controlRules(config: Config): ControlRules {
+  const { control } = config;
+  const polls = [...config.miners, ...config.gpuNodes].map((entry) => entry.interval);
+  return {
+    meterStaleMs: control.staleAfter,
+    staleGraceMs: Math.max(30_000, control.staleAfter * 2),
+    meterLagMs: METER_LAG_MS,
+    pollMs: Math.max(1000, ...polls),
+    dwellMs: control.dwell,
+    leastSleepMs: Math.min(control.dwell, 60_000),
+    wakesPerHour: control.switchesPerHour,
+    wakesPerTenSeconds: control.wakesPerTenSeconds,
+    restoreHoldMs: 30_000,
+    rampPercentPerMinute: control.restoreRampPercentPerMinute,
+    overshedShare: control.overshedPercent / 100,
+    driftShare: control.driftPercent / 100,
+    reserveShare: control.reserve / 100,
+    shareLimits: control.minersShareLimit,
+  };
+}
+
+export function economicsOf(config: Config, prices: Readonly<Record<string, number>>): Economics {
+  return {
+    hashpriceDollarsPerPhDay: prices['hashpriceDollarsPerPhDay'] ?? config.economics.hashpriceDollarsPerPhDay,
+    energyDollarsPerMwh: prices['energyDollarsPerMwh'] ?? config.economics.energyDollarsPerMwh,
+    poolFeePercent: prices['poolFeePercent'] ?? config.economics.poolFeePercent,
+  };
+}

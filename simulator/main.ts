@@ -1,0 +1,86 @@
+import { createInterface } from 'node:readline';
+import { parseArgs } from 'node:util';
+import { loadConfig } from '../config/load.ts';
+import { formatProblem } from '../config/problem.ts';
+import { systemClock } from '../protocols/clock.ts';
+import { serveSite } from './serve-site.ts';
+
+/**
+ * `node simulator/main.ts --config F [--seed S] [--pace X]`: plays every device of a configuration on the
+ * addresses it names. Says `{"ready":true}` on stdout when all listen; takes JSON lines on stdin:
+ * `{"op":"meter-fault","id","faults"}`, `{"op":"miner-fault","id","faults"}`, `{"op":"gpu-load","id","utilization"}`,
+ * `{"op":"truth"}` (answers with the true watts of every limit). Ends with SIGTERM or the end of stdin.
+ */
+async function main(): Promise<void> {
+  const { values } = parseArgs({
+    options: {
+      config: { type: 'string' },
+      seed: { type: 'string', default: '1' },
+      pace: { type: 'string', default: '1' },
+    },
+  });
+  const loaded = loadConfig(values.config ?? 'switchyard.yaml');
+  if (!loaded.ok) {
+    for (const problem of loaded.problems) console.error(formatProblem(problem));
+    process.exitCode = 3;
+    return;
+  }
+  const served = await serveSite(loaded.value, {
+    clock: systemClock,
+    seed: Number(values.seed),
+    pace: Number(values.pace),
+  });
+  const timer = setInterval(() => served.advance(), 100);
+  const stop = () => {
+    clearInterval(timer);
+    lines.close();
+    void served.close().then(() => process.exit(0));
+  };
+  const lines = createInterface({ input: process.stdin });
+  lines.on('line', (line) => {
+    const reply = carryOut(served, line);
+    if (reply !== null) process.stdout.write(`${JSON.stringify(reply)}\n`);
+  });
+  lines.on('close', stop);
+  process.on('SIGTERM', stop);
+  process.on('SIGINT', stop);
+  process.stdout.write(
+    `${JSON.stringify({ ready: true, miners: served.miners.size, gpuNodes: served.gpuNodes.size })}\n`,
+  );
+}
+
+function carryOut(served: Awaited<ReturnType<typeof serveSite>>, line: string): unknown {
+  let request: { op?: string; id?: string; faults?: Record<string, never>; utilization?: number };
+  try {
+    request = JSON.parse(line);
+  } catch {
+    return { error: 'not JSON' };
+  }
+  const { op, id = '', faults = {} } = request;
+  switch (op) {
+    case 'meter-fault':
+      return { op, id, ok: served.meterFault(id, faults) };
+    case 'miner-fault':
+      return { op, id, ok: served.minerFault(id, faults) };
+    case 'gpu-load': {
+      const node = served.gpuNodes.get(id);
+      node?.setUtilization(request.utilization ?? 0);
+      return { op, id, ok: node !== undefined };
+    }
+    case 'truth':
+      served.advance();
+      return {
+        op,
+        watts: Object.fromEntries(
+          served.site.limits.map((limit) => [limit.id, Math.round(served.site.watts(limit.id))]),
+        ),
+      };
+    default:
+      return { error: `unknown op ${op}` };
+  }
+}
+
+main().catch((error: unknown) => {
+  console.error(error instanceof Error ? error.message : String(error));
+  process.exit(1);
+});

@@ -1,0 +1,228 @@
+import type { LoadedConfig, MinerPlace } from '../config/load.ts';
+import type { Clock } from '../protocols/clock.ts';
+import { type Random, seededRandom } from '../protocols/random.ts';
+import type { MeterFaults, MeterServer } from './meter.ts';
+import { serveMeters } from './meter.ts';
+import type { SimulatedServer } from './miners/api-server.ts';
+import { serveBitmain } from './miners/bitmain.ts';
+import { serveBfgminer, serveCgminer } from './miners/cgminer.ts';
+import { serveLuxos } from './miners/luxos.ts';
+import { minerTraits } from './miners/traits.ts';
+import { serveWhatsminer } from './miners/whatsminer.ts';
+import { type MinerFaults, type SimulatedGpuNode, SimulatedMiner, SimulatedSite } from './physics.ts';
+
+/** A simulated site behind real sockets: every device that a configuration names, on the address it names. */
+export interface ServedSite {
+  readonly site: SimulatedSite;
+  readonly miners: ReadonlyMap<string, SimulatedMiner>;
+  readonly meters: readonly MeterServer[];
+  readonly gpuNodes: ReadonlyMap<string, SimulatedGpuNode>;
+  /** Changes what is wrong with a meter of the configuration. */
+  meterFault(meterId: string, faults: MeterFaults): boolean;
+  /** Changes what is wrong with a miner. */
+  minerFault(deviceId: string, faults: MinerFaults): boolean;
+  /** Moves the physics to now. */
+  advance(): void;
+  close(): Promise<void>;
+}
+
+export interface ServeOptions {
+  readonly clock: Clock;
+  readonly seed: number;
+  /** Physics run this much faster than the clock. */
+  readonly pace: number;
+}
+
+/** How far uncontrolled loads draw of their configured worst, and how they swing. */
+const LOAD_SHARE = 0.55;
+const LOAD_SWING = 0.1;
+
+/** Starts every miner and meter of a configuration. Rejects when an address cannot be taken. */
+export async function serveSite(loaded: LoadedConfig, options: ServeOptions): Promise<ServedSite> {
+  const { config } = loaded;
+  const random = seededRandom(options.seed);
+  const site = new SimulatedSite(
+    parentsFirst(config.limits).map((limit, index) => ({
+      id: limit.id,
+      parent: limit.parent ?? null,
+      gain: limit.losses,
+      loadWatts: (nowMs) =>
+        config.loads
+          .filter((load) => load.limit === limit.id)
+          .reduce(
+            (sum, load) => sum + load.worst * (LOAD_SHARE + LOAD_SWING * Math.sin(nowMs / 90_000 + index)),
+            0,
+          ),
+    })),
+  );
+  const miners = new Map<string, SimulatedMiner>();
+  const gpuNodes = new Map<string, SimulatedGpuNode>();
+  const servers: SimulatedServer[] = [];
+  const meters: MeterServer[] = [];
+  const closeAll = async () => {
+    await Promise.all([...servers, ...meters].map((server) => server.close()));
+  };
+  try {
+    for (const [index, place] of loaded.miners.entries()) {
+      const miner = new SimulatedMiner(
+        place.deviceId,
+        minerTraits(modelOf(place)),
+        seededRandom(options.seed + index * 7919),
+      );
+      miners.set(place.deviceId, miner);
+      site.place(place.entry.limit, miner);
+      servers.push(await serveMiner(miner, place, index, options.clock));
+    }
+    meters.push(...(await serveAllMeters(loaded, site, options.clock, random)));
+  } catch (error) {
+    await closeAll();
+    throw error;
+  }
+  const startedAt = options.clock.monotonicMs();
+  const advance = () => site.advance((options.clock.monotonicMs() - startedAt) * options.pace);
+  advance();
+  return {
+    site,
+    miners,
+    meters,
+    gpuNodes,
+    meterFault: (meterId, faults) => {
+      const meter = config.meters.find((candidate) => candidate.id === meterId);
+      if (meter === undefined || meter.transport.kind === 'rtu') return false;
+      const { host, port, unit } = meter.transport;
+      const server = meters.find(({ address }) => address.host === host && address.port === port);
+      const present = server?.faults.get(unit);
+      if (present === undefined) return false;
+      replace(present, faults);
+      return true;
+    },
+    minerFault: (deviceId, faults) => {
+      const miner = miners.get(deviceId);
+      if (miner === undefined) return false;
+      replace(miner.faults, faults);
+      return true;
+    },
+    advance,
+    close: closeAll,
+  };
+}
+
+function replace<T extends object>(target: T, values: T): void {
+  for (const key of Object.keys(target) as (keyof T)[]) delete target[key];
+  Object.assign(target, values);
+}
+
+function parentsFirst<T extends { readonly id: string; readonly parent?: string | undefined }>(
+  limits: readonly T[],
+): T[] {
+  const ordered: T[] = [];
+  const add = (limit: T): void => {
+    if (ordered.includes(limit)) return;
+    const parent = limits.find((candidate) => candidate.id === limit.parent);
+    if (parent !== undefined) add(parent);
+    ordered.push(limit);
+  };
+  limits.forEach(add);
+  return ordered;
+}
+
+const DEFAULT_MODELS: Readonly<Record<string, string>> = {
+  luxos: 'Antminer S19k Pro',
+  bitmain: 'Antminer S21',
+  whatsminer: 'Whatsminer M60S',
+  cgminer: 'Antminer S9',
+  bfgminer: 'Antminer S9',
+};
+
+/** What firmware plays a place: as configured, else by a tag, else by the model's vendor. */
+function firmwareOf(place: MinerPlace): string {
+  const { firmware, model, tags } = place.entry;
+  if (firmware !== 'auto') return firmware;
+  const tagged = tags.find((tag) => tag in DEFAULT_MODELS);
+  if (tagged !== undefined) return tagged;
+  if (model.startsWith('Whatsminer')) return 'whatsminer';
+  return 'luxos';
+}
+
+function modelOf(place: MinerPlace): string {
+  const { model } = place.entry;
+  return model !== 'auto' ? model : (DEFAULT_MODELS[firmwareOf(place)] ?? 'Antminer S19k Pro');
+}
+
+function serveMiner(
+  miner: SimulatedMiner,
+  place: MinerPlace,
+  index: number,
+  clock: Clock,
+): Promise<SimulatedServer> {
+  const hex = index.toString(16).padStart(4, '0').toUpperCase();
+  const where = {
+    host: place.host,
+    port: place.port,
+    webPort: place.entry.webPort,
+    // Locally administered addresses: no vendor's.
+    macAddress: `02:00:00:00:${hex.slice(0, 2)}:${hex.slice(2)}`,
+    serialNumber: `SIM${String(index).padStart(6, '0')}`,
+    model: modelOf(place),
+    clock,
+  };
+  switch (firmwareOf(place)) {
+    case 'bitmain':
+      return serveBitmain(miner, where);
+    case 'whatsminer':
+      return serveWhatsminer(miner, where);
+    case 'cgminer':
+      return serveCgminer(miner, where);
+    case 'bfgminer':
+      return serveBfgminer(miner, where);
+    case 'luxos':
+      return serveLuxos(miner, where);
+    default:
+      throw new Error(`${place.deviceId}: there is no simulator for firmware "${firmwareOf(place)}"`);
+  }
+}
+
+async function serveAllMeters(
+  loaded: LoadedConfig,
+  site: SimulatedSite,
+  clock: Clock,
+  random: Random,
+): Promise<MeterServer[]> {
+  const { config } = loaded;
+  const groups = new Map<string, (typeof config.meters)[number][]>();
+  for (const meter of config.meters) {
+    if (meter.transport.kind === 'rtu') throw new Error(`${meter.id}: serial meters are not simulated`);
+    const key = `${meter.transport.kind} ${meter.transport.host}:${meter.transport.port}`;
+    groups.set(key, [...(groups.get(key) ?? []), meter]);
+  }
+  const servers: MeterServer[] = [];
+  for (const group of groups.values()) {
+    const { transport } = group[0]!;
+    if (transport.kind === 'rtu') continue;
+    servers.push(
+      await serveMeters(
+        {
+          host: transport.host,
+          port: transport.port,
+          framing: transport.kind === 'rtu-over-tcp' ? 'rtu' : 'mbap',
+          clock,
+          random,
+        },
+        group.map((meter) => {
+          const limit = config.limits.find((candidate) => candidate.meter === meter.id)?.id ?? '';
+          return {
+            profile: meter.profile,
+            unit: meter.transport.kind === 'rtu' ? 1 : meter.transport.unit,
+            // A little noise in the last digits, as every real meter has.
+            readings: () => ({
+              powerWatts: (site.watts(limit) + 1) * (1 + (random() - 0.5) * 0.001),
+              powerFactor: 0.97,
+            }),
+            faults: {},
+          };
+        }),
+      ),
+    );
+  }
+  return servers;
+}
