@@ -7,17 +7,21 @@ import type { Secret } from '../config/secret.ts';
 import type { LoadDriver, MeterDriver } from '../drivers/load-driver.ts';
 import type { Clock } from '../protocols/clock.ts';
 import type { Random } from '../protocols/random.ts';
+import { Controller, promise } from './control/controller.ts';
 import { Loop } from './control/loop.ts';
 import { Poller, type PollTarget } from './control/poller.ts';
-import { History, SPANS, type SpanName } from './page/history.ts';
+import { economicsOf, stepContext } from './control/rules.ts';
+import { EMPTY_BOOK } from './orders/book.ts';
+import { OrderService } from './orders/service.ts';
+import { baselineOf, History, SPANS, type SpanName } from './page/history.ts';
 import { localSocketPath, serveLocal } from './page/local-socket.ts';
 import { eventOf, type RunningPage, type StaticFile, servePage } from './page/server.ts';
 import type { PageSource } from './page/source.ts';
-import { AlarmBook, conditionsOf } from './site/alarms.ts';
-import { buildSiteModel } from './site/model.ts';
-import type { Snapshot } from './site/snapshot.ts';
+import { type Alarm, AlarmBook, conditionsOf } from './site/alarms.ts';
+import { buildSiteModel, pathUp, type SiteModel } from './site/model.ts';
+import type { SiteEvent, Snapshot } from './site/snapshot.ts';
 import { SiteState } from './site/state.ts';
-import { buildView, type InForce, type SiteView } from './site/view.ts';
+import { buildView, type SiteView } from './site/view.ts';
 import { HostHealthReader } from './telemetry/host-health.ts';
 import { envelope, stateBody } from './telemetry/messages.ts';
 import { MqttLink } from './telemetry/mqtt-link.ts';
@@ -107,7 +111,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
             ca: config.mqtt.ca ?? null,
             cert: config.mqtt.cert ?? null,
             key: config.mqtt.key ?? null,
-            subscriptions: [],
+            subscriptions: ['cmd/req/+'],
           },
           {
             will: () => reporter.willBody(clock.epochMs()),
@@ -117,7 +121,10 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
               if (snapshot !== null) reporter.full(snapshot);
             },
             onLost: (reason) => log.warn({ reason }, 'broker lost'),
-            onMessage: () => undefined,
+            onMessage: (topic, payload, retained) => {
+              if (topic.startsWith('cmd/req/'))
+                orders.receive(topic.slice('cmd/req/'.length), payload, retained);
+            },
           },
           clock,
           random,
@@ -129,22 +136,69 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
     { publish: (message) => link?.publish(message) },
   );
 
+  const context = stepContext(config, model);
+  const controller = new Controller(
+    {
+      model,
+      context,
+      clock,
+      drivers: new Map(loads.map(({ driver }) => [driver.deviceId, driver])),
+      stop: stop.signal,
+      dryRun: options.dryRun,
+      deviceStaleMs: config.control.deviceStaleAfter,
+      journal: null,
+      hurry: (device) => {
+        minerPoller.hurry(device);
+        nodePoller.hurry(device);
+      },
+    },
+    null,
+  );
+  controller.gpusOf = (device) => gpusOf(snapshot, device);
+  const limitOf = (id: string) => view?.limits.find((limit) => limit.id === id);
+  const orders = new OrderService(
+    {
+      site: model.siteId,
+      limits: model.limits,
+      issuers: config.issuers,
+      localControl: config.control.local,
+      now: () => clock.epochMs(),
+      monotonic: () => clock.monotonicMs(),
+      clockSynchronised: () => host.read().clockSynchronised,
+      drawWatts: (limit) => limitOf(limit)?.powerWatts ?? null,
+      baselineWatts: (limit) => baselineOf(history.points(limit, '1h')),
+      keyOf: (issuer) =>
+        loaded.secrets.get(`issuers[${config.issuers.indexOf(issuer)}].key`)?.reveal() ?? null,
+    },
+    {
+      answer: (answer) => reporter.answer(answer.id, clock.epochMs(), answer),
+      persist: () => true,
+      decideNow: (lease) => {
+        loop.poke();
+        const result = controller.lastResult;
+        return result === null ? null : promise(result, lease, context, clock.monotonicMs());
+      },
+      snapshot: () => {
+        if (snapshot !== null) reporter.full(snapshot);
+      },
+      delegate: () => null,
+    },
+    EMPTY_BOOK,
+  );
+
   const cycle = () => {
+    applyHolds(state, model, orders.book.holds);
     snapshot = state.freeze(clock.monotonicMs(), clock.epochMs());
-    const inForce = new Map(
-      model.limits.map((limit): [string, InForce] => [
-        limit.id,
-        {
-          limit: limit.id,
-          watts: limit.ratingWatts,
-          source: 'rating',
-          priority: null,
-          until: null,
-          onExpiry: null,
-        },
-      ]),
+    const control = controller.cycle(snapshot, orders.book, economicsOf(config, orders.book.prices), {
+      shedOnly: false,
+      reservedWatts: {},
+      ceilings: {},
+    });
+    orders.cycle(
+      (limit) => measuredOf(snapshot, limit),
+      (limit) => control.worstWatts.get(limit) ?? null,
     );
-    const conditions = conditionsOf(model, snapshot);
+    const conditions = [...conditionsOf(model, snapshot), ...control.conditions, ...orders.conditions()];
     // A meter that has not had time to answer is not yet silent.
     const settled = snapshot.monotonicMs - startedAt > config.control.staleAfter;
     const { raised, cleared } = alarmBook.update(
@@ -153,30 +207,26 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
     );
     const events = [
       ...state.drainEvents(),
-      ...raised.map((alarm) => ({
-        epochMs: alarm.since,
-        kind: 'alarm',
-        target: alarm.target,
-        message: alarm.message,
-        detail: { code: alarm.code },
-      })),
-      ...cleared.map((alarm) => ({
-        epochMs: clock.epochMs(),
-        kind: 'alarm-cleared',
-        target: alarm.target,
-        message: alarm.message,
-        detail: { code: alarm.code },
-      })),
+      ...control.events,
+      ...orders.drainEvents(),
+      ...alarmEvents(raised, cleared, snapshot.epochMs),
     ];
     for (const alarm of raised) log.warn({ alarm: alarm.id }, alarm.message);
     view = buildView(model, snapshot, {
-      mode: options.dryRun ? 'dry-run' : 'normal',
-      inForce,
-      worstWatts: new Map(),
+      mode: control.mode,
+      inForce: control.inForce,
+      worstWatts: control.worstWatts,
       alarms: alarmBook.active(),
     });
     history.record(view);
-    reporter.cycle(view, snapshot, [...inForce.values()], events);
+    reporter.cycle(view, snapshot, [...control.inForce.values()], events);
+    if (control.decision !== null) {
+      reporter.decision(snapshot.epochMs, { ...control.decision });
+      log.info(
+        { down: control.decision.devicesDown, up: control.decision.devicesUp, why: control.decision.why[0] },
+        'decision',
+      );
+    }
     if (snapshot.monotonicMs - lastHealthMs >= HEALTH_INTERVAL_MS) {
       lastHealthMs = snapshot.monotonicMs;
       reporter.health(snapshot.epochMs, {
@@ -210,9 +260,9 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
       readFailures:
         minerPoller.counters.failures + nodePoller.counters.failures + meterPoller.counters.failures,
       worstReadLatenessMs: minerPoller.counters.worstLatenessMs,
-      commands: 0,
+      commands: controller.commandCount,
     }),
-    api: (name, query) => apiOf(name, query, source, history),
+    api: (name, query) => apiOf(name, query, source, history, controller, orders),
   };
 
   meterPoller.add(
@@ -228,10 +278,11 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
     3000,
   );
   const socketPath = localSocketPath(config.store.path);
-  const local = await serveLocal(socketPath, source, async (verb) => ({
-    status: 404,
-    body: { error: `nothing known as "${verb}"` },
-  }));
+  const local = await serveLocal(socketPath, source, async (verb, args) =>
+    verb === 'order'
+      ? { status: 200, body: orders.receiveLocal(args) }
+      : { status: 404, body: { error: `nothing known as "${verb}"` } },
+  );
   page = await openPage(options, source);
   link?.start();
   loop.start();
@@ -263,6 +314,53 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
       host.close();
     },
   };
+}
+
+function alarmEvents(raised: readonly Alarm[], cleared: readonly Alarm[], epochMs: number): SiteEvent[] {
+  const event = (kind: string, alarm: Alarm): SiteEvent => ({
+    epochMs,
+    kind,
+    target: alarm.target,
+    message: alarm.message,
+    detail: { code: alarm.code },
+  });
+  return [
+    ...raised.map((alarm) => event('alarm', alarm)),
+    ...cleared.map((alarm) => event('alarm-cleared', alarm)),
+  ];
+}
+
+/** A hold names a device, a tag or a limit; everything below a held limit is held. */
+function applyHolds(state: SiteState, model: SiteModel, holds: readonly { readonly target: string }[]): void {
+  const targets = new Set(holds.map((hold) => hold.target));
+  for (const device of model.devices) {
+    const held =
+      targets.size > 0 &&
+      (targets.has(device.id) ||
+        device.tags.some((tag) => targets.has(tag)) ||
+        pathUp(model, device.limit).some((limit) => targets.has(limit)));
+    state.setHeld(device.id, held);
+  }
+}
+
+/** The last good sample of a limit's own meter. */
+function measuredOf(snapshot: Snapshot | null, limit: string): { watts: number; sampledAt: number } | null {
+  const meter = snapshot?.meters.find((candidate) => candidate.limit === limit);
+  if (meter?.quality !== 'good' || meter.reading?.powerWatts == null) return null;
+  return { watts: meter.reading.powerWatts, sampledAt: meter.reading.sampledAt };
+}
+
+function gpusOf(
+  snapshot: Snapshot | null,
+  device: string,
+): { uuid: string; minWatts: number; maxWatts: number }[] {
+  const reading = snapshot?.devices.find((candidate) => candidate.id === device)?.reading;
+  if (reading?.kind !== 'gpu-node') return [];
+  return reading.gpus.flatMap((gpu) =>
+    gpu.minLimitWatts === null || gpu.maxLimitWatts === null
+      ? []
+      : [{ uuid: gpu.uuid, minWatts: gpu.minLimitWatts, maxWatts: gpu.maxLimitWatts }],
+  );
 }
 
 interface OpenLoad {
@@ -373,7 +471,14 @@ function healthOf(view: SiteView | null, snapshot: Snapshot | null, now: number,
   return { ok: true, reason: 'ok' };
 }
 
-function apiOf(name: string, query: URLSearchParams, source: PageSource, history: History): unknown {
+function apiOf(
+  name: string,
+  query: URLSearchParams,
+  source: PageSource,
+  history: History,
+  controller: Controller,
+  orders: OrderService,
+): unknown {
   const snapshot = source.snapshot();
   if (name === 'devices') {
     const id = query.get('id');
@@ -401,7 +506,11 @@ function apiOf(name: string, query: URLSearchParams, source: PageSource, history
       points: history.points(limit, span as SpanName),
     };
   }
-  if (name === 'decisions') return { v: 1, decisions: [] };
+  if (name === 'decisions') return { v: 1, decisions: controller.recentDecisions().slice(-100).reverse() };
+  if (name === 'orders')
+    return { v: 1, leases: orders.book.leases, holds: orders.book.holds, prices: orders.book.prices };
+  if (name === 'commands')
+    return { v: 1, device: query.get('id'), commands: controller.commandsOf(query.get('id') ?? '') };
   if (name === 'transfers') return { v: 1, transfers: [] };
   return null;
 }

@@ -91,3 +91,9 @@ export class History {
     }
   }
 }
+
+/** The baseline of a limit: mean of what was measured over the last hour, `null` with less than a minute of it. */
+export function baselineOf(points: readonly HistoryPoint[]): number | null {
+  const known = points.flatMap((point) => (point.powerWatts === null ? [] : [point.powerWatts]));
+  return known.length < 6 ? null : known.reduce((sum, watts) => sum + watts, 0) / known.length;
+}

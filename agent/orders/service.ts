@@ -1,0 +1,346 @@
+import type { IssuerConfig } from '../../config/schema.ts';
+import type { EpochMs, LimitId, MonotonicMs, Watts } from '../../protocols/units.ts';
+import type { Condition } from '../site/alarms.ts';
+import type { SiteEvent } from '../site/snapshot.ts';
+import {
+  type AdmitContext,
+  admit,
+  type BookState,
+  expireLeases,
+  type Lease,
+  type OrderAnswer,
+  remember,
+} from './book.ts';
+import { type Order, parseOrder, parseOrderValue } from './order.ts';
+import { verifyOrderSignature } from './signature.ts';
+
+/** What the service needs to know of the site at the moment of an order. */
+export interface SiteFacts {
+  readonly site: string;
+  readonly limits: readonly { readonly id: LimitId; readonly ratingWatts: Watts }[];
+  readonly issuers: readonly IssuerConfig[];
+  readonly localControl: boolean;
+  readonly now: () => EpochMs;
+  readonly monotonic: () => MonotonicMs;
+  readonly clockSynchronised: () => boolean | null;
+  readonly drawWatts: (limit: LimitId) => Watts | null;
+  readonly baselineWatts: (limit: LimitId) => Watts | null;
+  /** PEM of an issuer's public key, or null. */
+  readonly keyOf: (issuer: IssuerConfig) => string | null;
+}
+
+export interface OrderEffects {
+  /** Sends an answer to the topic of its order. */
+  answer(answer: OrderAnswer): void;
+  /** Makes the book durable before an order takes effect; `false` when it could not. */
+  persist(book: BookState): boolean;
+  /** A new limit is in force: decide in this very turn, and say what to expect. */
+  decideNow(lease: Lease): { expectedWatts: Watts; shortfallWatts: Watts } | null;
+  /** `ping` with `snapshot`. */
+  snapshot(): void;
+  /** Orders that others carry out (`transfer`, `set_point`): their answer, or null for not known. */
+  delegate(order: Order, answer: OrderAnswer): OrderAnswer | null;
+}
+
+/** An accepted limit whose outcome is still open. */
+interface Open {
+  readonly lease: Lease;
+  readonly acceptedAt: MonotonicMs;
+  readonly deadlineAt: MonotonicMs;
+  metSamples: number;
+  lastSampleAt: MonotonicMs;
+}
+
+/** Good samples in a row at or under the limit that make an order done. */
+const DONE_SAMPLES = 2;
+
+/**
+ * Takes orders in, keeps the book, follows every accepted limit to its measured end: `done` means that a meter
+ * showed it, and at the deadline there is an answer whatever happened.
+ */
+export class OrderService {
+  private readonly facts: SiteFacts;
+  private readonly effects: OrderEffects;
+  private state: BookState;
+  private readonly open = new Map<string, Open>();
+  private events: SiteEvent[] = [];
+
+  constructor(facts: SiteFacts, effects: OrderEffects, restored: BookState) {
+    this.facts = facts;
+    this.effects = effects;
+    this.state = restored;
+    // Orders that were running when the agent ended are carried on; their deadline stands.
+    for (const lease of restored.leases) {
+      const answer = restored.answers[lease.orderId];
+      if (answer?.status !== 'accepted' && answer?.status !== 'running') continue;
+      const left = lease.createdAt + lease.withinMs - facts.now();
+      this.follow(lease, facts.monotonic() + Math.max(0, left));
+    }
+  }
+
+  get book(): BookState {
+    return this.state;
+  }
+
+  /** An order from the broker. */
+  receive(id: string, payload: Uint8Array, retained: boolean): OrderAnswer {
+    const parsed = parseOrder(payload);
+    if (!parsed.ok)
+      return this.reply({
+        v: 1,
+        id: parsed.id ?? id,
+        status: 'rejected',
+        reason: parsed.reason,
+        at: this.facts.now(),
+      });
+    let raw: unknown = null;
+    try {
+      raw = JSON.parse(Buffer.from(payload).toString('utf8'));
+    } catch {
+      raw = null;
+    }
+    if (parsed.order.id !== id) {
+      return this.reply({
+        v: 1,
+        id: parsed.order.id,
+        status: 'rejected',
+        reason: `malformed: the topic says ${id}`,
+        at: this.facts.now(),
+      });
+    }
+    return this.take(parsed.order, raw, retained, false);
+  }
+
+  /** An order from the command line on the gateway. */
+  receiveLocal(value: unknown): OrderAnswer {
+    const parsed = parseOrderValue(value);
+    if (!parsed.ok)
+      return {
+        v: 1,
+        id: parsed.id ?? 'local',
+        status: 'rejected',
+        reason: parsed.reason,
+        at: this.facts.now(),
+      };
+    return this.take(parsed.order, value, false, true);
+  }
+
+  /** Once per cycle: ends leases, follows open orders by what was measured. */
+  cycle(
+    measured: (limit: LimitId) => { watts: Watts; sampledAt: MonotonicMs } | null,
+    worst: (limit: LimitId) => Watts | null,
+  ): void {
+    const now = this.facts.now();
+    const ended = expireLeases(this.state, now);
+    if (ended.book !== this.state) {
+      this.state = ended.book;
+      this.effects.persist(this.state);
+      for (const lease of ended.released)
+        this.event(
+          now,
+          'lease-ended',
+          lease.limit,
+          `the limit of ${lease.issuer} at ${lease.watts} W ended and is released by ramp`,
+        );
+      for (const lease of ended.overdue)
+        this.event(
+          now,
+          'lease-overdue',
+          lease.limit,
+          `the limit of ${lease.issuer} at ${lease.watts} W is past its end and held`,
+        );
+    }
+    for (const [id, open] of this.open)
+      this.followUp(id, open, measured(open.lease.limit), worst(open.lease.limit));
+  }
+
+  /** Alarms of orders: leases held past their end, holds past theirs. */
+  conditions(): Condition[] {
+    const now = this.facts.now();
+    const conditions: Condition[] = this.state.leases
+      .filter((lease) => lease.overdue)
+      .map((lease) => ({
+        code: 'lease-overdue',
+        severity: 'major',
+        target: lease.limit,
+        message: `The limit of ${lease.watts} W that ${lease.issuer} set on ${lease.limit} is past its end and still held.`,
+        nextStep: `Ask ${lease.issuer} to restore it, or run \`switchyard limit clear ${lease.limit}\`.`,
+      }));
+    for (const hold of this.state.holds) {
+      if (hold.until === null || hold.until > now) continue;
+      conditions.push({
+        code: 'hold-overdue',
+        severity: 'major',
+        target: hold.target,
+        message: `${hold.who} holds ${hold.target} past the time named (${hold.why}). Nothing is woken until it is released.`,
+        nextStep: `Make sure nobody is at work there, then run \`switchyard release ${hold.target}\`.`,
+      });
+    }
+    return conditions;
+  }
+
+  drainEvents(): readonly SiteEvent[] {
+    const { events } = this;
+    this.events = [];
+    return events;
+  }
+
+  /** Takes the limit of a local operator off, or releases by hand. */
+  private take(order: Order, raw: unknown, retained: boolean, local: boolean): OrderAnswer {
+    const context: AdmitContext = {
+      site: this.facts.site,
+      issuers: this.facts.issuers,
+      limits: this.facts.limits,
+      now: this.facts.now(),
+      monotonicMs: this.facts.monotonic(),
+      retained,
+      clockSynchronised: this.facts.clockSynchronised(),
+      localControl: this.facts.localControl,
+      local,
+      signatureHolds: (issuer) => {
+        const key = this.facts.keyOf(issuer);
+        return key !== null && verifyOrderSignature(raw, key);
+      },
+      drawWatts: this.facts.drawWatts,
+      baselineWatts: this.facts.baselineWatts,
+    };
+    const admission = admit(this.state, order, context);
+    if (!admission.accepted) return this.reply(admission.answer);
+    const before = this.state;
+    this.state = admission.book;
+    const durable = this.effects.persist(this.state);
+    if (!durable && !lowersOnly(order)) {
+      this.state = before;
+      return this.reply({
+        v: 1,
+        id: order.id,
+        status: 'rejected',
+        reason: 'the order could not be written down: only lowering is accepted',
+        at: this.facts.now(),
+      });
+    }
+    this.event(
+      context.now,
+      'order',
+      'limit' in order.args && order.args.limit !== undefined ? String(order.args.limit) : 'site',
+      `${order.type} of ${local ? 'local operator' : order.issuer} accepted`,
+      { id: order.id },
+    );
+    for (const old of admission.superseded) this.supersede(old);
+    let { answer } = admission;
+    if (order.type === 'transfer' || order.type === 'set_point') {
+      answer = this.effects.delegate(order, answer) ?? {
+        ...answer,
+        status: 'rejected',
+        reason: `${order.type} is not available here`,
+      };
+    } else if (admission.lease !== null) {
+      this.follow(admission.lease, this.facts.monotonic() + admission.lease.withinMs);
+      const expected = this.effects.decideNow(admission.lease);
+      if (expected !== null) answer = { ...answer, ...expected };
+    } else {
+      if (order.type === 'ping' && order.args.snapshot) this.effects.snapshot();
+      // Nothing to wait for: what was asked is in force.
+      this.reply(this.note(answer));
+      answer = { ...answer, status: 'done', at: this.facts.now() };
+    }
+    return this.reply(this.note(answer));
+  }
+
+  private follow(lease: Lease, deadlineAt: MonotonicMs): void {
+    this.open.set(lease.orderId, {
+      lease,
+      acceptedAt: this.facts.monotonic(),
+      deadlineAt,
+      metSamples: 0,
+      lastSampleAt: Number.NEGATIVE_INFINITY,
+    });
+  }
+
+  private followUp(
+    id: string,
+    open: Open,
+    sample: { watts: Watts; sampledAt: MonotonicMs } | null,
+    worst: Watts | null,
+  ): void {
+    const { lease } = open;
+    const now = this.facts.monotonic();
+    if (sample !== null && sample.sampledAt > open.acceptedAt && sample.sampledAt > open.lastSampleAt) {
+      open.lastSampleAt = sample.sampledAt;
+      open.metSamples = sample.watts <= lease.watts ? open.metSamples + 1 : 0;
+    }
+    const provedWithoutMeter = sample === null && worst !== null && worst <= lease.watts;
+    if (open.metSamples >= DONE_SAMPLES || provedWithoutMeter) {
+      this.open.delete(id);
+      this.reply(
+        this.note({
+          v: 1,
+          id,
+          status: 'done',
+          limitWatts: lease.watts,
+          measuredWatts: sample?.watts ?? null,
+          at: this.facts.now(),
+        }),
+      );
+      return;
+    }
+    if (now < open.deadlineAt) return;
+    this.open.delete(id);
+    const short = sample === null ? null : Math.max(0, Math.round(sample.watts - lease.watts));
+    this.event(
+      this.facts.now(),
+      'deadline-missed',
+      lease.limit,
+      `${lease.limit} was not seen under ${lease.watts} W by the deadline of ${lease.issuer}`,
+      { id },
+    );
+    this.reply(
+      this.note({
+        v: 1,
+        id,
+        status: 'failed',
+        reason:
+          sample === null
+            ? 'no fresh measurement at the deadline'
+            : 'not met by the deadline; shedding goes on',
+        limitWatts: lease.watts,
+        measuredWatts: sample?.watts ?? null,
+        ...(short === null ? {} : { shortfallWatts: short }),
+        at: this.facts.now(),
+      }),
+    );
+  }
+
+  private supersede(id: string): void {
+    if (!this.open.delete(id)) return;
+    this.reply(this.note({ v: 1, id, status: 'superseded', at: this.facts.now() }));
+  }
+
+  private note(answer: OrderAnswer): OrderAnswer {
+    this.state = remember(this.state, answer);
+    this.effects.persist(this.state);
+    return answer;
+  }
+
+  private reply(answer: OrderAnswer): OrderAnswer {
+    this.effects.answer(answer);
+    return answer;
+  }
+
+  private event(
+    epochMs: EpochMs,
+    kind: string,
+    target: string,
+    message: string,
+    detail?: Record<string, unknown>,
+  ): void {
+    if (this.events.length < 1000)
+      this.events.push({ epochMs, kind, target, message, ...(detail === undefined ? {} : { detail }) });
+  }
+}
+
+function lowersOnly(order: Order): boolean {
+  return (
+    order.type === 'set_limit' || order.type === 'curtail' || order.type === 'hold' || order.type === 'ping'
+  );
+}
