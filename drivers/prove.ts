@@ -29,8 +29,12 @@ export type Judgement = 'shown' | 'not-shown' | 'silent';
 
 /** Watts that count as rest when nothing is known of before. */
 const REST_WATTS = 200;
+/** Share of nominal hashrate from which a miner counts as at work; the deepest throttle is above it. */
+const WORKING_SHARE = 0.25;
 /** A reported power may stray this far above its limit. */
 const LIMIT_TOLERANCE = 1.03;
+/** An estimate from the hashrate is no better than this. */
+const ESTIMATE_TOLERANCE = 1.08;
 
 /**
  * Judges a command by one reading that was requested after it was sent. Sleep needs the state and, where
@@ -63,13 +67,16 @@ function judgeSleep(before: LoadReading | null, reading: MinerReading): Judgemen
 
 function judgeRun(limitWatts: number | null, reading: MinerReading): Judgement {
   if (reading.state !== 'hashing' && reading.state !== 'tuning') return 'not-shown';
-  if ((reading.hashrateThs ?? 0) <= 0) return 'not-shown';
+  // The first hashes of a start say little: it is at work once it is well on its way.
+  const leastThs = (reading.nominalHashrateThs ?? 0) * WORKING_SHARE;
+  if ((reading.hashrateThs ?? 0) <= leastThs) return 'not-shown';
   if (limitWatts === null) return 'shown';
   if (reading.powerWatts !== null && reading.powerSource === 'reported')
     return reading.powerWatts <= limitWatts * LIMIT_TOLERANCE ? 'shown' : 'not-shown';
-  if (reading.powerLimitWatts !== null) return reading.powerLimitWatts <= limitWatts ? 'shown' : 'not-shown';
+  // A set point read back says what was asked for, not what is drawn: the estimate must agree.
+  if (reading.powerLimitWatts !== null && reading.powerLimitWatts > limitWatts) return 'not-shown';
   if (reading.powerWatts === null) return 'silent';
-  return reading.powerWatts <= limitWatts * LIMIT_TOLERANCE ? 'shown' : 'not-shown';
+  return reading.powerWatts <= limitWatts * ESTIMATE_TOLERANCE ? 'shown' : 'not-shown';
 }
 
 /** How long this device may take to show a command, at the slow end. */

@@ -62,7 +62,6 @@ export function exchangeOverHttp(
       path: wanted.path,
       // Boards send headers that the strict parser refuses.
       insecureHTTPParser: true,
-      agent: false,
       headers: {
         host: port === 80 ? host : place,
         connection: 'close',

@@ -37,6 +37,9 @@ export interface TcpAnswer {
   readonly sentAt: MonotonicMs;
 }
 
+/** How long a peer may take to close after a whole answer; some never do. */
+const LINGER_MS: Milliseconds = 100;
+
 /** A failed exchange. Where it was `connected`, the request may have arrived and had its effect. */
 export interface ExchangeFailure extends Failure {
   readonly connected: boolean;
@@ -122,8 +125,11 @@ export function exchangeOverTcp(
       }
       pieces.push(piece);
       cancelStep();
-      if (isComplete?.(piece) === true) finish('complete');
-      else cancelStep = clock.after(limits.idleMs, onSilence);
+      // A whole answer is followed by the close of the connection; the next request should not overtake it.
+      cancelStep =
+        isComplete?.(piece) === true
+          ? clock.after(LINGER_MS, () => finish('complete'))
+          : clock.after(limits.idleMs, onSilence);
     });
     socket.on('end', () => finish('closed'));
     socket.on('close', () => finish('closed'));

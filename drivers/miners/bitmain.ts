@@ -11,6 +11,7 @@ import { applyToBitmain, type BitmainWeb, type BitmainWebAnswer } from './bitmai
 import { type BitmainReplies, decodeBitmain } from './bitmain-decode.ts';
 import { cgminerTarget, isSilence } from './cgminer.ts';
 import type { MinerDeps, MinerFamily } from './miner-driver.ts';
+import { isForeign } from './recognise.ts';
 import type { MinerFields } from './reply-fields.ts';
 
 /** A write is answered only when the mining program has been told to reload. */
@@ -49,12 +50,14 @@ export function openBitmainWeb(endpoint: MinerEndpoint, deps: MinerDeps): Bitmai
           };
     const answer = await exchangeWithDigest(body === undefined ? target : patient, request, session, signal);
     if (!answer.ok) return answer;
-    const { status, body: bytes, sentAt } = answer.value;
+    const { status, body: bytes, sentAt, cut } = answer.value;
     if (status === 404) return exchangeFailure(true, 'unsupported', `${endpoint.host} has no page ${page}`);
     if (status >= 400)
       return exchangeFailure(true, 'refused', `${endpoint.host} answers ${page} with status ${status}`);
     const text = new TextDecoder().decode(bytes).trim();
-    const parsed = text === '' ? null : parseRepaired(text);
+    const parsed = text === '' || cut ? null : parseRepaired(text);
+    // What is read here is written back whole: half a page must never pass for a page.
+    if (parsed?.repairs.includes('cut-off') === true) return ok({ sentAt, body: null });
     return ok({ sentAt, body: parsed !== null && isRecord(parsed.value) ? parsed.value : null });
   };
   return {
@@ -81,6 +84,11 @@ export function bitmainFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFa
     for (const command of ['stats', 'pools', 'version'] as const) {
       if (command === 'version' && (version !== undefined || hasType(replies.stats))) continue;
       const answer = await readCgminer(target, command, undefined, signal);
+      if (answer.ok && command !== 'pools' && isForeign({ [command]: answer.value }, 'bitmain'))
+        return {
+          kind: 'wrong-device',
+          message: `${endpoint.host} does not answer as stock Bitmain firmware`,
+        };
       if (answer.ok) replies[command] = answer.value.body;
       else if (isSilence(answer.error) || command === 'stats') return answer.error;
     }
@@ -116,7 +124,8 @@ export function bitmainFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFa
   const poll = async (signal: AbortSignal): Promise<Result<MinerFields>> => {
     const replies: Writable<BitmainReplies> = {};
     const portFailure = await askPort(replies, signal);
-    if (portFailure?.kind === 'cancelled') return { ok: false, error: portFailure };
+    if (portFailure?.kind === 'cancelled' || portFailure?.kind === 'wrong-device')
+      return { ok: false, error: portFailure };
     const portIsDown = replies.stats === undefined;
     if (web !== null) {
       const webFailure = await askWeb(web, replies, portIsDown, signal);
@@ -145,6 +154,8 @@ export function bitmainFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFa
       // Reading needs no password; what it is can be told from the open port, though not which one it is.
       const answer = await readCgminer(target, 'version', undefined, signal);
       if (!answer.ok) return answer;
+      if (isForeign({ version: answer.value }, 'bitmain'))
+        return fail('wrong-device', `${endpoint.host} does not answer as stock Bitmain firmware`);
       version = answer.value.body;
       return ok(decodeBitmain({ version }, context));
     },

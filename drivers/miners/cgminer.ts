@@ -106,6 +106,11 @@ export function isSilence(failure: Failure): boolean {
   return failure.kind === 'timeout' || failure.kind === 'unreachable' || failure.kind === 'cancelled';
 }
 
+/** True when the miner understood and declined: the rest of a reading can still come. */
+export function isNo(failure: Failure): boolean {
+  return failure.kind === 'refused' || failure.kind === 'unsupported' || failure.kind === 'unauthorised';
+}
+
 /** True when a write that failed so may have had its effect all the same. */
 export function mayHaveArrived(failure: ExchangeFailure): boolean {
   return failure.connected && (isSilence(failure) || failure.kind === 'malformed');
@@ -142,7 +147,7 @@ export function cgminerFamily(
     who: async (signal) => {
       const answer = await readCgminer(target, 'version', undefined, signal);
       // Some firmware answers "Invalid command" here and still reads well.
-      if (!answer.ok && isSilence(answer.error)) return answer;
+      if (!answer.ok && !isNo(answer.error)) return answer;
       if (answer.ok) version = answer.value.body;
       return ok(decodeCgminer(firmware, version === undefined ? {} : { version }, endpoint.model));
     },

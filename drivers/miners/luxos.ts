@@ -88,6 +88,13 @@ export function luxosFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFami
     return await ask1by1(commands, signal);
   };
 
+  /** Another firmware at the address also has a summary. */
+  const strange = (replies: LuxosReplies): ReturnType<typeof fail> | null => {
+    const { version } = replies;
+    if (version === undefined || JSON.stringify(version).includes('LUXminer')) return null;
+    return fail('wrong-device', `${endpoint.host}:${endpoint.port} does not answer as LuxOS`);
+  };
+
   const poll = async (signal: AbortSignal): Promise<Result<MinerFields>> => {
     const wantsProfiles =
       profiles === undefined || deps.clock.monotonicMs() - profilesAt > PROFILES_MAXIMUM_AGE_MS;
@@ -100,6 +107,8 @@ export function luxosFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFami
       profiles = replies.value.profiles;
       profilesAt = deps.clock.monotonicMs();
     }
+    const stranger = strange(replies.value);
+    if (stranger !== null) return stranger;
     return ok(decodeLuxos(profiles === undefined ? replies.value : { ...replies.value, profiles }));
   };
 
@@ -111,7 +120,7 @@ export function luxosFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFami
       if (!replies.ok) return replies;
       if (replies.value.config === undefined)
         return fail('wrong-device', `${endpoint.host}:${endpoint.port} does not answer as LuxOS`);
-      return ok(decodeLuxos(replies.value));
+      return strange(replies.value) ?? ok(decodeLuxos(replies.value));
     },
     send: async (command, _latest, signal) => {
       const config = await ask('config', undefined, signal);

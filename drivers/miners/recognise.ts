@@ -40,20 +40,16 @@ export function recogniseMiner(evidence: Evidence): MinerFirmware | null {
     (reply) => reply !== undefined,
   );
   const build = whatsminerBuild(evidence.getVersion);
-  for (const withDescription of [false, true]) {
-    // An operator may write anything into the description of a plain cgminer.
-    if (withDescription && isPlainCgminer(evidence.version)) break;
-    const text = replies.map((reply) => upperText(reply, withDescription)).join('\n');
-    const found = MARKERS.find(([marker]) => marker.test(text));
-    if (found === undefined) continue;
-    if (found[1] === 'whatsminer' && build !== null && build >= WHATSMINER_V3_DATE) return 'whatsminer-v3';
-    return found[1];
-  }
+  const plain = evidence.version === undefined ? null : plainFirmware(evidence.version);
+  // An operator may write anything into the description of a plain cgminer.
+  const text = replies.map((reply) => upperText(reply, plain === null)).join('\n');
+  const found = MARKERS.find(([marker]) => marker.test(text))?.[1];
+  if (found === 'whatsminer' && build !== null && build >= WHATSMINER_V3_DATE) return 'whatsminer-v3';
+  if (found !== undefined) return found;
   if (build !== null) return build >= WHATSMINER_V3_DATE ? 'whatsminer-v3' : 'whatsminer';
   const byWeb = firmwareOfWeb(evidence.web);
   if (byWeb !== null) return byWeb;
-  if (evidence.version !== undefined && isBfgminer(evidence.version)) return 'bfgminer';
-  if (isPlainCgminer(evidence.version)) return 'cgminer';
+  if (plain !== null) return plain;
   return replies.length > 0 ? 'unknown' : null;
 }
 
@@ -79,19 +75,22 @@ function upperText(reply: CgminerReply, withDescription: boolean): string {
   return `${text} ${reply.status?.description.toUpperCase() ?? ''} ${JSON.stringify(status ?? '').toUpperCase()}`;
 }
 
-function isBfgminer(reply: CgminerReply): boolean {
-  return /BFGMINER/.test(upperText(reply, false)) || /bfgminer/i.test(reply.status?.message ?? '');
-}
-
-/** The answer of a cgminer that nobody built into a product. */
-function isPlainCgminer(reply: CgminerReply | undefined): boolean {
-  if (reply === undefined || reply.status?.message !== 'CGMiner versions') return false;
-  const section = reply.body['VERSION'];
+/** A cgminer or bfgminer that nobody built into a product, told by the keys and words of its own. */
+function plainFirmware(version: CgminerReply): 'cgminer' | 'bfgminer' | null {
+  const section = version.body['VERSION'];
   const record: unknown = Array.isArray(section) ? section[0] : section;
-  return isRecord(record) && 'CGMiner' in record && Object.keys(record).every((key) => PLAIN_KEYS.has(key));
+  if (!isRecord(record)) return null;
+  const message = version.status?.message;
+  if (message === 'BFGMiner versions') return 'bfgminer';
+  const bare = 'CGMiner' in record && Object.keys(record).every((key) => key === 'CGMiner' || key === 'API');
+  return message === 'CGMiner versions' && bare ? 'cgminer' : null;
 }
 
-const PLAIN_KEYS = new Set(['CGMiner', 'API', 'VERSION']);
+/** True when a reply names a firmware that is not `firmware`: another machine stands at the address. */
+export function isForeign(evidence: Evidence, firmware: MinerFirmware): boolean {
+  const found = recogniseMiner(evidence);
+  return found !== null && found !== 'unknown' && found !== firmware;
+}
 
 /** The build date in a Whatsminer's `get_version`, as a number like 20230803. */
 function whatsminerBuild(reply: CgminerReply | undefined): number | null {
@@ -119,17 +118,11 @@ export async function recognise(
   if (version.ok) {
     evidence.version = version.value;
     const early = recogniseMiner(evidence);
-    if (
-      early === 'luxos' ||
-      early === 'braiins' ||
-      early === 'fluxos' ||
-      early === 'avalon' ||
-      early === 'cgminer' ||
-      early === 'bfgminer'
-    ) {
-      // Said by the API itself; asking on would only burden it.
-      await webPage;
-      return ok(early);
+    if (early !== null && SURE_BY_VERSION.has(early)) {
+      // Said by the API itself; asking it on would only burden it.
+      const web = await webPage;
+      if (web !== null) evidence.web = web;
+      return ok(recogniseMiner(evidence) ?? early);
     }
     for (const [name, command] of [
       ['stats', 'stats'],
@@ -153,6 +146,16 @@ export async function recognise(
     ? fail('wrong-device', `${endpoint.host}:${endpoint.port} is no miner: ${failure.message}`)
     : { ok: false, error: failure };
 }
+
+/** Firmware whose `version` leaves no doubt. */
+const SURE_BY_VERSION: ReadonlySet<MinerFirmware> = new Set([
+  'luxos',
+  'braiins',
+  'fluxos',
+  'avalon',
+  'cgminer',
+  'bfgminer',
+]);
 
 function mayBeWhatsminer(evidence: Evidence): boolean {
   const found = recogniseMiner(evidence);

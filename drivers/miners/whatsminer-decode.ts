@@ -96,6 +96,13 @@ export function isOff(replies: WhatsminerReplies): boolean | null {
   return flagOf(status['mineroff']) ?? flagOf(status['btmineroff']);
 }
 
+/** True for a summary as btminer writes it, or for one that says too little to tell. */
+export function isWhatsminer(summary: CgminerBody | undefined): boolean {
+  const fields = { ...messageOf(summary), ...mergedRecords(summary, 'SUMMARY') };
+  const own = ['HS RT', 'Power', 'Power Limit', 'Factory GHS', 'Power Mode', 'MAC'];
+  return Object.keys(fields).length === 0 || own.some((name) => name in fields);
+}
+
 /** The frequency search has ended, so that a percentage is accepted. */
 export function isSearchOver(replies: WhatsminerReplies): boolean {
   const summary = { ...messageOf(replies.summary), ...mergedRecords(replies.summary, 'SUMMARY') };

@@ -2,11 +2,11 @@ import { CGMINER_LIMITS, readCgminer } from '../../protocols/cgminer-client.ts';
 import type { CgminerBody } from '../../protocols/cgminer-reply.ts';
 import { fail, ok, type Result } from '../../protocols/result.ts';
 import type { MinerEndpoint, MinerFirmware } from '../load-driver.ts';
-import { cgminerTarget, isSilence } from './cgminer.ts';
+import { cgminerTarget, isNo, isSilence } from './cgminer.ts';
 import type { MinerDeps, MinerFamily } from './miner-driver.ts';
 import type { MinerFields } from './reply-fields.ts';
 import { createWhatsminerWriter, type WhatsminerWriter } from './whatsminer-commands.ts';
-import { decodeWhatsminer, type WhatsminerReplies } from './whatsminer-decode.ts';
+import { decodeWhatsminer, isWhatsminer, type WhatsminerReplies } from './whatsminer-decode.ts';
 
 /** Asked at every reading, one by one: joining does not work for the flat ones. */
 const LIVE = ['summary', 'status', 'devs', 'pools', 'get_error_code'] as const;
@@ -45,6 +45,8 @@ export function whatsminerFamily(
       }
       if (isSteady) steady[command as (typeof STEADY)[number]] = answer.ok ? answer.value.body : {};
     }
+    if (!isWhatsminer(replies.summary))
+      return fail('wrong-device', `${endpoint.host}:${endpoint.port} does not answer as a Whatsminer`);
     latest = { ...steady, ...replies };
     return ok(decodeWhatsminer(latest, context));
   };
@@ -55,7 +57,9 @@ export function whatsminerFamily(
     who: async (signal) => {
       const replies: { -readonly [command in keyof WhatsminerReplies]: CgminerBody } = { ...steady };
       const summary = await readCgminer(target, 'summary', undefined, signal);
-      if (!summary.ok && isSilence(summary.error)) return summary;
+      if (!summary.ok && !isNo(summary.error)) return summary;
+      if (summary.ok && !isWhatsminer(summary.value.body))
+        return fail('wrong-device', `${endpoint.host}:${endpoint.port} does not answer as a Whatsminer`);
       if (summary.ok) replies.summary = summary.value.body;
       for (const command of STEADY) {
         if (command in steady) continue;

@@ -1,0 +1,168 @@
+import type { MinerEndpoint, MinerFirmware } from '../../drivers/load-driver.ts';
+import { openMiner } from '../../drivers/miners/registry.ts';
+import { seededRandom } from '../../protocols/random.ts';
+import type {
+  MinerWireFaults,
+  SimulatedMinerPlace,
+  SimulatedServer,
+} from '../../simulator/miners/api-server.ts';
+import { serveBitmain } from '../../simulator/miners/bitmain.ts';
+import { serveBfgminer, serveCgminer } from '../../simulator/miners/cgminer.ts';
+import { serveLuxos } from '../../simulator/miners/luxos.ts';
+import { minerTraits } from '../../simulator/miners/traits.ts';
+import { serveWhatsminer } from '../../simulator/miners/whatsminer.ts';
+import { SimulatedMiner } from '../../simulator/physics.ts';
+import { createFaultProxy, type FaultProxy } from '../support/fault-proxy.ts';
+import { createPatientClock } from '../support/patient-clock.ts';
+import { closedPort } from '../support/recorded-server.ts';
+import { type ContractBench, type ContractSubject, loadDriverContract } from './load-driver.ts';
+
+type Serve = (
+  miner: SimulatedMiner,
+  place: SimulatedMinerPlace,
+  faults: MinerWireFaults,
+) => Promise<SimulatedServer>;
+
+interface Family extends Omit<ContractSubject, 'open' | 'firmware'> {
+  readonly firmware: MinerFirmware;
+  readonly serve: Serve;
+  readonly model: string;
+  readonly reportedModel: string;
+  readonly password: string;
+}
+
+const SEED = 20_261_121;
+
+async function openBench(family: Family, asked: MinerFirmware | 'auto'): Promise<ContractBench> {
+  const random = seededRandom(SEED);
+  const makeMiner = (id: string): SimulatedMiner => new SimulatedMiner(id, minerTraits(family.model), random);
+  const miner = makeMiner('first');
+  const other = makeMiner('other');
+  const clock = createPatientClock((nowMs) => {
+    miner.advance(nowMs);
+    other.advance(nowMs);
+  });
+  // A unit that has been at work for a while.
+  await clock.pass(10_000);
+  const faults: MinerWireFaults = {};
+  const servers: SimulatedServer[] = [];
+  const serve = async (which: SimulatedMiner, unit: number, as: Serve): Promise<SimulatedServer> => {
+    const place: SimulatedMinerPlace = {
+      host: '127.0.0.1',
+      port: 0,
+      webPort: 0,
+      macAddress: `02:00:00:00:00:0${unit}`,
+      serialNumber: `SIM00000${unit}`,
+      model: family.reportedModel,
+      clock,
+      password: family.password,
+    };
+    const server = await as(which, place, faults);
+    servers.push(server);
+    return server;
+  };
+  const first = await serve(miner, 1, family.serve);
+  const api = await createFaultProxy(first.port, clock);
+  const nobody = await closedPort();
+  const web: FaultProxy | null = first.webPort === null ? null : await createFaultProxy(first.webPort, clock);
+  const endpoint: MinerEndpoint = {
+    deviceId: 'unit-1',
+    host: '127.0.0.1',
+    port: api.port,
+    webPort: web?.port ?? nobody,
+    user: 'root',
+    password: { reveal: () => family.password },
+    model: null,
+  };
+  const deps = { clock, random };
+  const put = (server: SimulatedServer): void => {
+    api.upstreamPort = server.port;
+    if (web !== null) web.upstreamPort = server.webPort ?? nobody;
+  };
+  return {
+    clock,
+    miner,
+    faults,
+    proxies: web === null ? [api] : [api, web],
+    driver: openMiner(endpoint, asked, deps),
+    swap: async () => put(await serve(other, 2, family.serve)),
+    replaceWithCgminer: async () => put(await serve(other, 3, serveCgminer)),
+    withWrongPassword: () =>
+      family.firmware === 'luxos'
+        ? null
+        : openMiner({ ...endpoint, password: { reveal: () => 'wrong' } }, asked, deps),
+    atClosedPort: async () => openMiner({ ...endpoint, port: nobody, webPort: nobody }, asked, deps),
+    [Symbol.asyncDispose]: async () => {
+      await api[Symbol.asyncDispose]();
+      await web?.[Symbol.asyncDispose]();
+      for (const server of servers) await server.close();
+    },
+  };
+}
+
+const FAMILIES: readonly Family[] = [
+  {
+    name: 'cgminer',
+    firmware: 'cgminer',
+    serve: serveCgminer,
+    model: 'Antminer S19j Pro',
+    reportedModel: '',
+    password: '',
+    hasIdentity: false,
+    commands: false,
+    limitWatts: null,
+  },
+  {
+    name: 'bfgminer',
+    firmware: 'bfgminer',
+    serve: serveBfgminer,
+    model: 'Antminer S9',
+    reportedModel: '',
+    password: '',
+    hasIdentity: false,
+    commands: false,
+    limitWatts: null,
+  },
+  {
+    name: 'LuxOS',
+    firmware: 'luxos',
+    serve: serveLuxos,
+    model: 'Antminer S19k Pro',
+    reportedModel: 'Antminer S19k Pro',
+    password: '',
+    hasIdentity: true,
+    commands: true,
+    limitWatts: 1800,
+  },
+  {
+    name: 'stock Bitmain',
+    firmware: 'bitmain',
+    serve: serveBitmain,
+    model: 'Antminer S21',
+    reportedModel: 'Antminer S21',
+    password: 'site-secret',
+    hasIdentity: true,
+    commands: true,
+    limitWatts: 3000,
+  },
+  {
+    name: 'Whatsminer',
+    firmware: 'whatsminer',
+    serve: serveWhatsminer,
+    model: 'Whatsminer M60S',
+    reportedModel: 'M60S-VK40',
+    password: 'site-secret',
+    hasIdentity: true,
+    commands: true,
+    limitWatts: 2400,
+  },
+];
+
+for (const family of FAMILIES) {
+  loadDriverContract({ ...family, open: () => openBench(family, family.firmware) });
+  loadDriverContract({
+    ...family,
+    name: `${family.name}, recognised`,
+    open: () => openBench(family, 'auto'),
+  });
+}

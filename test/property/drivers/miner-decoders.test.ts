@@ -1,0 +1,182 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { decodeBitmain } from '../../../drivers/miners/bitmain-decode.ts';
+import { decodeCgminer } from '../../../drivers/miners/cgminer.ts';
+import { decodeLuxos } from '../../../drivers/miners/luxos-decode.ts';
+import { recogniseMiner } from '../../../drivers/miners/recognise.ts';
+import type { MinerFields } from '../../../drivers/miners/reply-fields.ts';
+import { decodeWhatsminer } from '../../../drivers/miners/whatsminer-decode.ts';
+import { parseRepaired } from '../../../protocols/cgminer-repair.ts';
+import { accepted, decodeCgminerReply, joinedSections } from '../../../protocols/cgminer-reply.ts';
+import { decryptWhatsminerText, md5Crypt } from '../../../protocols/whatsminer-crypto.ts';
+
+const seed = 20_261_121;
+
+/** Words and values of real replies in new combinations, beside anything at all. */
+const KEYS = [
+  'STATUS', 'Msg', 'Code', 'SUMMARY', 'STATS', 'DEVS', 'POOLS', 'CONFIG', 'POWER', 'PROFILES', 'EVENTS',
+  'VERSION', 'Elapsed', 'GHS 5s', 'MHS 5s', 'MHS av', 'HS RT', 'Power', 'Power Limit', 'Watts',
+  'Profile Name', 'Profile', 'chain_rate1', 'chain_acn1', 'chain_acs1', 'temp_chip1', 'temp_pcb1', 'fan1',
+  'fan', 'fan_num', 'chain', 'rate_real', 'rate_5s', 'total_rateideal', 'Type', 'Model', 'MAC', 'MACAddr',
+  'macaddr', 'Factory GHS', 'Error Code Count', 'Error Code 0', 'error_code', 'mineroff', 'CurtailMode',
+  'bitmain-work-mode', 'URL', 'Status', 'Slot', 'ID', 'Temperature', 'Chip Temp Max', 'Upfreq Complete',
+] as const;
+const leaf = fc.oneof(
+  fc.double(),
+  fc.integer(),
+  fc.constantFrom('', 'N/A', 'nan', '37603.30', '3250 W', '78-50-69-70', 'm-m-m-m', '0:00:03', 'true', '-1'),
+  fc.string(),
+  fc.boolean(),
+  fc.constant(null),
+);
+const { node: anyJson } = fc.letrec((tie) => ({
+  node: fc.oneof({ maxDepth: 4, depthSize: 'small' }, leaf, tie('list'), tie('object')),
+  list: fc.array(tie('node'), { maxLength: 4 }),
+  object: fc.dictionary(fc.oneof(fc.constantFrom(...KEYS), fc.string()), tie('node'), { maxKeys: 8 }),
+}));
+const bodyOf = fc.dictionary(fc.constantFrom(...KEYS), anyJson as fc.Arbitrary<unknown>, { maxKeys: 8 });
+
+const context = { configuredModel: 'Antminer S21', controllable: true };
+const decoders: Readonly<Record<string, (body: Record<string, unknown>) => MinerFields>> = {
+  luxos: (body) =>
+    decodeLuxos({
+      version: body,
+      config: body,
+      power: body,
+      summary: body,
+      stats: body,
+      devs: body,
+      pools: body,
+      events: body,
+      profiles: body,
+    }),
+  bitmain: (body) =>
+    decodeBitmain(
+      { version: body, summary: body, stats: body, pools: body, systemInfo: body, minerConf: body },
+      context,
+    ),
+  whatsminer: (body) =>
+    decodeWhatsminer(
+      {
+        summary: body,
+        status: body,
+        devs: body,
+        pools: body,
+        devdetails: body,
+        get_version: body,
+        get_miner_info: body,
+        get_error_code: body,
+      },
+      { ...context, firmware: 'whatsminer' },
+    ),
+  cgminer: (body) =>
+    decodeCgminer(
+      'cgminer',
+      { version: body, summary: body, devs: body, stats: body, pools: body },
+      'Antminer S19',
+    ),
+};
+
+describe('decoders of miner replies, on anything', () => {
+  it('no codec throws on any bytes', () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 400 }), (bytes) => {
+        const reply = decodeCgminerReply(bytes);
+        if (!reply.ok) return;
+        joinedSections(reply.value);
+        accepted(reply.value, 'x');
+        recogniseMiner({ version: reply.value });
+      }),
+      { seed, numRuns: 2000 },
+    );
+    fc.assert(
+      fc.property(
+        fc.string({ unit: fc.constantFrom(...'{}[],:"\\ \n0123456789.-einfa='), maxLength: 60 }),
+        (text) => {
+          parseRepaired(text);
+          decodeCgminerReply(Buffer.from(text));
+        },
+      ),
+      { seed, numRuns: 5000 },
+    );
+    fc.assert(
+      fc.property(fc.uint8Array({ minLength: 32, maxLength: 32 }), fc.string(), (key, data) => {
+        decryptWhatsminerText(key, data);
+        expect(md5Crypt(data.slice(0, 40), 'salt')).toHaveLength(22);
+      }),
+      { seed, numRuns: 50 },
+    );
+  });
+
+  it('a reply that is whole JSON is never repaired', () => {
+    fc.assert(
+      fc.property(anyJson, (value) => {
+        const repaired = parseRepaired(JSON.stringify(value) ?? 'null');
+        expect(repaired?.repairs).toEqual([]);
+      }),
+      { seed },
+    );
+  });
+
+  it('cutting a reply anywhere leaves only numbers that were in it', () => {
+    fc.assert(
+      fc.property(bodyOf, fc.double({ min: 0, max: 1, noNaN: true }), (body, share) => {
+        const text = JSON.stringify(body);
+        const cut = parseRepaired(text.slice(0, Math.floor(text.length * share)));
+        if (cut === null) return;
+        const whole = new Set(numbersIn(JSON.parse(text)));
+        for (const number of numbersIn(cut.value)) expect(whole).toContain(number);
+      }),
+      { seed, numRuns: 1000 },
+    );
+  });
+
+  it.each(Object.entries(decoders))('%s throws on nothing and makes up no number', (_name, decode) => {
+    fc.assert(
+      fc.property(bodyOf, (body) => {
+        const wire = JSON.parse(JSON.stringify(body)) as Record<string, unknown>;
+        const reading = decode(wire);
+        const said = literalsIn(wire);
+        const comes = (value: number | null, scales: readonly number[] = [1]): void => {
+          if (value === null) return;
+          const found = scales.some((scale) =>
+            said.some((literal) => Object.is(literal / scale, value) || literal / scale === value),
+          );
+          expect(found, `${value} is not in ${JSON.stringify(wire)}`).toBe(true);
+        };
+        const hashrate = [1, 1e3, 1e6];
+        comes(reading.hashrateThs, hashrate);
+        comes(reading.nominalHashrateThs, hashrate);
+        if (reading.powerSource === 'reported') comes(reading.powerWatts);
+        if (reading.powerSource === null) expect(reading.powerWatts).toBeNull();
+        if (reading.firmware !== 'bitmain') comes(reading.powerLimitWatts);
+        comes(reading.chipTemperatureCelsius);
+        comes(reading.boardTemperatureCelsius);
+        comes(reading.uptimeSeconds);
+        for (const rpm of reading.fanRpm) comes(rpm);
+        for (const board of reading.boards) {
+          comes(board.hashrateThs, hashrate);
+          comes(board.chipTemperatureCelsius);
+          comes(board.chipsAlive);
+        }
+        for (const pool of reading.pools) comes(pool.priority);
+      }),
+      { seed, numRuns: 1500 },
+    );
+  });
+});
+
+function numbersIn(value: unknown): readonly number[] {
+  if (typeof value === 'number') return [value];
+  if (Array.isArray(value)) return value.flatMap(numbersIn);
+  return typeof value === 'object' && value !== null ? Object.values(value).flatMap(numbersIn) : [];
+}
+
+/** Every number of a reply, also those that stand in text, alone, with a unit or in a list. */
+function literalsIn(value: unknown): readonly number[] {
+  if (typeof value === 'number') return [value];
+  if (typeof value === 'string')
+    return [...(value.match(/[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?/gi) ?? []), ...value.split('-')].map(Number);
+  if (Array.isArray(value)) return value.flatMap(literalsIn);
+  return typeof value === 'object' && value !== null ? Object.values(value).flatMap(literalsIn) : [];
+}

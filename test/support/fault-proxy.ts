@@ -1,0 +1,107 @@
+import { connect, type Socket } from 'node:net';
+import type { Clock } from '../../protocols/clock.ts';
+import { listenOnLoopback } from './recorded-server.ts';
+
+/** What can go wrong on the way to a device. */
+export const WIRE_FAULTS = ['hang', 'drip', 'cut', 'reset', 'endless', 'garbage'] as const;
+export type WireFault = (typeof WIRE_FAULTS)[number];
+
+/** Stands before a device on a port of its own and spoils what comes back. */
+export interface FaultProxy extends AsyncDisposable {
+  readonly port: number;
+  /** `null` passes everything on untouched. */
+  fault: WireFault | null;
+  /** The device behind; may be exchanged for another. */
+  upstreamPort: number;
+  /** The most connections that waited for an answer at once. */
+  readonly mostAtOnce: number;
+  /** When each connection came. */
+  readonly openedAt: readonly number[];
+}
+
+export async function createFaultProxy(upstreamPort: number, clock: Clock): Promise<FaultProxy> {
+  let open = 0;
+  let mostAtOnce = 0;
+  const openedAt: number[] = [];
+  const listener = await listenOnLoopback((socket) => {
+    open += 1;
+    mostAtOnce = Math.max(mostAtOnce, open);
+    openedAt.push(clock.monotonicMs());
+    let isOpen = true;
+    const ended = (): void => {
+      if (isOpen) open -= 1;
+      isOpen = false;
+    };
+    socket.on('close', ended);
+    spoil(proxy, socket, clock, ended);
+  });
+  const proxy: FaultProxy = {
+    port: listener.port,
+    fault: null,
+    upstreamPort,
+    get mostAtOnce() {
+      return mostAtOnce;
+    },
+    openedAt,
+    [Symbol.asyncDispose]: () => listener[Symbol.asyncDispose](),
+  };
+  return proxy;
+}
+
+function spoil(proxy: FaultProxy, socket: Socket, clock: Clock, ended: () => void): void {
+  switch (proxy.fault) {
+    case 'hang':
+      return;
+    case 'reset':
+      socket.once('data', () => socket.resetAndDestroy());
+      return;
+    case 'endless': {
+      const pour = (): void => {
+        while (socket.writable && socket.write('{"STATUS":[{"STATUS":"S"},'.repeat(2000)));
+      };
+      socket.once('data', pour);
+      socket.on('drain', pour);
+      return;
+    }
+    case 'garbage':
+      socket.once('data', () => socket.end(Buffer.from([0xff, 0x00, 0x7b, 0x80, 0x22, 0x0a, 0x00])));
+      return;
+    default:
+      forward(proxy, socket, clock, ended);
+  }
+}
+
+function forward(proxy: FaultProxy, socket: Socket, clock: Clock, ended: () => void): void {
+  const { fault } = proxy;
+  const upstream = connect({ host: '127.0.0.1', port: proxy.upstreamPort });
+  const pieces: Buffer[] = [];
+  upstream.on('error', () => socket.destroy());
+  socket.on('error', () => upstream.destroy());
+  socket.on('close', () => upstream.destroy());
+  socket.on('data', (piece) => upstream.write(piece));
+  upstream.on('data', (piece: Buffer) => {
+    pieces.push(piece);
+    if (fault === null) socket.write(piece);
+  });
+  upstream.on('close', () => {
+    const answer = Buffer.concat(pieces);
+    if (fault === 'cut') socket.end(answer.subarray(0, Math.floor(answer.length * 0.6)));
+    else if (fault === 'drip') drip(socket, answer, clock);
+    else {
+      ended();
+      socket.end();
+    }
+  });
+}
+
+/** A byte a second. */
+function drip(socket: Socket, answer: Buffer, clock: Clock): void {
+  let at = 0;
+  const next = (): void => {
+    if (socket.destroyed || at >= answer.length) return;
+    socket.write(answer.subarray(at, at + 1));
+    at += 1;
+    clock.after(1000, next);
+  };
+  next();
+}
