@@ -1,0 +1,64 @@
+import type { Result } from '../../protocols/result.ts';
+import { fail, ok } from '../../protocols/result.ts';
+import type { Watts } from '../../protocols/units.ts';
+import type { Applied, LoadCommand } from '../load-driver.ts';
+import type { SmiRunner } from './smi-runner.ts';
+
+/** The site's own bounds for a cap; absent means those of the GPU alone. */
+export interface CapBounds {
+  readonly capMinWatts?: Watts;
+  readonly capMaxWatts?: Watts;
+}
+
+/** The enforced limit is printed with two decimals; half a watt is rounding, not disobedience. */
+const ROUNDING_WATTS: Watts = 0.5;
+
+/**
+ * Caps one GPU: reads its range, writes, and reads the ENFORCED limit back, because the tool also says
+ * `All done.` where nothing was done. `acknowledged` is false when the limit in force stays above the one
+ * asked for. Fails `refused` outside the range, `unsupported`, `unauthorised`, `unreachable`.
+ */
+export async function applyCap(
+  runner: SmiRunner,
+  command: Extract<LoadCommand, { kind: 'cap' }>,
+  bounds: CapBounds,
+  signal: AbortSignal,
+): Promise<Result<Applied>> {
+  const { uuid, limitWatts } = command;
+  if (!/^GPU-[0-9A-Za-z-]+$/.test(uuid)) return fail('refused', `${uuid} is no GPU`);
+  if (!Number.isFinite(limitWatts)) return fail('refused', `${limitWatts} W is no limit`);
+  const before = await runner.read(signal);
+  if (!before.ok) return before;
+  const gpu = before.value.report.gpus.find((candidate) => candidate.uuid === uuid);
+  if (gpu === undefined) return fail('wrong-device', `${uuid} is not in this node`);
+  const { minLimitWatts, maxLimitWatts } = gpu;
+  if (minLimitWatts === null || maxLimitWatts === null || maxLimitWatts <= minLimitWatts) {
+    return fail('unsupported', `${uuid} (${gpu.name}) has no adjustable limit`);
+  }
+  const low = Math.max(minLimitWatts, bounds.capMinWatts ?? 0);
+  const high = Math.min(maxLimitWatts, bounds.capMaxWatts ?? maxLimitWatts);
+  if (limitWatts < low || limitWatts > high) {
+    return fail('refused', `${uuid}: ${limitWatts} W is outside ${low} to ${high} W`);
+  }
+  const notes: string[] = [];
+  if (gpu.persistenceEnabled === false) {
+    const persisted = await runner.persist(uuid, signal);
+    if (!persisted.ok || persisted.value.answer?.accepted !== true) {
+      notes.push('persistence mode is off: the cap is lost when the driver unloads');
+    }
+  }
+  const written = await runner.cap(uuid, limitWatts, signal);
+  if (!written.ok) return written;
+  const { answer, sentAt } = written.value;
+  if (answer !== null && !answer.accepted) return fail(answer.kind ?? 'refused', `${uuid}: ${answer.note}`);
+  notes.unshift(written.value.note);
+  if (answer === null) return ok({ acknowledged: null, sentAt, limitWatts: null, note: notes.join('; ') });
+  const after = await runner.read(signal);
+  const now = after.ok ? after.value.report.gpus.find((candidate) => candidate.uuid === uuid) : undefined;
+  const enforced = now?.enforcedLimitWatts ?? null;
+  if (enforced === null) notes.push('the limit in force could not be read back');
+  else if (enforced > limitWatts + ROUNDING_WATTS) notes.push(`the limit in force stays at ${enforced} W`);
+  else if (enforced < limitWatts - ROUNDING_WATTS) notes.push(`something else holds it at ${enforced} W`);
+  const acknowledged = enforced === null ? null : enforced <= limitWatts + ROUNDING_WATTS;
+  return ok({ acknowledged, sentAt, limitWatts: null, note: notes.join('; ') });
+}
