@@ -141,7 +141,7 @@ function refreshOrder(tick: Tick): void {
   let kept = 0;
   for (let t = 0; t < w.orderCount; t += 1) {
     const segment = order[t]!;
-    if (dirty[c.segmentDevice[segment]!] === 0) sortScratch[kept++] = segment;
+    if (dirty[segment >> c.strideBits] === 0) sortScratch[kept++] = segment;
   }
   const fresh = new Int32Array(freshCount);
   let count = 0;
