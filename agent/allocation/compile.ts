@@ -22,7 +22,9 @@ export interface Compiled {
   readonly deviceLimit: Int32Array;
   /** Index of the floor that the device is in, or -1. */
   readonly deviceFloor: Int32Array;
+  /** Modes and segments per device, a power of two: a segment's device is `segment >> strideBits`. */
   readonly stride: number;
+  readonly strideBits: number;
   readonly modeCount: Int32Array;
   /** By rising watts, equal watts by falling value. */
   readonly modeWatts: Float64Array;
@@ -35,7 +37,6 @@ export interface Compiled {
   readonly segmentKey: Float64Array;
   /** Length of each segment in root watts. */
   readonly segmentRootWatts: Float64Array;
-  readonly segmentDevice: Int32Array;
   readonly floorIds: readonly string[];
   readonly floorWatts: Float64Array;
   /** Devices of each floor, by index. */
@@ -61,7 +62,9 @@ export function compileProblem(problem: Problem, strideAtLeast = 0): Compiled {
     limitRootGain[n] = parent < 0 ? 1 : limitRootGain[parent]! * limit.gain;
   }
   const devices = [...problem.devices].sort((a, b) => compareIds(a.id, b.id));
-  const stride = devices.reduce((most, device) => Math.max(most, device.modes.length), strideAtLeast);
+  const most = devices.reduce((count, device) => Math.max(count, device.modes.length), strideAtLeast);
+  const strideBits = Math.max(1, Math.ceil(Math.log2(most)));
+  const stride = 2 ** strideBits;
   const size = devices.length * stride;
   const deviceIndex = new Map(devices.map((device, i) => [device.id, i]));
   const deviceLimit = Int32Array.from(devices, (device) => limitIndex.get(device.limit)!);
@@ -72,8 +75,6 @@ export function compileProblem(problem: Problem, strideAtLeast = 0): Compiled {
     for (const i of members) deviceFloor[i] = f;
     return members;
   });
-  const segmentDevice = new Int32Array(size);
-  for (let s = 0; s < size; s += 1) segmentDevice[s] = Math.floor(s / stride);
   const shape = floorShapes(floorDevices, deviceLimit, limitParent, limitRootGain);
   const compiled: Compiled = {
     limitIds: limits.map((limit) => limit.id),
@@ -88,6 +89,7 @@ export function compileProblem(problem: Problem, strideAtLeast = 0): Compiled {
     deviceLimit,
     deviceFloor,
     stride,
+    strideBits,
     modeCount: new Int32Array(devices.length),
     modeWatts: new Float64Array(size),
     modeValue: new Float64Array(size),
@@ -96,7 +98,6 @@ export function compileProblem(problem: Problem, strideAtLeast = 0): Compiled {
     hullMode: new Int32Array(size),
     segmentKey: new Float64Array(size),
     segmentRootWatts: new Float64Array(size),
-    segmentDevice,
     floorIds: floors.map((floor) => floor.id),
     floorWatts: Float64Array.from(floors, (floor) => floor.watts),
     floorDevices,

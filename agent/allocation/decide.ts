@@ -121,7 +121,8 @@ function improve(
   for (const [p, [coreDevices, beam]] of PASSES.entries()) {
     // A pass that cannot end within the budget would only waste it.
     const growth = p === 0 ? 1 : beam / PASSES[p - 1]![1];
-    if (workUnits + lastCost * growth > options.workUnits) break;
+    const least = p === 0 ? Math.min(c.deviceIds.length, coreDevices * c.limitIds.length) * 8 : 0;
+    if (workUnits + Math.max(least, lastCost * growth) > options.workUnits) break;
     const lossBelow = bound - value;
     const result = searchWindow(
       c,

@@ -1,7 +1,7 @@
 import type { Compiled } from './compile.ts';
 import { sortByFallingKey } from './order.ts';
 import { ACCEPTED_WATTS } from './problem.ts';
-import type { Workspace } from './sweep.ts';
+import { countAbove, type Workspace } from './sweep.ts';
 
 /** A choice of one mode per device (local mode index), with what is left at every limit in its own watts. */
 export interface Choice {
@@ -109,16 +109,24 @@ function tryMove(c: Compiled, choice: Choice, i: number, mode: number, guardFloo
  * the prices of its path), then every segment in order that fits. Floors may end unmet; the caller checks.
  */
 export function roundDown(c: Compiled, w: Workspace, energyPrice: number, choice: Choice): void {
+  if (c.floorIds.length === 0) {
+    // Without floors the relaxed answer less its parts of segments is feasible as it stands.
+    for (let i = 0; i < c.deviceIds.length; i += 1) {
+      choice.mode[i] = c.hullMode[i * c.stride + w.corner[i]!]!;
+    }
+    refreshChoice(c, choice);
+    return;
+  }
   choice.mode.fill(0);
   refreshChoice(c, choice);
   w.corner.fill(0);
   w.blocked.fill(0);
   for (let f = 0; f < c.floorIds.length; f += 1) raiseFloor(c, w, f, choice);
-  const { sweepOrder, sweepCount, corner, blocked, keys } = w;
-  for (let t = 0; t < sweepCount; t += 1) {
+  const { sweepOrder, corner, blocked } = w;
+  const count = countAbove(w, energyPrice);
+  for (let t = 0; t < count; t += 1) {
     const segment = sweepOrder[t]!;
-    if (keys[segment]! <= energyPrice) break;
-    const i = c.segmentDevice[segment]!;
+    const i = segment >> c.strideBits;
     if (blocked[i] === 1) continue;
     const k = segment - i * c.stride;
     if (corner[i]! >= k) continue;
@@ -149,7 +157,7 @@ function raiseFloor(c: Compiled, w: Workspace, f: number, choice: Choice): void 
   sortByFallingKey(segments, count, worth, new Int32Array(count));
   for (let t = 0; t < count && choice.floorWatts[f]! < demanded; t += 1) {
     const segment = source[segments[t]!]!;
-    const i = c.segmentDevice[segment]!;
+    const i = segment >> c.strideBits;
     const k = segment - i * stride;
     if (w.corner[i] !== k - 1) continue;
     if (tryMove(c, choice, i, c.hullMode[i * stride + k]!, false)) w.corner[i] = k;
@@ -169,33 +177,49 @@ function raiseFloor(c: Compiled, w: Workspace, f: number, choice: Choice): void 
  * are spent. Never makes it worse; leaves floors held.
  */
 export function fillUp(c: Compiled, energyPrice: number, choice: Choice, passes: number): void {
-  const { stride, modeWatts, modeValue } = c;
+  const { stride, modeWatts, modeValue, modeCount } = c;
   for (let pass = 0; pass < passes; pass += 1) {
     let moved = false;
     for (let i = 0; i < c.deviceIds.length; i += 1) {
       const start = i * stride;
+      const end = start + modeCount[i]!;
+      const now = start + choice.mode[i]!;
       const perWatt = energyPrice * c.limitRootGain[c.deviceLimit[i]!]!;
-      const now = choice.mode[i]!;
-      const nowValue = modeValue[start + now]! - perWatt * modeWatts[start + now]!;
-      let excluded = Number.POSITIVE_INFINITY;
-      for (;;) {
-        let best = -1;
-        let bestValue = nowValue;
-        for (let m = 0; m < c.modeCount[i]!; m += 1) {
-          const value = modeValue[start + m]! - perWatt * modeWatts[start + m]!;
-          if (value > bestValue && value < excluded) {
-            best = m;
-            bestValue = value;
-          }
+      const room = roomFor(c, choice, i);
+      const most = modeWatts[now]! + room;
+      const least = floorNeeds(c, choice, i, modeWatts[now]!);
+      let best = now;
+      let bestValue = modeValue[now]! - perWatt * modeWatts[now]!;
+      // Only a floor can make a device take more watts than a better mode needs: the others look upwards.
+      for (let s = c.deviceFloor[i]! < 0 ? now + 1 : start; s < end; s += 1) {
+        const watts = modeWatts[s]!;
+        if (watts > most) break;
+        const value = modeValue[s]! - perWatt * watts;
+        if (value > bestValue && watts >= least) {
+          best = s;
+          bestValue = value;
         }
-        if (best < 0) break;
-        if (tryMove(c, choice, i, best, true)) {
-          moved = true;
-          break;
-        }
-        excluded = bestValue;
       }
+      if (best !== now && tryMove(c, choice, i, best - start, true)) moved = true;
     }
     if (!moved) return;
   }
+}
+
+/** Watts that device `i` may still add, by the limits on its path. */
+function roomFor(c: Compiled, choice: Choice, i: number): number {
+  let room = Number.POSITIVE_INFINITY;
+  let gain = 1;
+  for (let n = c.deviceLimit[i]!; n >= 0; n = c.limitParent[n]!) {
+    const left = (choice.slackWatts[n]! + ACCEPTED_WATTS / 2) / gain;
+    if (left < room) room = left;
+    gain *= c.limitGain[n]!;
+  }
+  return Math.max(0, room);
+}
+
+/** Least watts that device `i` must keep for its floor. */
+function floorNeeds(c: Compiled, choice: Choice, i: number, watts: number): number {
+  const f = c.deviceFloor[i]!;
+  return f < 0 ? 0 : watts - (choice.floorWatts[f]! - c.floorWatts[f]!);
 }

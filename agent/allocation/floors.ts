@@ -112,8 +112,8 @@ function crossingSearch(
     const f = c.deviceFloor[i]!;
     return f >= 0 && c.floorNested[f] === 0;
   };
-  const rest = w.order.subarray(0, w.orderCount).filter((segment) => !isCrossing(c.segmentDevice[segment]!));
-  const own = w.order.subarray(0, w.orderCount).filter((segment) => isCrossing(c.segmentDevice[segment]!));
+  const rest = w.order.subarray(0, w.orderCount).filter((segment) => !isCrossing(segment >> c.strideBits));
+  const own = w.order.subarray(0, w.orderCount).filter((segment) => isCrossing(segment >> c.strideBits));
   w.keys.set(c.segmentKey);
   w.sweepCount = w.orderCount;
   let leastValue = 0;
@@ -134,7 +134,7 @@ function crossingSearch(
   const evaluate = (): number | null => {
     sweeps.count += 1;
     for (const segment of own) {
-      const i = c.segmentDevice[segment]!;
+      const i = segment >> c.strideBits;
       const lift = w.floorPrice[c.deviceFloor[i]!]! / c.limitRootGain[c.deviceLimit[i]!]!;
       w.keys[segment] = c.segmentKey[segment]! + lift;
     }

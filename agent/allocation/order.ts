@@ -72,6 +72,7 @@ function comesFirst(a: number, b: number, keys: Float64Array): boolean {
 
 /**
  * Merges two sorted lists of indices into `out` (long enough for both) and returns the length of the result.
+ * Made for a short `b`: each of its items finds its place by halving, what lies between is copied.
  */
 export function mergeOrders(
   a: Int32Array,
@@ -81,22 +82,20 @@ export function mergeOrders(
   keys: Float64Array,
   out: Int32Array,
 ): number {
-  let left = 0;
-  let right = 0;
-  let size = 0;
-  while (left < aCount && right < bCount) {
-    const first = a[left]!;
-    const second = b[right]!;
-    if (comesFirst(first, second, keys)) {
-      out[size] = first;
-      left += 1;
-    } else {
-      out[size] = second;
-      right += 1;
+  let from = 0;
+  for (let t = 0; t < bCount; t += 1) {
+    const item = b[t]!;
+    let low = from;
+    let high = aCount;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (comesFirst(a[middle]!, item, keys)) low = middle + 1;
+      else high = middle;
     }
-    size += 1;
+    out.set(a.subarray(from, low), from + t);
+    out[low + t] = item;
+    from = low;
   }
-  while (left < aCount) out[size++] = a[left++]!;
-  while (right < bCount) out[size++] = b[right++]!;
-  return size;
+  out.set(a.subarray(from, aCount), from + bCount);
+  return aCount + bCount;
 }

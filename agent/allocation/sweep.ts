@@ -93,7 +93,7 @@ export function computeBaseSlack(c: Compiled, w: Workspace): boolean {
  * Source: greedy on polymatroids (Federgruen and Groenevelt 1986; Hochbaum 1994).
  */
 export function sweepRelaxed(c: Compiled, w: Workspace, energyPrice: number): number {
-  const { corner, partRootWatts, blocked, keys, sweepOrder, sweepCount } = w;
+  const { corner, partRootWatts, blocked, keys, sweepOrder, slack } = w;
   w.slack.set(w.baseSlack);
   w.limitKey.fill(Number.NaN);
   corner.fill(0);
@@ -102,18 +102,46 @@ export function sweepRelaxed(c: Compiled, w: Workspace, energyPrice: number): nu
   for (let f = 0; f < c.floorIds.length; f += 1) {
     if (c.floorNested[f] === 1 && !serveNestedFloor(c, w, f)) return f;
   }
-  const { stride } = c;
-  for (let t = 0; t < sweepCount; t += 1) {
+  const count = countAbove(w, energyPrice);
+  const { strideBits, segmentRootWatts, deviceLimit, limitParent } = c;
+  const mask = c.stride - 1;
+  const oneRoot = c.limitIds.length === 1 || c.limitParent[1] !== -1;
+  for (let t = 0; t < count; t += 1) {
     const segment = sweepOrder[t]!;
-    const key = keys[segment]!;
-    if (key <= energyPrice) break;
-    const i = c.segmentDevice[segment]!;
+    const i = segment >> strideBits;
     if (blocked[i] === 1) continue;
-    const k = segment - i * stride;
+    const k = segment & mask;
     if (corner[i]! >= k) continue;
-    takeSegment(c, w, i, k, c.segmentRootWatts[segment]! - partRootWatts[i]!, key, -1);
+    const wanted = segmentRootWatts[segment]! - partRootWatts[i]!;
+    // The common case in one walk: it fits everywhere.
+    let n = deviceLimit[i]!;
+    while (n >= 0 && slack[n]! >= wanted) {
+      slack[n]! -= wanted;
+      n = limitParent[n]!;
+    }
+    if (n < 0) {
+      corner[i] = k;
+      partRootWatts[i] = 0;
+      continue;
+    }
+    for (let back = deviceLimit[i]!; back !== n; back = limitParent[back]!) slack[back]! += wanted;
+    takeSegment(c, w, i, k, wanted, keys[segment]!, -1);
+    // A full root ends it: nothing below can take more, and no later price is greater.
+    if (oneRoot && !Number.isNaN(w.limitKey[0]!)) break;
   }
   return -1;
+}
+
+/** How many segments of the sweep's order are worth more than `energyPrice`. */
+export function countAbove(w: Workspace, energyPrice: number): number {
+  let low = 0;
+  let high = w.sweepCount;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (w.keys[w.sweepOrder[middle]!]! > energyPrice) low = middle + 1;
+    else high = middle;
+  }
+  return low;
 }
 
 /** Takes `wanted` root watts of segment `k`, or what the path has left; marks the limit that stopped it. */
@@ -159,7 +187,7 @@ function serveNestedFloor(c: Compiled, w: Workspace, f: number): boolean {
   for (let t = 0; t < order.length && need > 0; t += 1) {
     const segment = order[t]!;
     if (segment < 0) break;
-    const i = c.segmentDevice[segment]!;
+    const i = segment >> c.strideBits;
     if (w.blocked[i] === 1) continue;
     const k = segment - i * c.stride;
     const length = c.segmentRootWatts[segment]!;

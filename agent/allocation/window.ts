@@ -491,7 +491,8 @@ function keepCandidates(
     const at = order[t]!;
     const to = states.size;
     if (states.sumCount > 0) writeSums(states, candidates, at, to, device, modeWatts, modeStart, sum);
-    if (states.sumCount > 0 && !floorsReachable(search, to)) continue;
+    // A settled floor's own span holds no sums yet: those are in the span it will be merged with.
+    if (dominate && states.sumCount > 0 && !floorsReachable(search, to)) continue;
     if (isBeaten(search, start, candidates.watts[at]!, candidates.value[at]!, dominate)) continue;
     states.watts[to] = candidates.watts[at]!;
     states.value[to] = candidates.value[at]!;

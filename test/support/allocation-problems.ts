@@ -42,32 +42,43 @@ export function randomSite({ family, deviceCount, seed }: SiteShape): Problem {
   const tightness = family === 'tight' ? between(random, 0.35, 0.6) : between(random, 0.55, 1.05);
   const limits: ProblemLimit[] = [];
   const mostAt = new Map<string, number>();
+  const leastAt = new Map<string, number>();
   const addLimit = (
     id: string,
     parent: string | null,
-    most: number,
+    [least, most]: readonly [number, number],
     share: number,
     fixedWatts: number,
   ): void => {
     const g = parent === null ? 1 : gain();
-    const capacityWatts = Math.round(fixedWatts + most * share);
+    // Always room for the least watts: what is infeasible is tested elsewhere.
+    const capacityWatts = Math.ceil(fixedWatts + least + Math.max(0, most * share - least));
     limits.push({ id, parent, capacityWatts, fixedWatts, gain: g });
     mostAt.set(id, g * Math.min(capacityWatts, fixedWatts + most));
+    leastAt.set(id, g * (fixedWatts + least));
   };
   for (let p = 0; p < pduCount; p += 1) {
-    const most = devices
-      .filter((device) => device.limit === `pdu-${p}`)
-      .reduce((sum, device) => sum + device.modes.at(-1)!.watts, 0);
-    addLimit(`pdu-${p}`, `feeder-${p % feederCount}`, most, tightness * between(random, 0.8, 1.3), 0);
+    const range: [number, number] = [0, 0];
+    for (const device of devices) {
+      if (device.limit !== `pdu-${p}`) continue;
+      const modes = usable(device);
+      range[0] += modes[0]!.watts;
+      range[1] += modes.at(-1)!.watts;
+    }
+    addLimit(`pdu-${p}`, `feeder-${p % feederCount}`, range, tightness * between(random, 0.8, 1.3), 0);
   }
+  const range: [number, number] = [0, 0];
   for (let q = 0; q < feederCount; q += 1) {
-    let most = 0;
-    for (let p = q; p < pduCount; p += feederCount) most += mostAt.get(`pdu-${p}`)!;
-    addLimit(`feeder-${q}`, 'site', most, between(random, 0.75, 1.05), Math.round(between(random, 0, 9000)));
+    const own: [number, number] = [0, 0];
+    for (let p = q; p < pduCount; p += feederCount) {
+      own[0] += leastAt.get(`pdu-${p}`)!;
+      own[1] += mostAt.get(`pdu-${p}`)!;
+    }
+    addLimit(`feeder-${q}`, 'site', own, between(random, 0.75, 1.05), Math.round(between(random, 0, 9000)));
+    range[0] += leastAt.get(`feeder-${q}`)!;
+    range[1] += mostAt.get(`feeder-${q}`)!;
   }
-  let most = 0;
-  for (let q = 0; q < feederCount; q += 1) most += mostAt.get(`feeder-${q}`)!;
-  addLimit('site', null, most, between(random, 0.7, 1.02), 0);
+  addLimit('site', null, range, between(random, 0.7, 1.02), 0);
   const floors = family === 'crossing-floor' ? [crossingFloor(random, devices)] : [];
   return { limits: limits.reverse(), devices, floors };
 }
@@ -214,16 +225,67 @@ function tinyFloors(
   devices: readonly ProblemDevice[],
   figure: (low: number, high: number) => number,
 ): ProblemFloor[] {
-  const floorCount = random() < 0.45 ? 0 : 1 + Math.floor(random() * 2);
+  const floorCount = random() < 0.45 ? 0 : 1 + Math.floor(random() * 3);
   const floors: ProblemFloor[] = [];
   for (let f = 0; f < floorCount; f += 1) {
     const onOneLimit = random() < 0.5;
     const first = devices[Math.floor(random() * devices.length)]!;
     const members = devices.filter(
-      (device, d) => d % floorCount === f && random() < 0.8 && (!onOneLimit || device.limit === first.limit),
+      (device, d) => d % floorCount === f && random() < 0.9 && (!onOneLimit || device.limit === first.limit),
     );
     if (members.length === 0) continue;
-    floors.push({ id: `f${f}`, devices: members.map((device) => device.id), watts: figure(5, 110) });
+    floors.push({
+      id: `f${f}`,
+      devices: members.map((device) => device.id),
+      watts: figure(5, 40 + 30 * members.length),
+    });
   }
   return floors;
+}
+
+/** 50 to 1,000 devices, small sites more often than large ones. */
+export function siteSize(seed: number): number {
+  const random = seededRandom(seed * 31 + 5);
+  return Math.round(50 * 20 ** (random() ** 2));
+}
+
+/** The site with floors below single limits: some devices of one PDU, all of a PDU, all of a feeder. */
+export function nestedFloors(problem: Problem, seed: number): Problem {
+  const random = seededRandom(seed * 6151 + 3);
+  const floors: ProblemFloor[] = [];
+  const taken = new Set<string>();
+  const add = (members: readonly ProblemDevice[]): void => {
+    const free = members.filter((device) => !taken.has(device.id));
+    if (free.length === 0 || free.length < members.length) return;
+    for (const device of free) taken.add(device.id);
+    const most = free.reduce((sum, device) => sum + usable(device).at(-1)!.watts, 0);
+    const watts = Math.round(most * between(random, 0.15, 0.45));
+    floors.push({ id: `floor-${floors.length}`, devices: free.map((device) => device.id), watts });
+  };
+  for (const limit of problem.limits) {
+    const direct = problem.devices.filter((device) => device.limit === limit.id);
+    if (direct.length > 0 && random() < 0.4) add(direct.filter(() => random() < 0.6));
+    else if (direct.length > 0 && random() < 0.3) add(direct);
+  }
+  const isBelow = (device: ProblemDevice, id: string): boolean =>
+    problem.limits.find((limit) => limit.id === device.limit)!.parent === id;
+  const sameGain = problem.limits.every((limit) => limit.gain === 1);
+  if (sameGain) add(problem.devices.filter((device) => isBelow(device, 'feeder-0')));
+  return { ...problem, floors };
+}
+
+/** The site with two to seven floors, each over devices all over the tree. */
+export function manyFloors(problem: Problem, seed: number): Problem {
+  const random = seededRandom(seed * 3571 + 9);
+  const count = 2 + (seed % 6);
+  const groups: ProblemDevice[][] = Array.from({ length: count }, () => []);
+  for (const device of problem.devices) groups[Math.floor(random() * count * 1.6)]?.push(device);
+  const floors = groups
+    .filter((group) => group.length > 0)
+    .map((group, f): ProblemFloor => {
+      const most = group.reduce((sum, device) => sum + usable(device).at(-1)!.watts, 0);
+      const watts = Math.round(most * between(random, 0.2, 0.6));
+      return { id: `floor-${f}`, devices: group.map((device) => device.id), watts };
+    });
+  return { ...problem, floors };
 }

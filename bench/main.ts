@@ -1,0 +1,15 @@
+import { benchTick } from './tick.ts';
+
+/** `npm run bench -- NAME`: timings, which never belong in tests. */
+const BENCHES: Readonly<Record<string, () => void | Promise<void>>> = {
+  tick: benchTick,
+};
+
+const name = process.argv[2];
+const bench = name === undefined ? undefined : BENCHES[name];
+if (bench === undefined) {
+  console.log(`usage: npm run bench -- NAME, where NAME is one of: ${Object.keys(BENCHES).join(', ')}`);
+  process.exitCode = 2;
+} else {
+  await bench();
+}
