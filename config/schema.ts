@@ -126,6 +126,7 @@ const transport = z.discriminatedUnion('kind', [
     device: text,
     baud: z.int().positive().default(9600),
     parity: z.enum(['none', 'even', 'odd']).default('none'),
+    stopBits: z.union([z.literal(1), z.literal(2)]).default(1),
     unit: z.int().min(1).max(247).default(1),
   }),
 ]);

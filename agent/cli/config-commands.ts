@@ -97,8 +97,8 @@ const SAMPLES: Readonly<Record<string, string>> = {
     limit: feeder-g
     nameplate: 10.2 kW      # the most the whole node may draw
     # hostWatts: 2 kW       # what it draws beside its GPUs, at most
-    reader: { kind: nvidia-smi, command: [ssh, -o, BatchMode=yes, gateway@dgx-1, nvidia-smi] }
-    cap: { kind: nvidia-smi, command: [ssh, -o, BatchMode=yes, gateway@dgx-1, sudo, nvidia-smi], min: 300 W, max: 700 W }
+    reader: { kind: nvidia-smi, command: [ssh, -o, BatchMode=yes, gateway@dgx-1] }     # nvidia-smi runs behind this prefix
+    cap: { kind: nvidia-smi, command: [ssh, -o, BatchMode=yes, gateway@dgx-1, sudo], min: 300 W, max: 700 W }
   - id: dgx-2
     limit: feeder-g
     nameplate: 10.2 kW

@@ -1,0 +1,147 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { extname, join } from 'node:path';
+import pino, { type Logger } from 'pino';
+import type { LoadedConfig } from '../../config/load.ts';
+import { systemClock } from '../../protocols/clock.ts';
+import { type RunningAgent, STATIC_FOLDER, startAgent } from '../assemble.ts';
+import { realDrivers } from '../drivers.ts';
+import type { StaticFile } from '../page/server.ts';
+import { renderStatus } from './agent-commands.ts';
+import { type Context, configPath, needConfig } from './context.ts';
+import { aborted, notify } from './lifecycle.ts';
+import { EXIT, type Outcome } from './outcome.ts';
+import { serveUnconfigured } from './unconfigured.ts';
+
+export interface RunFlags {
+  readonly dryRun: boolean;
+  readonly once: boolean;
+}
+
+const TYPES: Readonly<Record<string, string>> = {
+  '.html': 'text/html',
+  '.js': 'text/javascript',
+  '.css': 'text/css',
+  '.svg': 'image/svg+xml',
+  '.json': 'application/json',
+  '.webmanifest': 'application/manifest+json',
+};
+
+/** Reads every file of the page into memory once. */
+export function pageFiles(folder = STATIC_FOLDER): Map<string, StaticFile> {
+  const files = new Map<string, StaticFile>();
+  const add = (relative: string) => {
+    for (const entry of readdirSync(join(folder, relative), { withFileTypes: true })) {
+      const path = `${relative}/${entry.name}`;
+      if (entry.isDirectory()) add(path);
+      else
+        files.set(path, {
+          type: TYPES[extname(entry.name)] ?? 'application/octet-stream',
+          body: readFileSync(join(folder, path)),
+        });
+    }
+  };
+  add('');
+  return files;
+}
+
+/** Logs go to stderr; stdout carries answers. */
+export function openLog(context: Context): Logger {
+  const level = context.flags.quiet ? 'error' : context.flags.verbose ? 'debug' : 'info';
+  return pino(
+    {
+      level,
+      redact: ['password', '*.password', 'key', '*.key'],
+      base: null,
+      timestamp: pino.stdTimeFunctions.isoTime,
+    },
+    pino.destination({ dest: 2, sync: true }),
+  );
+}
+
+/** Starts the agent of a loaded configuration with the real drivers. */
+export function openAgent(
+  loaded: LoadedConfig,
+  context: Context,
+  log: Logger,
+  more: { dryRun: boolean; anyPort: boolean },
+): Promise<RunningAgent> {
+  return startAgent({
+    loaded,
+    version: context.version,
+    clock: systemClock,
+    random: Math.random,
+    log,
+    drivers: realDrivers(systemClock, Math.random),
+    files: pageFiles(),
+    ...more,
+  });
+}
+
+/** `run`: the agent, until SIGTERM or Ctrl-C. Without a configuration it serves a page that says what to do. */
+export async function runCommand(context: Context, flags: RunFlags): Promise<Outcome> {
+  if (configPath(context) === null) return serveUnconfigured(context);
+  const need = needConfig(context);
+  if ('outcome' in need) return need.outcome;
+  const log = openLog(context);
+  let agent: RunningAgent;
+  try {
+    agent = await openAgent(need.loaded, context, log, { dryRun: flags.dryRun, anyPort: false });
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    const hint =
+      code === 'EADDRINUSE'
+        ? 'Set `page: { listen: ... }` to a free port.'
+        : code === 'EACCES' || code === 'EROFS'
+          ? 'Set `store: { path: ... }` to a folder that this user may write.'
+          : undefined;
+    return {
+      exit: EXIT.problems,
+      problems: [
+        {
+          code: 'cannot-start',
+          message: `the agent cannot start: ${message}.`,
+          ...(hint === undefined ? {} : { hint }),
+        },
+      ],
+    };
+  }
+  log.info({ page: agent.pageUrl, socket: agent.socketPath }, 'agent runs');
+  notify(`READY=1\nSTATUS=page ${agent.pageUrl}`);
+  if (flags.once) return runOnce(agent, context);
+  const ended = await Promise.race([aborted(context.signal), agent.bug.then((error) => ({ error }))]);
+  notify('STOPPING=1');
+  await agent.stop();
+  if (ended !== null) throw ended.error;
+  return { exit: EXIT.ok };
+}
+
+/** Waits until everything has been tried once, shows the status, ends. */
+async function runOnce(agent: RunningAgent, context: Context): Promise<Outcome> {
+  const startedAt = performance.now();
+  for (;;) {
+    const snapshot = agent.source.snapshot();
+    const tried =
+      snapshot !== null &&
+      snapshot.devices.every((device) => device.reading !== null || device.failure !== null) &&
+      snapshot.meters.every((meter) => meter.reading !== null || meter.failure !== null);
+    if (
+      tried ||
+      context.signal.aborted ||
+      performance.now() - startedAt > Math.max(context.flags.timeoutMs, 15_000)
+    )
+      break;
+    await systemClock.sleep(100, context.signal);
+  }
+  const view = agent.source.view();
+  await agent.stop();
+  if (view === null)
+    return {
+      exit: EXIT.timeout,
+      problems: [{ code: 'timeout', message: 'no cycle was completed in time.' }],
+    };
+  return {
+    exit: view.alarms.some((alarm) => alarm.severity === 'critical') ? EXIT.problems : EXIT.ok,
+    data: view,
+    text: renderStatus(view),
+  };
+}

@@ -1,0 +1,49 @@
+import { openGpuNode } from '../drivers/gpu/gpu-node.ts';
+import { openMiner } from '../drivers/miners/registry.ts';
+import { openMeter } from '../drivers/modbus-meter.ts';
+import type { Clock } from '../protocols/clock.ts';
+import { BusPool } from '../protocols/modbus/bus-pool.ts';
+import type { Random } from '../protocols/random.ts';
+import type { DriverFactories } from './assemble.ts';
+
+/** The real drivers, over real sockets and processes. */
+export function realDrivers(clock: Clock, random: Random): DriverFactories {
+  const buses = new BusPool({ clock, random });
+  return {
+    miner: (place, password) =>
+      openMiner(
+        {
+          deviceId: place.deviceId,
+          host: place.host,
+          port: place.port,
+          webPort: place.entry.webPort,
+          user: place.entry.user ?? null,
+          password,
+          model: place.entry.model === 'auto' ? null : place.entry.model,
+        },
+        place.entry.firmware,
+        { clock, random },
+      ),
+    meter: (meter) =>
+      openMeter(
+        { id: meter.id, profile: meter.profile, transport: meter.transport, invert: meter.invert },
+        { clock, buses },
+      ),
+    gpuNode: (node) =>
+      openGpuNode(
+        {
+          id: node.id,
+          reader: node.reader.kind === 'dcgm' ? node.reader : viaSmi(node.reader.command),
+          cap: node.cap.kind === 'nvidia-smi' ? viaSmi(node.cap.command) : { kind: 'none' },
+          nameplateWatts: node.nameplate,
+          ...(node.cap.kind === 'nvidia-smi' && node.cap.min !== undefined ? { capMinWatts: node.cap.min } : {}),
+          ...(node.cap.kind === 'nvidia-smi' && node.cap.max !== undefined ? { capMaxWatts: node.cap.max } : {}),
+        },
+        { clock },
+      ),
+  };
+}
+
+function viaSmi(command: readonly string[] | undefined): { kind: 'nvidia-smi'; command?: readonly string[] } {
+  return command === undefined ? { kind: 'nvidia-smi' } : { kind: 'nvidia-smi', command };
+}
