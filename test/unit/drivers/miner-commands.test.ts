@@ -237,6 +237,31 @@ describe('Whatsminer', () => {
     expect(miner.state).toBe('sleeping');
   });
 
+  it('is asleep, not lost, when only its status still answers', async () => {
+    const { endpoint, deps } = await bench(serveWhatsminer, 'Whatsminer M60S');
+    const status = '{"STATUS":"S","When":1,"Code":131,"Msg":{"mineroff":"true"},"Description":""}';
+    const info = '{"STATUS":"S","When":1,"Code":131,"Msg":{"mac":"D4:01:02:03:04:05"},"Description":""}';
+    let says = status;
+    const half = await listenOnLoopback((socket) =>
+      socket.once('data', (bytes) => {
+        const text = bytes.toString();
+        if (text.includes('"status"')) socket.end(says);
+        else if (text.includes('get_miner_info')) socket.end(info);
+        else socket.end('Socket connect failed: Connection refused\n');
+      }),
+    );
+    open.push(half);
+    const driver = openMiner({ ...endpoint, port: half.port }, 'whatsminer', deps);
+    expect(await read(driver)).toMatchObject({
+      state: 'sleeping',
+      macAddress: 'd4:01:02:03:04:05',
+      powerWatts: null,
+      hashrateThs: null,
+    });
+    says = status.replace('true', 'false');
+    expect(await driver.read(never)).toMatchObject({ ok: false, error: { kind: 'unreachable' } });
+  });
+
   it('sets the lasting limit before a wake can exceed it', async () => {
     const { clock, miner, endpoint, deps } = await bench(serveWhatsminer, 'Whatsminer M60S', {
       name: 'M60S-VK40',
