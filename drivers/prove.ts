@@ -116,7 +116,6 @@ export async function prove(
   });
   if (!sent.ok) return proof(isNo(sent.error) ? 'refused' : 'unknown', sent.error.message, null);
   const effective = effectiveCommand(command, sent.value);
-  const untilMs = sent.value.sentAt + windowMs(command, before) + GRACE_MS;
   const stepMs = Math.min(5000, Math.max(1000, windowMs(command, before) / 20));
   let after: LoadReading | null = null;
   let silence: Failure | null = null;
@@ -129,7 +128,7 @@ export async function prove(
       if (judge(effective, before, after) === 'shown')
         return proof('verified', shownBy(after, sent.value.sentAt), after);
     }
-    if (clock.monotonicMs() >= untilMs) {
+    if (clock.monotonicMs() >= sent.value.sentAt + windowMs(command, before ?? after) + GRACE_MS) {
       if (after === null) break;
       return judge(effective, before, after) === 'not-shown'
         ? proof('contradicted', `${answerOf(sent.value)}, but ${shownBy(after, sent.value.sentAt)}`, after)

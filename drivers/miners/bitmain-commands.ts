@@ -8,6 +8,7 @@ import type { MonotonicMs, Watts } from '../../protocols/units.ts';
 import type { Applied, LoadCommand } from '../load-driver.ts';
 import { lowPowerWatts, modeOf } from './bitmain-decode.ts';
 import { mayHaveArrived } from './cgminer.ts';
+import type { Sent } from './miner-driver.ts';
 import { firstText, type MinerFields } from './reply-fields.ts';
 
 export interface BitmainWebAnswer {
@@ -43,7 +44,7 @@ export async function applyToBitmain(
   command: LoadCommand,
   latest: MinerFields,
   signal: AbortSignal,
-): Promise<Result<Applied>> {
+): Promise<Result<Sent>> {
   if (command.kind === 'locate') return await blink(write, command.on, signal);
   const conf = await write.web.read('get_miner_conf.cgi', signal);
   if (!conf.ok) return conf;
@@ -56,6 +57,7 @@ export async function applyToBitmain(
       sentAt: write.clock.monotonicMs(),
       limitWatts,
       note: `already in ${mode} mode; not written again`,
+      stood: true,
     });
   const pools = conf.value['pools'];
   if (!Array.isArray(pools) || pools.length === 0)

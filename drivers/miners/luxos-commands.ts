@@ -8,6 +8,7 @@ import type { MonotonicMs, Watts } from '../../protocols/units.ts';
 import type { Applied, LoadCommand } from '../load-driver.ts';
 import { mayHaveArrived } from './cgminer.ts';
 import { isCurtailed, type LuxosProfile } from './luxos-decode.ts';
+import type { Sent } from './miner-driver.ts';
 import { firstText, flagOf } from './reply-fields.ts';
 
 /** One command to a LuxOS miner, kept a second apart from the one before. */
@@ -40,7 +41,7 @@ export async function applyToLuxos(
   write: LuxosWrite,
   command: LoadCommand,
   signal: AbortSignal,
-): Promise<Result<Applied>> {
+): Promise<Result<Sent>> {
   if (command.kind !== 'sleep' && command.kind !== 'run')
     return fail('unsupported', `LuxOS is not commanded to "${command.kind}"`);
   let profile: LuxosProfile | null = null;
@@ -64,11 +65,11 @@ async function run(
   sessionId: string,
   profile: LuxosProfile | null,
   signal: AbortSignal,
-): Promise<Result<Applied>> {
+): Promise<Result<Sent>> {
   const asleep = isCurtailed(write.config);
   if (!asleep)
     return profile === null
-      ? ok(applied(write.clock.monotonicMs(), null, 'already awake; nothing to change'))
+      ? ok({ ...applied(write.clock.monotonicMs(), null, 'already awake; nothing to change'), stood: true })
       : await setProfile(write, sessionId, profile, signal);
   if (profile === null) return await curtail(write, sessionId, 'wakeup', signal);
   // A profile set while asleep holds from the first hash on; some versions refuse that.
@@ -139,8 +140,8 @@ function applied(
 async function inSession(
   write: LuxosWrite,
   signal: AbortSignal,
-  work: (sessionId: string) => Promise<Result<Applied>>,
-): Promise<Result<Applied>> {
+  work: (sessionId: string) => Promise<Result<Sent>>,
+): Promise<Result<Sent>> {
   const logon = await write.ask('logon', '', signal);
   if (!logon.ok)
     return logon.error.kind === 'refused'

@@ -26,7 +26,8 @@ const PROFILES_MAXIMUM_AGE_MS: Milliseconds = 600_000;
 /** Spaces connections and stays away for a while from a port that refuses. */
 export function createLuxosAsk(target: CgminerTarget): LuxosAsk {
   const { clock } = target;
-  let nextAt: MonotonicMs = clock.monotonicMs();
+  // Whoever found out what this is has just been connected.
+  let nextAt: MonotonicMs = clock.monotonicMs() + SPACING_MS;
   let refusedUntil: MonotonicMs | null = null;
   return async (command, parameter, signal) => {
     const now = clock.monotonicMs();

@@ -2,7 +2,7 @@ import type { Clock } from '../../protocols/clock.ts';
 import type { Random } from '../../protocols/random.ts';
 import { fail, ok, type Result } from '../../protocols/result.ts';
 import type { Connect, ExchangeLimits } from '../../protocols/tcp-exchange.ts';
-import type { Milliseconds, MonotonicMs } from '../../protocols/units.ts';
+import type { Milliseconds, MonotonicMs, Watts } from '../../protocols/units.ts';
 import type {
   Applied,
   Identity,
@@ -43,7 +43,12 @@ export interface MinerFamily {
   /** One whole reading. */
   poll(signal: AbortSignal): Promise<Result<MinerFields>>;
   /** Sends one command, given the latest reading. Absent where the firmware takes none. */
-  send?(command: LoadCommand, latest: MinerFields, signal: AbortSignal): Promise<Result<Applied>>;
+  send?(command: LoadCommand, latest: MinerFields, signal: AbortSignal): Promise<Result<Sent>>;
+}
+
+/** What sending gave. `stood`: what was asked for stood already, and nothing was sent. */
+export interface Sent extends Applied {
+  readonly stood?: boolean;
 }
 
 interface Pinned {
@@ -55,6 +60,8 @@ interface Pinned {
 interface AtWork {
   readonly command: LoadCommand;
   readonly until: MonotonicMs;
+  /** What it drew when the command came. */
+  readonly fromWatts: Watts | null;
 }
 
 /**
@@ -103,7 +110,7 @@ export function createMinerDriver(
     if (!checked.ok) return checked;
     const roundTripMs = clock.monotonicMs() - requestedAt;
     latest = polled.value;
-    if (atWork !== null && isShown(atWork.command, latest)) atWork = null;
+    if (atWork !== null && isDone(atWork, latest)) atWork = null;
     return ok({ ...polled.value, requestedAt, roundTripMs, sampledAt: requestedAt + roundTripMs / 2 });
   };
 
@@ -121,9 +128,15 @@ export function createMinerDriver(
       if (!read.ok) return read;
     }
     const sent = await family.send(command, latest!, signal);
-    if (sent.ok && command.kind !== 'locate')
-      atWork = { command, until: sent.value.sentAt + settleMs(command, latest!) };
-    return sent;
+    if (!sent.ok) return sent;
+    const { stood, ...applied } = sent.value;
+    if (stood !== true && command.kind !== 'locate')
+      atWork = {
+        command,
+        until: applied.sentAt + settleMs(command, latest!),
+        fromWatts: latest!.powerWatts,
+      };
+    return ok(applied);
   };
 
   return {
@@ -243,10 +256,15 @@ function settleMs(command: LoadCommand, before: MinerFields): Milliseconds {
   return (before.state === 'hashing' || before.state === 'tuning' ? changeMs : wakeMs) ?? 0;
 }
 
-/** A reading that shows the command done frees the way for the next one. */
-function isShown(command: LoadCommand, reading: MinerFields): boolean {
+/** A reading that shows the work done frees the way for the next command. */
+function isDone({ command, fromWatts }: AtWork, reading: MinerFields): boolean {
   if (command.kind === 'sleep') return reading.state === 'sleeping';
   if (reading.state !== 'hashing' || command.kind !== 'run') return false;
-  if (command.limitWatts === null) return true;
+  if (command.limitWatts === null) {
+    const { hashrateThs, nominalHashrateThs } = reading;
+    return hashrateThs !== null && nominalHashrateThs !== null && hashrateThs >= nominalHashrateThs * 0.9;
+  }
+  // Being under a limit that was raised says nothing: it was so before.
+  if (fromWatts === null || fromWatts <= command.limitWatts) return false;
   return reading.powerSource === 'reported' && (reading.powerWatts ?? Infinity) <= command.limitWatts * 1.03;
 }

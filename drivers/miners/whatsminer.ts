@@ -1,12 +1,13 @@
 import { CGMINER_LIMITS, readCgminer } from '../../protocols/cgminer-client.ts';
 import type { CgminerBody } from '../../protocols/cgminer-reply.ts';
 import { fail, ok, type Result } from '../../protocols/result.ts';
+import type { ExchangeFailure } from '../../protocols/tcp-exchange.ts';
 import type { MinerEndpoint, MinerFirmware } from '../load-driver.ts';
 import { cgminerTarget, isNo, isSilence } from './cgminer.ts';
 import type { MinerDeps, MinerFamily } from './miner-driver.ts';
 import type { MinerFields } from './reply-fields.ts';
 import { createWhatsminerWriter, type WhatsminerWriter } from './whatsminer-commands.ts';
-import { decodeWhatsminer, isWhatsminer, type WhatsminerReplies } from './whatsminer-decode.ts';
+import { decodeWhatsminer, isOff, isWhatsminer, type WhatsminerReplies } from './whatsminer-decode.ts';
 
 /** Asked at every reading, one by one: joining does not work for the flat ones. */
 const LIVE = ['summary', 'status', 'devs', 'pools', 'get_error_code'] as const;
@@ -31,6 +32,19 @@ export function whatsminerFamily(
   const steady: { [command in (typeof STEADY)[number]]?: CgminerBody } = {};
   let latest: WhatsminerReplies = {};
 
+  /** Off, the mining program may be gone, and its summary with it; `status` still answers. */
+  const readOff = async (
+    failure: ExchangeFailure,
+    signal: AbortSignal,
+  ): Promise<Result<MinerFields> | null> => {
+    if (!failure.connected || failure.kind === 'timeout' || failure.kind === 'cancelled') return null;
+    const status = await readCgminer(target, 'status', undefined, signal);
+    if (!status.ok || isOff({ status: status.value.body }) !== true) return null;
+    const info = await readCgminer(target, 'get_miner_info', undefined, signal);
+    latest = { ...steady, status: status.value.body, ...(info.ok && { get_miner_info: info.value.body }) };
+    return ok(decodeWhatsminer(latest, context));
+  };
+
   const poll = async (signal: AbortSignal): Promise<Result<MinerFields>> => {
     const replies: { -readonly [command in keyof WhatsminerReplies]: CgminerBody } = {};
     for (const command of [...LIVE, ...STEADY]) {
@@ -38,11 +52,10 @@ export function whatsminerFamily(
       if (isSteady && command in steady) continue;
       const answer = await readCgminer(target, command, undefined, signal);
       if (answer.ok) replies[command] = answer.value.body;
-      else if (isSilence(answer.error) || command === 'summary') {
-        // The summary carries the power: without it there is no reading.
-        if (replies.summary === undefined) return answer;
-        break;
-      }
+      else if (command === 'summary') {
+        // The summary carries the power: without it there is no reading, unless the unit says that it is off.
+        return (await readOff(answer.error, signal)) ?? answer;
+      } else if (isSilence(answer.error)) break;
       if (isSteady) steady[command as (typeof STEADY)[number]] = answer.ok ? answer.value.body : {};
     }
     if (!isWhatsminer(replies.summary))
