@@ -36,8 +36,12 @@ export function realDrivers(clock: Clock, random: Random): DriverFactories {
           reader: node.reader.kind === 'dcgm' ? node.reader : viaSmi(node.reader.command),
           cap: node.cap.kind === 'nvidia-smi' ? viaSmi(node.cap.command) : { kind: 'none' },
           nameplateWatts: node.nameplate,
-          ...(node.cap.kind === 'nvidia-smi' && node.cap.min !== undefined ? { capMinWatts: node.cap.min } : {}),
-          ...(node.cap.kind === 'nvidia-smi' && node.cap.max !== undefined ? { capMaxWatts: node.cap.max } : {}),
+          ...(node.cap.kind === 'nvidia-smi' && node.cap.min !== undefined
+            ? { capMinWatts: node.cap.min }
+            : {}),
+          ...(node.cap.kind === 'nvidia-smi' && node.cap.max !== undefined
+            ? { capMaxWatts: node.cap.max }
+            : {}),
         },
         { clock },
       ),

@@ -1,11 +1,13 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { buildProgram } from './cli/program.ts';
 import { EXIT } from './cli/outcome.ts';
+import { buildProgram } from './cli/program.ts';
 
 /** The only entry: builds the command line and lets one command run. Everything real is made below here. */
-const { version } = JSON.parse(readFileSync(join(import.meta.dirname, '..', 'package.json'), 'utf8')) as { version: string };
+const { version } = JSON.parse(readFileSync(join(import.meta.dirname, '..', 'package.json'), 'utf8')) as {
+  version: string;
+};
 const interrupt = new AbortController();
 let interrupted: 'SIGINT' | 'SIGTERM' | null = null;
 for (const name of ['SIGINT', 'SIGTERM'] as const) {

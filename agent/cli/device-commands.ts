@@ -1,28 +1,37 @@
 import { readFileSync } from 'node:fs';
+import { expandHosts } from '../../config/hosts.ts';
+import { loadConfig, type MinerPlace } from '../../config/load.ts';
 import { meterProfile, meterProfiles } from '../../config/meters/profiles.ts';
+import { nearest } from '../../config/problem.ts';
 import { Secret } from '../../config/secret.ts';
 import { openGpuNode } from '../../drivers/gpu/gpu-node.ts';
-import type { GpuNodeReading, LoadCommand, LoadDriver, LoadReading, MeterReading, MinerReading } from '../../drivers/load-driver.ts';
+import type {
+  GpuNodeReading,
+  LoadCommand,
+  LoadDriver,
+  LoadReading,
+  MeterReading,
+  MinerReading,
+} from '../../drivers/load-driver.ts';
 import { openMiner } from '../../drivers/miners/registry.ts';
 import { openMeter } from '../../drivers/modbus-meter.ts';
 import { prove } from '../../drivers/prove.ts';
 import { systemClock } from '../../protocols/clock.ts';
 import { openBus } from '../../protocols/modbus/bus.ts';
 import { BusPool, type ModbusTransport } from '../../protocols/modbus/bus-pool.ts';
-import { poke } from '../../protocols/modbus/values.ts';
 import { tcpPath } from '../../protocols/modbus/connect.ts';
-import { expandHosts } from '../../config/hosts.ts';
-import { nearest } from '../../config/problem.ts';
-import { type Context, configPath, needConfig } from './context.ts';
-import { loadConfig, type MinerPlace } from '../../config/load.ts';
+import { poke } from '../../protocols/modbus/values.ts';
+import { ask, type Context, configPath, needConfig } from './context.ts';
 import { EXIT, failureOutcome, type Outcome } from './outcome.ts';
 import { renderGpu, renderMeter, renderMiner } from './render-device.ts';
-import { ask } from './context.ts';
 
 type Options = Readonly<Record<string, string | boolean | undefined>>;
 
 function usage(message: string, hint?: string): Outcome {
-  return { exit: EXIT.usage, problems: [{ code: 'usage', message, ...(hint === undefined ? {} : { hint }) }] };
+  return {
+    exit: EXIT.usage,
+    problems: [{ code: 'usage', message, ...(hint === undefined ? {} : { hint }) }],
+  };
 }
 
 /** A signal that aborts with Ctrl-C or when the time is over. */
@@ -35,20 +44,32 @@ function placeOf(context: Context, id: string): { place: MinerPlace; password: S
   const path = configPath(context);
   const result = path === null ? null : loadConfig(path, context.environment);
   if (!result?.ok) return null;
-  const place = result.value.miners.find((candidate) => candidate.deviceId === id || `${candidate.host}:${candidate.port}` === id || candidate.host === id);
+  const place = result.value.miners.find(
+    (candidate) =>
+      candidate.deviceId === id || `${candidate.host}:${candidate.port}` === id || candidate.host === id,
+  );
   if (place === undefined) return null;
   const index = result.value.config.miners.indexOf(place.entry);
   return { place, password: result.value.secrets.get(`miners[${index}].password`) ?? null };
 }
 
 /** `miner HOST[:PORT] [sleep|wake|power W|locate]`: identify and read one miner now, or write with --apply. */
-export async function minerCommand(context: Context, target: string, verb: string | undefined, value: string | undefined, options: Options): Promise<Outcome> {
+export async function minerCommand(
+  context: Context,
+  target: string,
+  verb: string | undefined,
+  value: string | undefined,
+  options: Options,
+): Promise<Outcome> {
   const configured = placeOf(context, target);
   const address = configured === null ? expandHosts(target) : null;
   if (address !== null && !address.ok) return usage(`${address.message}.`);
   const host = configured?.place.host ?? (address?.ok ? address.hosts[0]!.host : target);
   const port = configured?.place.port ?? (address?.ok ? (address.hosts[0]!.port ?? 4028) : 4028);
-  const password = typeof options['passwordFile'] === 'string' ? new Secret(readFileSync(options['passwordFile'], 'utf8').trim()) : (configured?.password ?? null);
+  const password =
+    typeof options['passwordFile'] === 'string'
+      ? new Secret(readFileSync(options['passwordFile'], 'utf8').trim())
+      : (configured?.password ?? null);
   const driver = openMiner(
     {
       deviceId: configured?.place.deviceId ?? 'miner',
@@ -57,7 +78,8 @@ export async function minerCommand(context: Context, target: string, verb: strin
       webPort: configured?.place.entry.webPort ?? Number(options['webPort'] ?? 80),
       user: typeof options['user'] === 'string' ? options['user'] : (configured?.place.entry.user ?? null),
       password,
-      model: configured === null || configured.place.entry.model === 'auto' ? null : configured.place.entry.model,
+      model:
+        configured === null || configured.place.entry.model === 'auto' ? null : configured.place.entry.model,
     },
     (options['firmware'] as 'auto' | undefined) ?? 'auto',
     { clock: systemClock, random: Math.random },
@@ -67,8 +89,19 @@ export async function minerCommand(context: Context, target: string, verb: strin
     if (!identity.ok) return failureOutcome(identity.error);
     const reading = await driver.read(limited(context, context.flags.timeoutMs));
     if (!reading.ok) return failureOutcome(reading.error);
-    if (reading.value.kind !== 'miner') return failureOutcome({ kind: 'wrong-device', message: `${target} is no miner.` });
-    if (verb !== undefined) return await writeMiner(context, driver, `${host}:${port}`, reading.value, verb, value, options['apply'] === true, configured?.place.deviceId ?? null);
+    if (reading.value.kind !== 'miner')
+      return failureOutcome({ kind: 'wrong-device', message: `${target} is no miner.` });
+    if (verb !== undefined)
+      return await writeMiner(
+        context,
+        driver,
+        `${host}:${port}`,
+        reading.value,
+        verb,
+        value,
+        options['apply'] === true,
+        configured?.place.deviceId ?? null,
+      );
     const data = { ...minerData(reading.value), address: `${host}:${port}` };
     return { exit: EXIT.ok, data, text: renderMiner(data) };
   } finally {
@@ -78,10 +111,23 @@ export async function minerCommand(context: Context, target: string, verb: strin
 
 function minerData(reading: MinerReading) {
   const { sampledAt: _sampled, requestedAt: _requested, roundTripMs, control, ...rest } = reading;
-  return { ...rest, roundTripMs: Math.round(roundTripMs * 10) / 10, control: { sleep: control.sleep, wake: control.wake, powerLimit: control.powerLimit } };
+  return {
+    ...rest,
+    roundTripMs: Math.round(roundTripMs * 10) / 10,
+    control: { sleep: control.sleep, wake: control.wake, powerLimit: control.powerLimit },
+  };
 }
 
-async function writeMiner(context: Context, driver: LoadDriver, address: string, before: MinerReading, verb: string, value: string | undefined, apply: boolean, deviceId: string | null): Promise<Outcome> {
+async function writeMiner(
+  context: Context,
+  driver: LoadDriver,
+  address: string,
+  before: MinerReading,
+  verb: string,
+  value: string | undefined,
+  apply: boolean,
+  deviceId: string | null,
+): Promise<Outcome> {
   const command = minerVerb(verb, value);
   if (typeof command === 'string') return usage(command);
   if (apply && deviceId !== null) {
@@ -99,7 +145,9 @@ function minerVerb(verb: string, value: string | undefined): LoadCommand | strin
       return { kind: 'run', limitWatts: null };
     case 'power': {
       const watts = Number(value);
-      return value === undefined || !Number.isFinite(watts) || watts <= 0 ? 'power needs watts, for example: power 2800' : { kind: 'run', limitWatts: watts };
+      return value === undefined || !Number.isFinite(watts) || watts <= 0
+        ? 'power needs watts, for example: power 2800'
+        : { kind: 'run', limitWatts: watts };
     }
     case 'locate':
       return { kind: 'locate', on: value !== 'off' };
@@ -118,23 +166,54 @@ async function agentOwns(context: Context, deviceId: string): Promise<Outcome | 
   if (devices[0] === undefined || devices[0].inventory === 'held') return null;
   return {
     exit: EXIT.refused,
-    problems: [{ code: 'refused', message: `${deviceId} belongs to the agent that runs here.`, hint: `Hold it first: switchyard hold ${deviceId} --who YOU` }],
+    problems: [
+      {
+        code: 'refused',
+        message: `${deviceId} belongs to the agent that runs here.`,
+        hint: `Hold it first: switchyard hold ${deviceId} --who YOU`,
+      },
+    ],
   };
 }
 
-async function write(context: Context, driver: LoadDriver, target: string, name: string, command: LoadCommand, before: LoadReading, apply: boolean): Promise<Outcome> {
+async function write(
+  context: Context,
+  driver: LoadDriver,
+  target: string,
+  name: string,
+  command: LoadCommand,
+  before: LoadReading,
+  apply: boolean,
+): Promise<Outcome> {
   const shown = { state: before.kind === 'miner' ? before.state : null, powerWatts: before.powerWatts };
   if (!apply) {
     return {
       exit: EXIT.ok,
-      data: { kind: 'write', target, command: name, applied: false, acknowledged: null, outcome: 'not-applied', before: shown, after: null, evidence: null, waitedMs: 0 },
+      data: {
+        kind: 'write',
+        target,
+        command: name,
+        applied: false,
+        acknowledged: null,
+        outcome: 'not-applied',
+        before: shown,
+        after: null,
+        evidence: null,
+        waitedMs: 0,
+      },
       text: `${target}: would ${name} it (now ${shown.state ?? 'running'}, ${shown.powerWatts ?? '?'} W). Add --apply to do it.`,
     };
   }
   context.streams.err(`${target}: ${name} sent, waiting for a reading that shows it...\n`);
   const wait = context.flags.timeoutMs > 5000 ? context.flags.timeoutMs : 120_000;
   const proof = await prove(driver, command, before, systemClock, limited(context, wait));
-  const after = proof.after === null ? null : { state: proof.after.kind === 'miner' ? proof.after.state : null, powerWatts: proof.after.powerWatts };
+  const after =
+    proof.after === null
+      ? null
+      : {
+          state: proof.after.kind === 'miner' ? proof.after.state : null,
+          powerWatts: proof.after.powerWatts,
+        };
   const data = {
     kind: 'write',
     target,
@@ -147,29 +226,50 @@ async function write(context: Context, driver: LoadDriver, target: string, name:
     evidence: proof.evidence,
     waitedMs: Math.round(proof.waitedMs),
   };
-  const exit = proof.outcome === 'verified' ? EXIT.ok : proof.outcome === 'refused' ? EXIT.refused : proof.outcome === 'pending' ? EXIT.timeout : proof.outcome === 'unknown' ? EXIT.unanswered : EXIT.problems;
+  const exit =
+    proof.outcome === 'verified'
+      ? EXIT.ok
+      : proof.outcome === 'refused'
+        ? EXIT.refused
+        : proof.outcome === 'pending'
+          ? EXIT.timeout
+          : proof.outcome === 'unknown'
+            ? EXIT.unanswered
+            : EXIT.problems;
   return { exit, data, text: `${target}: ${name} ${proof.outcome}: ${proof.evidence}` };
 }
 
 /** `meter NAME` or `meter --profile ...`: read one meter now. */
-export async function meterCommand(context: Context, name: string | undefined, options: Options): Promise<Outcome> {
+export async function meterCommand(
+  context: Context,
+  name: string | undefined,
+  options: Options,
+): Promise<Outcome> {
   const found = meterOf(context, name, options);
   if ('exit' in found) return found;
   const buses = new BusPool({ clock: systemClock, random: Math.random });
-  const driver = openMeter(
-    { ...found, ...(options['raw'] === true ? {} : {}) },
-    {
-      clock: systemClock,
-      buses,
-      ...(options['raw'] === true ? { onBytes: (direction: string, bytes: Uint8Array) => context.streams.err(`${direction} ${Buffer.from(bytes).toString('hex').replace(/(..)/g, '$1 ')}\n`) } : {}),
-    },
-  );
+  const driver = openMeter(found, {
+    clock: systemClock,
+    buses,
+    ...(options['raw'] === true
+      ? {
+          onBytes: (direction: string, bytes: Uint8Array) =>
+            context.streams.err(
+              `${direction} ${Buffer.from(bytes).toString('hex').replace(/(..)/g, '$1 ')}\n`,
+            ),
+        }
+      : {}),
+  });
   try {
     for (;;) {
       const reading = await driver.read(limited(context, context.flags.timeoutMs));
       if (!reading.ok) return failureOutcome(reading.error);
       const data = meterData(reading.value);
-      const outcome: Outcome = { exit: data.quality === 'good' || data.quality === 'estimated' ? EXIT.ok : EXIT.problems, data, text: renderMeter(data) };
+      const outcome: Outcome = {
+        exit: data.quality === 'good' || data.quality === 'estimated' ? EXIT.ok : EXIT.problems,
+        data,
+        text: renderMeter(data),
+      };
       if (options['repeat'] === undefined) return outcome;
       context.streams.out(context.flags.json ? `${JSON.stringify(data)}\n` : `${outcome.text}\n`);
       await systemClock.sleep(1000, context.signal);
@@ -197,51 +297,101 @@ function meterOf(context: Context, name: string | undefined, options: Options): 
     const need = needConfig(context);
     if ('outcome' in need) return need.outcome;
     const meter = need.loaded.config.meters.find((candidate) => candidate.id === name);
-    if (meter !== undefined) return { id: meter.id, profile: meter.profile, transport: meter.transport, invert: meter.invert };
-    const near = nearest(name, need.loaded.config.meters.map((candidate) => candidate.id));
-    return usage(`there is no meter "${name}" in the configuration.`, near === null ? undefined : `Did you mean "${near}"?`);
+    if (meter !== undefined)
+      return { id: meter.id, profile: meter.profile, transport: meter.transport, invert: meter.invert };
+    const near = nearest(
+      name,
+      need.loaded.config.meters.map((candidate) => candidate.id),
+    );
+    return usage(
+      `there is no meter "${name}" in the configuration.`,
+      near === null ? undefined : `Did you mean "${near}"?`,
+    );
   }
   const profile = String(options['profile'] ?? '');
   if (meterProfile(profile) === null) {
     const near = nearest(profile, meterProfiles().keys());
-    return usage(profile === '' ? 'name a meter of the configuration, or --profile.' : `there is no profile "${profile}".`, near === null ? `Known: ${[...meterProfiles().keys()].join(', ')}.` : `Did you mean "${near}"?`);
+    return usage(
+      profile === ''
+        ? 'name a meter of the configuration, or --profile.'
+        : `there is no profile "${profile}".`,
+      near === null ? `Known: ${[...meterProfiles().keys()].join(', ')}.` : `Did you mean "${near}"?`,
+    );
   }
   const kind = String(options['transport'] ?? 'modbus-tcp');
   const unit = Number(options['unit'] ?? 1);
   if (kind === 'rtu') {
-    if (typeof options['device'] !== 'string') return usage('--transport rtu needs --device, for example /dev/ttyUSB0.');
-    return { id: 'meter', profile, transport: { kind, device: options['device'], baud: Number(options['baud'] ?? 9600), parity: (options['parity'] as 'none' | undefined) ?? 'none', stopBits: 1, unit } };
+    if (typeof options['device'] !== 'string')
+      return usage('--transport rtu needs --device, for example /dev/ttyUSB0.');
+    return {
+      id: 'meter',
+      profile,
+      transport: {
+        kind,
+        device: options['device'],
+        baud: Number(options['baud'] ?? 9600),
+        parity: (options['parity'] as 'none' | undefined) ?? 'none',
+        stopBits: 1,
+        unit,
+      },
+    };
   }
-  if (kind !== 'modbus-tcp' && kind !== 'rtu-over-tcp') return usage(`"${kind}" is no transport.`, 'Known: modbus-tcp, rtu-over-tcp, rtu.');
+  if (kind !== 'modbus-tcp' && kind !== 'rtu-over-tcp')
+    return usage(`"${kind}" is no transport.`, 'Known: modbus-tcp, rtu-over-tcp, rtu.');
   if (typeof options['host'] !== 'string') return usage('--host is missing.');
-  return { id: 'meter', profile, transport: { kind, host: options['host'], port: Number(options['port'] ?? 502), unit } };
+  return {
+    id: 'meter',
+    profile,
+    transport: { kind, host: options['host'], port: Number(options['port'] ?? 502), unit },
+  };
 }
 
-const REGISTER_TYPES = ['u16', 's16', 'u32', 's32', 'f32', 'u64', 's64', 'f64'] as const;
+const REGISTER_TYPES = ['u16', 'i16', 'u32', 'i32', 'f32', 'u64', 'i64', 'f64'] as const;
 
 /** `modbus read HOST[:PORT] UNIT ADDRESS COUNT`: registers as they are, every word order side by side. */
-export async function modbusReadCommand(context: Context, args: { host: string; unit: string; address: string; count: string; input?: boolean; as?: string }): Promise<Outcome> {
+export async function modbusReadCommand(
+  context: Context,
+  args: { host: string; unit: string; address: string; count: string; input?: boolean; as?: string },
+): Promise<Outcome> {
   const expanded = expandHosts(args.host);
   if (!expanded.ok) return usage(`${expanded.message}.`);
   const { host, port } = expanded.hosts[0]!;
   const [unit, address, count] = [Number(args.unit), Number(args.address), Number(args.count)];
   if (!Number.isInteger(unit) || unit < 0 || unit > 255) return usage('UNIT is a number from 0 to 255.');
-  if (!Number.isInteger(address) || address < 0 || address > 65_535) return usage('ADDRESS is the wire address, 0 to 65535 (0x.. is fine).');
+  if (!Number.isInteger(address) || address < 0 || address > 65_535)
+    return usage('ADDRESS is the wire address, 0 to 65535 (0x.. is fine).');
   if (!Number.isInteger(count) || count < 1 || count > 125) return usage('COUNT is 1 to 125 registers.');
-  const types = REGISTER_TYPES.filter((type) => (args.as === undefined ? ['u16', 's16', 'u32', 'f32'].includes(type) : type === args.as));
+  const types = REGISTER_TYPES.filter((type) =>
+    args.as === undefined ? ['u16', 'i16', 'u32', 'f32'].includes(type) : type === args.as,
+  );
   if (types.length === 0) return usage(`"${args.as}" is no type.`, `Known: ${REGISTER_TYPES.join(', ')}.`);
   const bus = openBus(
-    { framing: 'mbap', path: `${host}:${port ?? 502}`, connect: tcpPath(host, port ?? 502, context.flags.timeoutMs, systemClock), responseTimeoutMs: context.flags.timeoutMs } as Parameters<typeof openBus>[0],
+    {
+      framing: 'mbap',
+      name: `${host}:${port ?? 502}`,
+      connect: tcpPath(host, port ?? 502, context.flags.timeoutMs, systemClock),
+      responseTimeoutMs: context.flags.timeoutMs,
+    },
     { clock: systemClock, random: Math.random },
   );
   try {
-    const reply = await bus.exchange(unit, { kind: 'read', functionCode: args.input === true ? 4 : 3, address, count }, systemClock.monotonicMs() + context.flags.timeoutMs, context.signal);
+    const reply = await bus.exchange(
+      unit,
+      { kind: 'read', functionCode: args.input === true ? 4 : 3, address, count },
+      systemClock.monotonicMs() + context.flags.timeoutMs,
+      context.signal,
+    );
     if (!reply.ok) return failureOutcome(reply.error);
     const { words } = reply.value;
     const rows = types.flatMap((type) => poke(address, words, type).map((row) => ({ type, ...row })));
     const text = [
       `registers ${address} to ${address + count - 1} of unit ${unit}: ${words.map((word) => word.toString(16).padStart(4, '0')).join(' ')}`,
-      ...rows.map((row) => `${String(row.address).padStart(6)} ${row.type.padEnd(4)} ${Object.entries(row.values).map(([order, value]) => `${order}=${value ?? '-'}`).join('  ')}`),
+      ...rows.map(
+        (row) =>
+          `${String(row.address).padStart(6)} ${row.type.padEnd(4)} ${Object.entries(row.values)
+            .map(([order, value]) => `${order}=${value ?? '-'}`)
+            .join('  ')}`,
+      ),
     ].join('\n');
     return { exit: EXIT.ok, data: { kind: 'registers', unit, address, words, readings: rows }, text };
   } finally {
@@ -250,7 +400,16 @@ export async function modbusReadCommand(context: Context, args: { host: string; 
 }
 
 /** `gpu HOST`, `gpu --dcgm URL`, `gpu --nvidia-smi [PATH]`: read one GPU node now; `cap UUID W` with --apply. */
-export async function gpuCommand(context: Context, args: { host: string | undefined; verb: string | undefined; uuid: string | undefined; watts: string | undefined }, options: Options): Promise<Outcome> {
+export async function gpuCommand(
+  context: Context,
+  args: {
+    host: string | undefined;
+    verb: string | undefined;
+    uuid: string | undefined;
+    watts: string | undefined;
+  },
+  options: Options,
+): Promise<Outcome> {
   const smi = options['nvidiaSmi'];
   let { host, verb, uuid, watts } = args;
   // `gpu --nvidia-smi cap UUID W`: no host was given, the words move up.
@@ -258,21 +417,52 @@ export async function gpuCommand(context: Context, args: { host: string | undefi
   const reader =
     typeof options['dcgm'] === 'string'
       ? ({ kind: 'dcgm', url: options['dcgm'] } as const)
-      : ({ kind: 'nvidia-smi', command: typeof smi === 'string' ? smi.split(' ').filter((part) => part !== '') : host === undefined ? [] : ['ssh', host] } as const);
-  if (reader.kind === 'nvidia-smi' && host === undefined && smi === undefined) return usage('name a host, --dcgm URL or --nvidia-smi [PATH].');
-  const driver = openGpuNode({ id: 'gpu', reader, cap: reader.kind === 'nvidia-smi' ? { kind: 'nvidia-smi', command: reader.command } : { kind: 'none' }, nameplateWatts: 0 }, { clock: systemClock });
+      : ({
+          kind: 'nvidia-smi',
+          command:
+            typeof smi === 'string'
+              ? smi.split(' ').filter((part) => part !== '')
+              : host === undefined
+                ? []
+                : ['ssh', host],
+        } as const);
+  if (reader.kind === 'nvidia-smi' && host === undefined && smi === undefined)
+    return usage('name a host, --dcgm URL or --nvidia-smi [PATH].');
+  const driver = openGpuNode(
+    {
+      id: 'gpu',
+      reader,
+      cap: reader.kind === 'nvidia-smi' ? { kind: 'nvidia-smi', command: reader.command } : { kind: 'none' },
+      nameplateWatts: 0,
+    },
+    { clock: systemClock },
+  );
   try {
     const reading = await driver.read(limited(context, Math.max(context.flags.timeoutMs, 15_000)));
     if (!reading.ok) return failureOutcome(reading.error);
-    if (reading.value.kind !== 'gpu-node') return failureOutcome({ kind: 'wrong-device', message: 'this is no GPU node.' });
+    if (reading.value.kind !== 'gpu-node')
+      return failureOutcome({ kind: 'wrong-device', message: 'this is no GPU node.' });
     if (verb === 'cap') {
       const limitWatts = Number(watts);
-      if (uuid === undefined || !Number.isFinite(limitWatts) || limitWatts <= 0) return usage('cap needs a UUID and watts.');
-      return await write(context, driver, uuid, 'cap', { kind: 'cap', uuid, limitWatts }, reading.value, options['apply'] === true);
+      if (uuid === undefined || !Number.isFinite(limitWatts) || limitWatts <= 0)
+        return usage('cap needs a UUID and watts.');
+      return await write(
+        context,
+        driver,
+        uuid,
+        'cap',
+        { kind: 'cap', uuid, limitWatts },
+        reading.value,
+        options['apply'] === true,
+      );
     }
     if (verb !== undefined) return usage(`"${verb}" is no verb of gpu.`, 'Known: cap UUID W.');
     const data = gpuData(reading.value);
-    return { exit: data.gpus.some((gpu) => gpu.state !== 'ok') ? EXIT.problems : EXIT.ok, data, text: renderGpu(data) };
+    return {
+      exit: data.gpus.some((gpu) => gpu.state !== 'ok') ? EXIT.problems : EXIT.ok,
+      data,
+      text: renderGpu(data),
+    };
   } finally {
     await driver[Symbol.asyncDispose]();
   }

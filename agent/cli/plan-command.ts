@@ -17,11 +17,29 @@ export async function planCommand(context: Context, options: { problem?: string 
   try {
     value = JSON.parse(readFileSync(options.problem === '-' ? 0 : options.problem, 'utf8'));
   } catch (error) {
-    return { exit: EXIT.configuration, problems: [{ code: 'unreadable', message: `${options.problem} cannot be read: ${(error as Error).message}.`, file: options.problem, line: 1, column: 1 }] };
+    return {
+      exit: EXIT.configuration,
+      problems: [
+        {
+          code: 'unreadable',
+          message: `${options.problem} cannot be read: ${(error as Error).message}.`,
+          file: options.problem,
+          line: 1,
+          column: 1,
+        },
+      ],
+    };
   }
   const parsed = problemFileSchema.safeParse(value);
   if (!parsed.success) {
-    return { exit: EXIT.configuration, problems: parsed.error.issues.map((issue) => ({ code: 'invalid-problem', message: issue.message, path: formatPath(issue.path) })) };
+    return {
+      exit: EXIT.configuration,
+      problems: parsed.error.issues.map((issue) => ({
+        code: 'invalid-problem',
+        message: issue.message,
+        path: formatPath(issue.path),
+      })),
+    };
   }
   const startedAt = performance.now();
   const answer = solveProblem(parsed.data as Parameters<typeof solveProblem>[0]);
@@ -29,8 +47,16 @@ export async function planCommand(context: Context, options: { problem?: string 
   const data = { ...answer, milliseconds };
   const lines = [
     `${answer.status}: ${answer.dollarsPerHour.toFixed(4)} $/h, at most ${answer.upperBoundDollarsPerHour?.toFixed(4) ?? '-'} $/h possible, gap ${answer.gap === null ? '-' : `${(answer.gap * 100).toFixed(4)} %`}, ${milliseconds} ms`,
-    ...answer.limits.filter((limit) => limit.dollarsPerKwh > 0).map((limit) => `  ${limit.id} binds: ${formatWatts(limit.watts)} of ${formatWatts(limit.capacityWatts)}, one more kWh is worth ${limit.dollarsPerKwh.toFixed(4)} $`),
-    ...answer.infeasible.map((short) => `  ${'limit' in short ? short.limit : short.floor} cannot be met: ${formatWatts(short.watts)}`),
+    ...answer.limits
+      .filter((limit) => limit.dollarsPerKwh > 0)
+      .map(
+        (limit) =>
+          `  ${limit.id} binds: ${formatWatts(limit.watts)} of ${formatWatts(limit.capacityWatts)}, one more kWh is worth ${limit.dollarsPerKwh.toFixed(4)} $`,
+      ),
+    ...answer.infeasible.map(
+      (short) =>
+        `  ${'limit' in short ? short.limit : short.floor} cannot be met: ${formatWatts(short.watts)}`,
+    ),
   ];
   return { exit: answer.status === 'infeasible' ? EXIT.problems : EXIT.ok, data, text: lines.join('\n') };
 }

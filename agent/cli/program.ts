@@ -7,7 +7,14 @@ import { demoCommand } from './demo-command.ts';
 import { gpuCommand, meterCommand, minerCommand, modbusReadCommand } from './device-commands.ts';
 import { mqttTestCommand, mqttWatchCommand } from './mqtt-commands.ts';
 import { limitCommand, orderCommand } from './order-commands.ts';
-import { EXIT, type ExitCode, type GlobalFlags, type Outcome, printOutcome, type Streams } from './outcome.ts';
+import {
+  EXIT,
+  type ExitCode,
+  type GlobalFlags,
+  type Outcome,
+  printOutcome,
+  type Streams,
+} from './outcome.ts';
 import { planCommand } from './plan-command.ts';
 import { runCommand } from './run-command.ts';
 import { simulateCommand } from './simulate-command.ts';
@@ -25,7 +32,10 @@ export function buildProgram(deps: ProgramDeps): { run(args: readonly string[]):
   const program = new Command('switchyard');
   program
     .description('Site agent that shares one grid connection between bitcoin mining and AI.')
-    .option('-c, --config <path>', 'configuration (default ./switchyard.yaml, then /etc/switchyard/switchyard.yaml)')
+    .option(
+      '-c, --config <path>',
+      'configuration (default ./switchyard.yaml, then /etc/switchyard/switchyard.yaml)',
+    )
     .option('--json', 'one JSON document on stdout (streams: JSON Lines)')
     .option('-q, --quiet', 'only the answer')
     .option('-v, --verbose', 'more on stderr')
@@ -45,48 +55,210 @@ export function buildProgram(deps: ProgramDeps): { run(args: readonly string[]):
         exit = EXIT.usage;
         return;
       }
-      const context: Context = { flags, streams: deps.streams, signal: deps.signal, environment: deps.environment, version: deps.version };
+      const context: Context = {
+        flags,
+        streams: deps.streams,
+        signal: deps.signal,
+        environment: deps.environment,
+        version: deps.version,
+      };
       const outcome = await body(context, ...(args as never[]));
       printOutcome(name, outcome, flags, deps.streams);
       exit = outcome.exit;
     };
 
-  program.command('run').description('the agent').option('--dry-run', 'decide and report, never command').option('--once', 'read everything once, report, end')
-    .action(action('run', (context, options: { dryRun?: boolean; once?: boolean }) => runCommand(context, { dryRun: options.dryRun ?? false, once: options.once ?? false })));
-  program.command('demo').description('a simulated site, broker, agent and page on this machine')
-    .option('--miners <n>', 'simulated miners', '300').option('--gpu-nodes <n>', 'simulated GPU nodes', '4').option('--seed <n>', 'seed of the simulation', '1')
-    .option('--page-port <port>', 'port of the page', '7420').option('--mqtt-port <port>', 'port of the broker', '1883').option('--pace <x>', 'simulated physics run this much faster', '1')
+  program
+    .command('run')
+    .description('the agent')
+    .option('--dry-run', 'decide and report, never command')
+    .option('--once', 'read everything once, report, end')
+    .action(
+      action('run', (context, options: { dryRun?: boolean; once?: boolean }) =>
+        runCommand(context, { dryRun: options.dryRun ?? false, once: options.once ?? false }),
+      ),
+    );
+  program
+    .command('demo')
+    .description('a simulated site, broker, agent and page on this machine')
+    .option('--miners <n>', 'simulated miners', '300')
+    .option('--gpu-nodes <n>', 'simulated GPU nodes', '4')
+    .option('--seed <n>', 'seed of the simulation', '1')
+    .option('--page-port <port>', 'port of the page', '7420')
+    .option('--mqtt-port <port>', 'port of the broker', '1883')
+    .option('--pace <x>', 'simulated physics run this much faster', '1')
     .option('--scenario <name>', 'what happens: story, quiet, grid-emergency, ...', 'story')
     .action(action('demo', (context, options: Record<string, string>) => demoCommand(context, options)));
-  program.command('simulate').description('only the simulated devices of a configuration').option('--seed <n>', 'seed', '1').option('--pace <x>', 'faster physics', '1').option('--faults <file>', 'JSON Lines of faults, applied at start')
-    .action(action('simulate', (context, options: { seed: string; pace: string; faults?: string }) => simulateCommand(context, options)));
-  program.command('check [file]').description('check a configuration').action(action('check', (context, file: string | undefined) => checkCommand(context, file)));
-  program.command('schema').description('JSON Schema of the configuration').action(action('schema', () => schemaCommand()));
-  program.command('sample [kind]').description('commented samples: meter, miner, gpu, mqtt, all').action(action('sample', (_context, kind: string | undefined) => sampleCommand(kind ?? 'all')));
-  program.command('miner <host> [verb] [value]').description('read one miner now; sleep, wake, power W, locate with --apply')
-    .option('--web-port <port>', 'web port', '80').option('--user <name>', 'user').option('--password-file <file>', 'file with the password').option('--firmware <name>', 'firmware family', 'auto').option('--raw', 'show the bytes').option('--apply', 'really write')
-    .action(action('miner', (context, host: string, verb: string | undefined, value: string | undefined, options: Record<string, string | boolean>) => minerCommand(context, host, verb, value, options)));
-  program.command('meter [name]').description('read one meter now')
-    .option('--profile <id>').option('--transport <kind>', 'modbus-tcp, rtu-over-tcp or rtu', 'modbus-tcp').option('--host <host>').option('--port <port>').option('--unit <n>', 'unit id', '1').option('--device <path>').option('--baud <n>').option('--parity <p>').option('--repeat [duration]', 'again and again').option('--raw', 'show the bytes')
-    .action(action('meter', (context, name: string | undefined, options: Record<string, string | boolean>) => meterCommand(context, name, options)));
+  program
+    .command('simulate')
+    .description('only the simulated devices of a configuration')
+    .option('--seed <n>', 'seed', '1')
+    .option('--pace <x>', 'faster physics', '1')
+    .option('--faults <file>', 'JSON Lines of faults, applied at start')
+    .action(
+      action('simulate', (context, options: { seed: string; pace: string; faults?: string }) =>
+        simulateCommand(context, options),
+      ),
+    );
+  program
+    .command('check [file]')
+    .description('check a configuration')
+    .action(action('check', (context, file: string | undefined) => checkCommand(context, file)));
+  program
+    .command('schema')
+    .description('JSON Schema of the configuration')
+    .action(action('schema', () => schemaCommand()));
+  program
+    .command('sample [kind]')
+    .description('commented samples: meter, miner, gpu, mqtt, all')
+    .action(action('sample', (_context, kind: string | undefined) => sampleCommand(kind ?? 'all')));
+  program
+    .command('miner <host> [verb] [value]')
+    .description('read one miner now; sleep, wake, power W, locate with --apply')
+    .option('--web-port <port>', 'web port', '80')
+    .option('--user <name>', 'user')
+    .option('--password-file <file>', 'file with the password')
+    .option('--firmware <name>', 'firmware family', 'auto')
+    .option('--raw', 'show the bytes')
+    .option('--apply', 'really write')
+    .action(
+      action(
+        'miner',
+        (
+          context,
+          host: string,
+          verb: string | undefined,
+          value: string | undefined,
+          options: Record<string, string | boolean>,
+        ) => minerCommand(context, host, verb, value, options),
+      ),
+    );
+  program
+    .command('meter [name]')
+    .description('read one meter now')
+    .option('--profile <id>')
+    .option('--transport <kind>', 'modbus-tcp, rtu-over-tcp or rtu', 'modbus-tcp')
+    .option('--host <host>')
+    .option('--port <port>')
+    .option('--unit <n>', 'unit id', '1')
+    .option('--device <path>')
+    .option('--baud <n>')
+    .option('--parity <p>')
+    .option('--repeat [duration]', 'again and again')
+    .option('--raw', 'show the bytes')
+    .action(
+      action('meter', (context, name: string | undefined, options: Record<string, string | boolean>) =>
+        meterCommand(context, name, options),
+      ),
+    );
   const modbus = program.command('modbus').description('look at registers');
-  modbus.command('read <host> <unit> <address> <count>').description('read registers, every word order side by side').option('--input', 'input registers (function 4)').option('--as <type>', 'only this type: u16, s16, u32, s32, f32, u64, f64')
-    .action(action('modbus read', (context, host: string, unit: string, address: string, count: string, options: { input?: boolean; as?: string }) => modbusReadCommand(context, { host, unit, address, count, ...options })));
-  program.command('gpu [host] [verb] [uuid] [watts]').description('read one GPU node now; cap UUID W with --apply').option('--dcgm <url>').option('--nvidia-smi [path]').option('--apply', 'really write')
-    .action(action('gpu', (context, host: string | undefined, verb: string | undefined, uuid: string | undefined, watts: string | undefined, options: Record<string, string | boolean>) => gpuCommand(context, { host, verb, uuid, watts }, options)));
-  program.command('plan').description('what the agent would decide now, or the solution of a problem file').option('--problem <file>')
+  modbus
+    .command('read <host> <unit> <address> <count>')
+    .description('read registers, every word order side by side')
+    .option('--input', 'input registers (function 4)')
+    .option('--as <type>', 'only this type: u16, i16, u32, i32, f32, u64, f64')
+    .action(
+      action(
+        'modbus read',
+        (
+          context,
+          host: string,
+          unit: string,
+          address: string,
+          count: string,
+          options: { input?: boolean; as?: string },
+        ) => modbusReadCommand(context, { host, unit, address, count, ...options }),
+      ),
+    );
+  program
+    .command('gpu [host] [verb] [uuid] [watts]')
+    .description('read one GPU node now; cap UUID W with --apply')
+    .option('--dcgm <url>')
+    .option('--nvidia-smi [path]')
+    .option('--apply', 'really write')
+    .action(
+      action(
+        'gpu',
+        (
+          context,
+          host: string | undefined,
+          verb: string | undefined,
+          uuid: string | undefined,
+          watts: string | undefined,
+          options: Record<string, string | boolean>,
+        ) => gpuCommand(context, { host, verb, uuid, watts }, options),
+      ),
+    );
+  program
+    .command('plan')
+    .description('what the agent would decide now, or the solution of a problem file')
+    .option('--problem <file>')
     .action(action('plan', (context, options: { problem?: string }) => planCommand(context, options)));
-  program.command('status').description('what the running agent knows').action(action('status', statusCommand));
-  program.command('limit [verb] [limit] [watts]').description('show, set or clear a limit of the running agent').option('--within <duration>', 'deadline', '60s').option('--for <duration>', 'lease')
-    .action(action('limit', (context, verb: string | undefined, limit: string | undefined, watts: string | undefined, options: { within: string; for?: string }) => limitCommand(context, verb, limit, watts, options)));
-  program.command('hold <target>').description('people are at work there: nothing is commanded').requiredOption('--who <name>').option('--why <text>', 'reason', '').option('--until <time>', 'ISO 8601')
-    .action(action('hold', (context, target: string, options: { who: string; why: string; until?: string }) => orderCommand(context, 'hold', { target, ...options })));
-  program.command('release <target>').description('the hold or quarantine of a device, tag or limit ends').option('--who <name>', 'who', '')
-    .action(action('release', (context, target: string, options: { who: string }) => orderCommand(context, 'release', { target, ...options })));
+  program
+    .command('status')
+    .description('what the running agent knows')
+    .action(action('status', statusCommand));
+  program
+    .command('limit [verb] [limit] [watts]')
+    .description('show, set or clear a limit of the running agent')
+    .option('--within <duration>', 'deadline', '60s')
+    .option('--for <duration>', 'lease')
+    .action(
+      action(
+        'limit',
+        (
+          context,
+          verb: string | undefined,
+          limit: string | undefined,
+          watts: string | undefined,
+          options: { within: string; for?: string },
+        ) => limitCommand(context, verb, limit, watts, options),
+      ),
+    );
+  program
+    .command('hold <target>')
+    .description('people are at work there: nothing is commanded')
+    .requiredOption('--who <name>')
+    .option('--why <text>', 'reason', '')
+    .option('--until <time>', 'ISO 8601')
+    .action(
+      action('hold', (context, target: string, options: { who: string; why: string; until?: string }) =>
+        orderCommand(context, 'hold', { target, ...options }),
+      ),
+    );
+  program
+    .command('release <target>')
+    .description('the hold or quarantine of a device, tag or limit ends')
+    .option('--who <name>', 'who', '')
+    .action(
+      action('release', (context, target: string, options: { who: string }) =>
+        orderCommand(context, 'release', { target, ...options }),
+      ),
+    );
   const mqtt = program.command('mqtt').description('the broker');
-  mqtt.command('test').option('--url <url>', 'instead of the configured broker').description('connection, credentials and a round trip').action(action('mqtt test', (context, options: { url?: string }) => mqttTestCommand(context, options)));
-  mqtt.command('watch [topic]').option('--url <url>', 'instead of the configured broker').description('messages as they come').action(action('mqtt watch', (context, topic: string | undefined, options: { url?: string }) => mqttWatchCommand(context, options, topic)));
-  program.command('version').description('version of agent and Node').action(action('version', (context) => ({ exit: EXIT.ok, data: { version: context.version, node: process.version }, text: `switchyard ${context.version} (Node ${process.version})` })));
+  mqtt
+    .command('test')
+    .option('--url <url>', 'instead of the configured broker')
+    .description('connection, credentials and a round trip')
+    .action(action('mqtt test', (context, options: { url?: string }) => mqttTestCommand(context, options)));
+  mqtt
+    .command('watch [topic]')
+    .option('--url <url>', 'instead of the configured broker')
+    .description('messages as they come')
+    .action(
+      action('mqtt watch', (context, topic: string | undefined, options: { url?: string }) =>
+        mqttWatchCommand(context, options, topic),
+      ),
+    );
+  program
+    .command('version')
+    .description('version of agent and Node')
+    .action(
+      action('version', (context) => ({
+        exit: EXIT.ok,
+        data: { version: context.version, node: process.version },
+        text: `switchyard ${context.version} (Node ${process.version})`,
+      })),
+    );
 
   return {
     run: async (args) => {
@@ -94,7 +266,9 @@ export function buildProgram(deps: ProgramDeps): { run(args: readonly string[]):
         await program.parseAsync([...args], { from: 'user' });
       } catch (error) {
         if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
-        deps.streams.err(`internal error: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\nThis is a bug in Switchyard: please report it with the lines above.\n`);
+        deps.streams.err(
+          `internal error: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\nThis is a bug in Switchyard: please report it with the lines above.\n`,
+        );
         return EXIT.internal;
       }
       return exit;
@@ -103,10 +277,21 @@ export function buildProgram(deps: ProgramDeps): { run(args: readonly string[]):
 }
 
 function globalFlags(program: Command, deps: ProgramDeps): GlobalFlags | null {
-  const options = program.opts<{ config?: string; json?: boolean; quiet?: boolean; verbose?: boolean; color: boolean; timeout: string; yes?: boolean }>();
+  const options = program.opts<{
+    config?: string;
+    json?: boolean;
+    quiet?: boolean;
+    verbose?: boolean;
+    color: boolean;
+    timeout: string;
+    yes?: boolean;
+  }>();
   const timeout = parseDuration(options.timeout);
   if (!timeout.ok) return null;
-  const plain = deps.environment['NO_COLOR'] !== undefined || deps.environment['TERM'] === 'dumb' || !process.stdout.isTTY;
+  const plain =
+    deps.environment['NO_COLOR'] !== undefined ||
+    deps.environment['TERM'] === 'dumb' ||
+    !process.stdout.isTTY;
   return {
     ...(options.config === undefined ? {} : { config: options.config }),
     json: options.json ?? false,

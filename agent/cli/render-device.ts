@@ -1,10 +1,16 @@
-import type { GpuNodeReading, MeterReading, MinerReading } from '../../drivers/load-driver.ts';
 import { formatWatts } from '../../config/quantity.ts';
+import type { GpuNodeReading, MeterReading, MinerReading } from '../../drivers/load-driver.ts';
 import { renderTable } from './table.ts';
 
 /** A miner in a few lines for a technician. Pure. */
-export function renderMiner(miner: Omit<MinerReading, 'sampledAt' | 'requestedAt' | 'control'> & { address: string; control: Pick<MinerReading['control'], 'sleep' | 'wake' | 'powerLimit'> }): string {
-  const said = (value: number | null, unit: string) => (value === null ? '-' : `${Math.round(value * 10) / 10} ${unit}`);
+export function renderMiner(
+  miner: Omit<MinerReading, 'sampledAt' | 'requestedAt' | 'control'> & {
+    address: string;
+    control: Pick<MinerReading['control'], 'sleep' | 'wake' | 'powerLimit'>;
+  },
+): string {
+  const said = (value: number | null, unit: string) =>
+    value === null ? '-' : `${Math.round(value * 10) / 10} ${unit}`;
   const limit = miner.control.powerLimit;
   const lines = [
     `${miner.address}: ${miner.model ?? 'unknown model'}, ${miner.firmware} ${miner.firmwareVersion ?? ''}`.trimEnd(),
@@ -15,10 +21,21 @@ export function renderMiner(miner: Omit<MinerReading, 'sampledAt' | 'requestedAt
     `  identity     MAC ${miner.macAddress ?? '-'}, serial ${miner.serialNumber ?? '-'}`,
     `  control      ${[miner.control.sleep ? 'sleep' : null, miner.control.wake ? 'wake' : null, limit === null ? null : `power ${limit.minWatts} to ${limit.maxWatts} W (${limit.kind})`].filter((word) => word !== null).join(', ') || 'none: reads only'}`,
   ];
-  for (const pool of miner.pools) lines.push(`  pool ${pool.priority ?? '-'}       ${pool.url} ${pool.status}`);
+  for (const pool of miner.pools)
+    lines.push(`  pool ${pool.priority ?? '-'}       ${pool.url} ${pool.status}`);
   for (const error of miner.errors) lines.push(`  ERROR        ${error.code}: ${error.message}`);
   if (miner.boards.length > 0) {
-    lines.push(renderTable(['  board', 'TH/s', 'chip °C', 'chips'], miner.boards.map((board) => [`  ${board.index}`, said(board.hashrateThs, '').trim(), said(board.chipTemperatureCelsius, '').trim(), `${board.chipsAlive ?? '-'}/${board.chips ?? '-'}`])));
+    lines.push(
+      renderTable(
+        ['  board', 'TH/s', 'chip °C', 'chips'],
+        miner.boards.map((board) => [
+          `  ${board.index}`,
+          said(board.hashrateThs, '').trim(),
+          said(board.chipTemperatureCelsius, '').trim(),
+          `${board.chipsAlive ?? '-'}/${board.chips ?? '-'}`,
+        ]),
+      ),
+    );
   }
   return lines.join('\n');
 }
@@ -26,7 +43,9 @@ export function renderMiner(miner: Omit<MinerReading, 'sampledAt' | 'requestedAt
 /** A meter in a few lines. Pure. */
 export function renderMeter(meter: Omit<MeterReading, 'sampledAt' | 'requestedAt'>): string {
   const phases = (values: { l1: number | null; l2: number | null; l3: number | null }, unit: string) =>
-    [values.l1, values.l2, values.l3].map((value) => (value === null ? '-' : `${Math.round(value * 10) / 10}`)).join(' / ') + ` ${unit}`;
+    [values.l1, values.l2, values.l3]
+      .map((value) => (value === null ? '-' : `${Math.round(value * 10) / 10}`))
+      .join(' / ') + ` ${unit}`;
   const lines = [
     `${meter.profile}: ${formatWatts(meter.powerWatts)}, quality ${meter.quality}, ${meter.roundTripMs} ms`,
     `  voltage    ${phases(meter.voltageVolts, 'V')}`,
@@ -44,7 +63,21 @@ export function renderGpu(node: Omit<GpuNodeReading, 'sampledAt' | 'requestedAt'
   const head = `${node.source}, driver ${node.driverVersion ?? '-'}: ${node.powerWatts === null ? `unknown (${formatWatts(node.knownPowerWatts)} of it known)` : formatWatts(node.powerWatts)} in ${node.gpus.length} GPUs`;
   const table = renderTable(
     ['gpu', 'name', 'state', 'W', 'cap W', 'range W', '°C', '%'],
-    node.gpus.map((gpu) => [whole(gpu.index), gpu.name ?? '-', gpu.state, whole(gpu.powerWatts), whole(gpu.enforcedLimitWatts), `${whole(gpu.minLimitWatts)}-${whole(gpu.maxLimitWatts)}`, whole(gpu.temperatureCelsius), whole(gpu.utilizationPercent)]),
+    node.gpus.map((gpu) => [
+      whole(gpu.index),
+      gpu.name ?? '-',
+      gpu.state,
+      whole(gpu.powerWatts),
+      whole(gpu.enforcedLimitWatts),
+      `${whole(gpu.minLimitWatts)}-${whole(gpu.maxLimitWatts)}`,
+      whole(gpu.temperatureCelsius),
+      whole(gpu.utilizationPercent),
+    ]),
   );
-  return [head, table, ...node.gpus.map((gpu) => `  ${whole(gpu.index)} ${gpu.uuid}`), ...node.errors.map((error) => `ERROR ${error.code}: ${error.message}`)].join('\n');
+  return [
+    head,
+    table,
+    ...node.gpus.map((gpu) => `  ${whole(gpu.index)} ${gpu.uuid}`),
+    ...node.errors.map((error) => `ERROR ${error.code}: ${error.message}`),
+  ].join('\n');
 }

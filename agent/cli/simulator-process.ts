@@ -15,9 +15,17 @@ export interface SimulatorProcess {
 }
 
 /** Starts the simulator on a configuration and waits until every device listens. Rejects with what it said. */
-export async function startSimulator(configPath: string, seed: string, pace: string): Promise<SimulatorProcess> {
+export async function startSimulator(
+  configPath: string,
+  seed: string,
+  pace: string,
+): Promise<SimulatorProcess> {
   const main = join(import.meta.dirname, '..', '..', 'simulator', 'main.ts');
-  const child: ChildProcess = spawn(process.execPath, [main, '--config', configPath, '--seed', seed, '--pace', pace], { stdio: ['pipe', 'pipe', 'pipe'] });
+  const child: ChildProcess = spawn(
+    process.execPath,
+    [main, '--config', configPath, '--seed', seed, '--pace', pace],
+    { stdio: ['pipe', 'pipe', 'pipe'] },
+  );
   let said = '';
   child.stderr?.on('data', (chunk: Buffer) => {
     said = (said + chunk.toString('utf8')).slice(-4000);
@@ -42,7 +50,10 @@ export async function startSimulator(configPath: string, seed: string, pace: str
       if (answer['ready'] === true) resolve();
       else running.onAnswer(answer);
     });
-    ended.then((code) => reject(new Error(`the simulator ended (${code}): ${said.trim() || 'no message'}`)), reject);
+    ended.then(
+      (code) => reject(new Error(`the simulator ended (${code}): ${said.trim() || 'no message'}`)),
+      reject,
+    );
   });
   return running;
 }

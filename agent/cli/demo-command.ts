@@ -1,0 +1,136 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Aedes } from 'aedes';
+import { loadConfig } from '../../config/load.ts';
+import type { RunningAgent } from '../assemble.ts';
+import { renderStatus } from './agent-commands.ts';
+import { type Context, problemsOf } from './context.ts';
+import { demoConfig, freeNetwork, portOrFree } from './demo-site.ts';
+import { aborted } from './lifecycle.ts';
+import { EXIT, type Outcome } from './outcome.ts';
+import { openAgent, openLog } from './run-command.ts';
+import { startSimulator } from './simulator-process.ts';
+
+/** `demo`: a simulated site in a process of its own, an embedded broker, the agent and its page. */
+export async function demoCommand(
+  context: Context,
+  options: Readonly<Record<string, string>>,
+): Promise<Outcome> {
+  const size = { miners: Number(options['miners']), gpuNodes: Number(options['gpuNodes']) };
+  if (
+    !Number.isInteger(size.miners) ||
+    size.miners < 0 ||
+    size.miners > 5000 ||
+    !Number.isInteger(size.gpuNodes) ||
+    size.gpuNodes < 0 ||
+    size.gpuNodes > 100
+  ) {
+    return {
+      exit: EXIT.usage,
+      problems: [{ code: 'usage', message: '--miners is 0 to 5000, --gpu-nodes 0 to 100.' }],
+    };
+  }
+  const folder = mkdtempSync(join(tmpdir(), 'switchyard-demo-'));
+  const file = join(folder, 'switchyard.yaml');
+  const [network, mqttPort, pagePort] = await Promise.all([
+    freeNetwork(),
+    portOrFree(Number(options['mqttPort'])),
+    portOrFree(Number(options['pagePort'])),
+  ]);
+  const smi = join(import.meta.dirname, '..', '..', 'simulator', 'nvidia-smi.ts');
+  writeFileSync(
+    file,
+    demoConfig(size, {
+      network,
+      mqttPort,
+      pagePort,
+      stateFolder: join(folder, 'state'),
+      smiCommand: (node) => [process.execPath, smi, join(folder, `${node}.sock`)],
+    }),
+  );
+  const broker = await Aedes.createBroker();
+  const listener = createServer({ noDelay: true }, broker.handle);
+  await new Promise<void>((resolve) => listener.listen(mqttPort, '127.0.0.1', resolve));
+  let agent: RunningAgent | null = null;
+  const ended: (() => Promise<unknown> | unknown)[] = [];
+  try {
+    context.streams.err(
+      `Starting ${size.miners} simulated miners, ${size.gpuNodes} GPU nodes and 5 meters on ${network}.0.0/16 ...\n`,
+    );
+    const simulator = await startSimulator(file, options['seed'] ?? '1', options['pace'] ?? '1');
+    ended.push(() => simulator.stop());
+    const loaded = loadConfig(file, context.environment);
+    if (!loaded.ok) return { exit: EXIT.configuration, problems: problemsOf(loaded.problems) };
+    const log = openLog({ ...context, flags: { ...context.flags, quiet: !context.flags.verbose } });
+    const startedAt = performance.now();
+    agent = await openAgent(loaded.value, context, log, { dryRun: false, anyPort: true });
+    await firstPicture(context, agent, size, startedAt, { file, mqttPort });
+    const end = await Promise.race([
+      aborted(context.signal),
+      agent.bug.then((error) => ({ error })),
+      simulator.ended.then(() => ({ error: new Error('the simulator ended') })),
+    ]);
+    if (end !== null) throw end.error;
+    return { exit: EXIT.interrupted };
+  } finally {
+    await agent?.stop();
+    for (const end of ended) await end();
+    listener.close();
+    await new Promise<void>((resolve) => broker.close(() => resolve()));
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** Waits for the first complete set of readings, then fills one screen and keeps it up to date. */
+async function firstPicture(
+  context: Context,
+  agent: RunningAgent,
+  size: { miners: number; gpuNodes: number },
+  startedAt: number,
+  places: { file: string; mqttPort: number },
+): Promise<void> {
+  const { source } = agent;
+  while (!context.signal.aborted) {
+    const snapshot = source.snapshot();
+    const read = snapshot?.devices.filter((device) => device.reading !== null).length ?? 0;
+    const meters = snapshot?.meters.filter((meter) => meter.reading !== null).length ?? 0;
+    if (snapshot !== null && read === size.miners + size.gpuNodes && meters === snapshot.meters.length) break;
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+  const seconds = ((performance.now() - startedAt) / 1000).toFixed(1);
+  const view = source.view();
+  if (view === null) return;
+  const data = {
+    page: agent.pageUrl,
+    broker: `mqtt://127.0.0.1:${places.mqttPort}`,
+    config: places.file,
+    secondsToFirstReadings: Number(seconds),
+  };
+  if (context.flags.json) {
+    context.streams.out(
+      `${JSON.stringify({ v: 1, command: 'demo', ok: true, exit: 0, data, problems: [] })}\n`,
+    );
+    return;
+  }
+  const run = (words: string) =>
+    `  SWITCHYARD_SOCKET=${agent.socketPath} npm run --silent switchyard -- ${words}`;
+  context.streams.out(
+    [
+      renderStatus(view),
+      '',
+      `Everything was read once after ${seconds} s. All of it is simulated; Ctrl-C ends it.`,
+      '',
+      `  page    ${agent.pageUrl}`,
+      `  broker  mqtt://127.0.0.1:${places.mqttPort}   topics switchyard/v1/demo/#`,
+      `  config  ${places.file}`,
+      '',
+      'Try in another terminal:',
+      run('status'),
+      run('limit set grid 600kW --within 30s'),
+      `  npm run --silent switchyard -- mqtt watch --url mqtt://127.0.0.1:${places.mqttPort}`,
+      '',
+    ].join('\n'),
+  );
+}
