@@ -114,7 +114,7 @@ export function learn(
       roseAt: null,
       lastDrop:
         pending.direction === 'down'
-          ? { watts: Math.max(0, pending.fromWatts - pending.watts), at: device.sampledAt }
+          ? { watts: Math.max(0, pending.fromWatts - pending.watts), at: fallenAt(pending, facts, device) }
           : next.lastDrop,
     };
   }
@@ -148,6 +148,16 @@ export function shows(
   if (device.activity !== 'running' && device.activity !== 'starting') return false;
   if (device.reported && device.powerWatts !== null) return device.powerWatts <= pending.watts * 1.05;
   return device.limitWatts !== null && device.limitWatts <= pending.watts * 1.01;
+}
+
+/** When the watts are gone: at the reading that shows them, or at the slow end where a device tells no watts. */
+function fallenAt(pending: Pending, facts: DeviceFacts, device: ObservedDevice): MonotonicMs {
+  const sampledAt = device.sampledAt ?? pending.sentAt;
+  if (device.reported) return sampledAt;
+  return Math.max(
+    sampledAt,
+    pending.sentAt + ((pending.kind === 'sleep' ? facts.sleepMs : facts.changeMs) ?? 0),
+  );
 }
 
 /** The bound that evidence gives. A device without watts of its own proves nothing downwards: its meter does. */

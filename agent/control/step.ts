@@ -16,7 +16,7 @@ import {
 } from './ledger.ts';
 import { type LimitMemory, newLimitMemory, updateLimit } from './limit-memory.ts';
 import type { Observation, ObservedDevice } from './observation.ts';
-import { buildPlan, type PlanFloor, type PlanLimit } from './plan.ts';
+import { buildPlan, currentPoint, type PlanFloor, type PlanLimit } from './plan.ts';
 import { type DeviceFacts, type Economics, gpuNodeFacts, minerFacts } from './points.ts';
 
 /**
@@ -253,7 +253,7 @@ function nodeInputs(
 
 /**
  * What meters show beyond everything that the plan knows of is taken off the room: upwards at once, downwards
- * slowly and only while nothing below is in flight. It is never negative: an error in our favour makes no room.
+ * slowly. It is never negative: an error in our favour makes no room.
  */
 function correctBias(
   context: StepContext,
@@ -268,42 +268,70 @@ function correctBias(
     if (list === undefined) below.set(input.facts.limit, [input]);
     else list.push(input);
   }
-  const modelled = new Map<string, { watts: number; quiet: boolean }>();
+  const models = new Map<string, NodeModel>();
   for (const limit of [...context.limits].reverse()) {
-    let watts = limit.loadWorstWatts;
-    let quiet = true;
-    for (const { entry, facts, device } of below.get(limit.id) ?? []) {
-      if (device.inventory === 'expected' || device.inventory === 'removed') continue;
-      const recent = entry.lastDrop !== null && now - entry.lastDrop.at < context.rules.meterLagMs * 2;
-      if (entry.pending !== null || recent || device.activity === 'starting') quiet = false;
-      const point = facts.points.find((candidate) => candidate.id === entry.pointId);
-      watts += entry.quarantine !== null || point === undefined ? facts.nameplateWatts : point.watts;
-    }
+    const model = ownModel(limit, below.get(limit.id) ?? [], now, context.rules.meterLagMs);
     for (const child of context.limits) {
       if (child.parent !== limit.id) continue;
-      const childModel = modelled.get(child.id)!;
-      watts += childModel.watts * child.gain;
-      quiet &&= childModel.quiet;
+      const childModel = models.get(child.id)!;
+      model.planned += childModel.planned * child.gain;
+      model.present += childModel.present * child.gain;
+      model.quiet &&= childModel.quiet;
     }
     const memory = limits[limit.id]!;
-    const measured = sums.get(limit.id)?.measuredWatts ?? null;
-    if (measured === null) {
-      modelled.set(limit.id, { watts: watts + memory.biasWatts, quiet });
+    const sum = sums.get(limit.id)!;
+    if (sum.measuredWatts === null) {
+      model.planned += memory.biasWatts;
+      model.present += memory.biasWatts;
+      models.set(limit.id, model);
       continue;
     }
-    const excess = Math.max(0, measured - watts);
-    const room = memory.inForceWatts;
-    // Over the limit although everything sent has had its effect: whatever it is, it counts at once.
-    const over = Math.max(0, (sums.get(limit.id)?.expectedWatts ?? 0) - room);
+    const excess = Math.max(0, sum.measuredWatts - model.present);
     let bias = memory.biasWatts;
-    if (quiet) bias += excess > bias ? (excess - bias) * 0.5 : (excess - bias) * 0.05;
-    if (over > 0 && now - memory.biasRaisedAt > context.rules.meterLagMs + 1000) {
-      bias = Math.max(bias, memory.biasWatts + over);
-      limits[limit.id] = { ...memory, biasWatts: bias, biasRaisedAt: now };
-    } else limits[limit.id] = { ...memory, biasWatts: bias };
-    // A metered node is known to its parent as what its meter shows, whatever the model says.
-    modelled.set(limit.id, { watts: Math.max(measured, 0), quiet });
+    if (excess > bias && model.quiet) bias += (excess - bias) * 0.5;
+    if (excess < bias) bias += (excess - bias) * 0.05;
+    // The plan believes that it is under the limit, the meter says that it is not, and everything sent has had
+    // its effect: whatever it is, it counts at once.
+    const over = sum.expectedWatts - Math.max(memory.inForceWatts, model.planned + bias);
+    const settled = now - memory.biasRaisedAt > context.rules.meterLagMs + 1000;
+    if (over > 0 && settled) limits[limit.id] = { ...memory, biasWatts: bias + over, biasRaisedAt: now };
+    else limits[limit.id] = { ...memory, biasWatts: bias < 1 ? 0 : bias };
+    // To its parent a metered node is what its meter shows, or what is planned below it where that is less.
+    models.set(limit.id, { planned: model.planned + bias, present: sum.measuredWatts, quiet: model.quiet });
   }
+}
+
+interface NodeModel {
+  /** By the points that devices are at or on their way to. */
+  planned: number;
+  /** By what they draw at this moment, as far as known. */
+  present: number;
+  /** Nothing below is on its way between two points. */
+  quiet: boolean;
+}
+
+function ownModel(
+  limit: StepLimit,
+  inputs: readonly DeviceInput[],
+  now: MonotonicMs,
+  lagMs: Milliseconds,
+): NodeModel {
+  const model: NodeModel = { planned: limit.loadWorstWatts, present: limit.loadWorstWatts, quiet: true };
+  for (const input of inputs) {
+    const { entry, facts, device } = input;
+    // Not yet asked: what it draws is in the meter and not in the model.
+    if (device.requestedAt === null && device.failure === null) model.quiet = false;
+    if (device.inventory === 'expected' || device.inventory === 'removed') continue;
+    const recent = entry.lastDrop !== null && now - entry.lastDrop.at < lagMs * 2;
+    const moving = entry.pending !== null || recent || device.activity === 'starting';
+    if (moving) model.quiet = false;
+    const point = entry.quarantine !== null ? null : currentPoint(input);
+    const planned = point?.watts ?? facts.nameplateWatts;
+    model.planned += planned;
+    const own = device.fresh && device.reported ? device.powerWatts : null;
+    model.present += moving ? (own ?? Math.max(planned, entry.pending?.fromWatts ?? 0)) : planned;
+  }
+  return model;
 }
 
 function planLimit(
