@@ -241,7 +241,7 @@ describe('dcgm-exporter', () => {
   });
 
   test('a MIG board counts once: four instances repeat its power', () => {
-    // Source: dcgm-exporter issue 317, an A30 with four instances.
+    // Source: a report to dcgm-exporter, an A30 with four instances.
     const rows = [52.636, 52.636, 52.746, 52.746].map(
       (watts, id) =>
         `DCGM_FI_DEV_POWER_USAGE{gpu="0",UUID="GPU-a30",GPU_I_PROFILE="1g.6gb",GPU_I_ID="${3 + id}"} ${watts}`,
