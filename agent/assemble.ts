@@ -431,17 +431,13 @@ function meterTarget(
     intervalMs: meter.interval,
     read: async (signal) => {
       const reading = await driver.read(signal);
-      if (reading.ok) state.recordMeter(meter.id, meter.invert ? inverted(reading.value) : reading.value);
+      if (reading.ok) state.recordMeter(meter.id, reading.value);
       return reading;
     },
     onResult: (result) => {
       if (!result.ok) state.recordMeterFailure(meter.id, result.error, clock.epochMs());
     },
   };
-}
-
-function inverted<T extends { readonly powerWatts: number | null }>(reading: T): T {
-  return { ...reading, powerWatts: reading.powerWatts === null ? null : -reading.powerWatts };
 }
 
 async function openPage(options: AgentOptions, source: PageSource): Promise<RunningPage> {

@@ -111,6 +111,7 @@ export const INITIAL_STATE: ControlState = {
 
 /** Part of the GPUs' ceiling beyond which a figure is a spike: work units of the tick's search. */
 const TICK_WORK_UNITS = 150_000;
+export const RAMP_BUCKET_MS = 6000;
 
 /** Decides one cycle. Pure: the same arguments always give the same result. */
 export function step(
@@ -386,7 +387,8 @@ function refill(before: ControlState, context: StepContext, orders: StepOrders, 
     0,
   );
   const perMs = (size * context.rules.rampPercentPerMinute) / 100 / 60_000;
-  const largest = perMs * 30_000;
+  // A short bucket: in no minute does more than the ramp and a few seconds of it come back.
+  const largest = perMs * RAMP_BUCKET_MS;
   const elapsed = before.rampAt === 0 ? 0 : now - before.rampAt;
   return Math.min(Math.max(largest, 0), before.rampTokensWatts + perMs * elapsed);
 }
