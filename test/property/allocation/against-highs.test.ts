@@ -81,7 +81,7 @@ describe('floors against HiGHS (seeds 1 to 40)', () => {
     for (let seed = 1; seed <= 40; seed += 1) {
       const family = seed % 2 === 0 ? 'gains' : 'plain';
       const problem = manyFloors(randomSite({ family, deviceCount: 20 + seed * 3, seed }), seed);
-      expectBound(problem, `seed ${seed}`, 1e-4);
+      expectBound(problem, `seed ${seed}`, 1e-6);
     }
   });
 });
