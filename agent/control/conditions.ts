@@ -1,7 +1,8 @@
 import type { LimitId } from '../../protocols/units.ts';
 import type { Condition } from '../site/alarms.ts';
 import type { InForce } from '../site/view.ts';
-import type { StepContext, StepResult } from './step.ts';
+import type { StepResult } from './step.ts';
+import type { StepContext } from './step-context.ts';
 
 /** Unexplained load above this share of a limit is worth a person's look. */
 const BIAS_SHARE = 0.05;

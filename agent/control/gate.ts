@@ -5,7 +5,7 @@ import { book, type DeviceInput, type Entry, type NodeSums, OVERSHOOT, worstOf }
 import type { LimitMemory } from './limit-memory.ts';
 import type { Candidate, Plan } from './plan.ts';
 import type { OperatingPoint } from './points.ts';
-import { RAMP_BUCKET_MS, type StepContext } from './step.ts';
+import { RAMP_BUCKET_MS, type StepContext } from './step-context.ts';
 
 export interface GateInput {
   readonly context: StepContext;

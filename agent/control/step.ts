@@ -1,7 +1,5 @@
-import type { Authority } from '../../config/schema.ts';
 import type { DeviceId, LimitId, Milliseconds, MonotonicMs, Watts } from '../../protocols/units.ts';
 import { solveProblem } from '../allocation/solve.ts';
-import type { DeviceModel } from '../site/model.ts';
 import type { Decision } from './decision.ts';
 import { commandsOf } from './gate.ts';
 import {
@@ -18,56 +16,18 @@ import { type LimitMemory, newLimitMemory, updateLimit } from './limit-memory.ts
 import type { Observation, ObservedDevice } from './observation.ts';
 import { buildPlan, currentPoint, type PlanFloor, type PlanLimit } from './plan.ts';
 import { type DeviceFacts, type Economics, gpuNodeFacts, minerFacts } from './points.ts';
+import {
+  type ControlRules,
+  RAMP_BUCKET_MS,
+  type StepContext,
+  type StepDevice,
+  type StepLimit,
+} from './step-context.ts';
 
 /**
  * One control cycle as a pure function: what was known, what is seen, what is asked -> what is known now and
  * what to command. The journal keeps its inputs, and `replay` runs it again.
  */
-
-/** What does not change from cycle to cycle: site, facts of the configuration, rules. */
-export interface StepContext {
-  readonly limits: readonly StepLimit[];
-  readonly devices: readonly StepDevice[];
-  readonly floors: readonly PlanFloor[];
-  readonly rules: ControlRules;
-}
-
-export interface StepLimit {
-  readonly id: LimitId;
-  readonly parent: LimitId | null;
-  readonly gain: number;
-  readonly ratingWatts: Watts;
-  readonly loadWorstWatts: Watts;
-  readonly metered: boolean;
-  readonly authority: Authority;
-}
-
-export interface StepDevice {
-  readonly model: DeviceModel;
-  /** What a GPU node draws beside its GPUs; `null`: what its nameplate leaves above its caps. */
-  readonly hostWatts: Watts | null;
-  readonly dollarsPerGpuHour: number;
-  /** Caps may be set. */
-  readonly cappable: boolean;
-}
-
-export interface ControlRules {
-  readonly meterStaleMs: Milliseconds;
-  /** A silent meter is put up with for this long before its limit is shed to what is proved. */
-  readonly staleGraceMs: Milliseconds;
-  readonly meterLagMs: Milliseconds;
-  readonly pollMs: Milliseconds;
-  readonly dwellMs: Milliseconds;
-  readonly leastSleepMs: Milliseconds;
-  readonly wakesPerHour: number;
-  readonly wakesPerTenSeconds: number;
-  readonly restoreHoldMs: Milliseconds;
-  readonly rampPercentPerMinute: number;
-  readonly overshedShare: number;
-  readonly driftShare: number;
-  readonly reserveShare: number;
-  readonly shareLimits: boolean;
-}
 
 /** What is asked at this moment. */
 export interface StepOrders {
@@ -111,7 +71,6 @@ export const INITIAL_STATE: ControlState = {
 
 /** Part of the GPUs' ceiling beyond which a figure is a spike: work units of the tick's search. */
 const TICK_WORK_UNITS = 150_000;
-export const RAMP_BUCKET_MS = 6000;
 
 /** Decides one cycle. Pure: the same arguments always give the same result. */
 export function step(
