@@ -14,15 +14,9 @@ import {
 } from './ledger.ts';
 import { type LimitMemory, newLimitMemory, updateLimit } from './limit-memory.ts';
 import type { Observation, ObservedDevice } from './observation.ts';
-import { buildPlan, currentPoint, type PlanFloor, type PlanLimit } from './plan.ts';
+import { buildPlan, currentPoint, type PlanLimit } from './plan.ts';
 import { type DeviceFacts, type Economics, gpuNodeFacts, minerFacts } from './points.ts';
-import {
-  type ControlRules,
-  RAMP_BUCKET_MS,
-  type StepContext,
-  type StepDevice,
-  type StepLimit,
-} from './step-context.ts';
+import { RAMP_BUCKET_MS, type StepContext, type StepDevice, type StepLimit } from './step-context.ts';
 
 /**
  * One control cycle as a pure function: what was known, what is seen, what is asked -> what is known now and
