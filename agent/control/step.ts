@@ -63,8 +63,8 @@ export const INITIAL_STATE: ControlState = {
   rampAt: 0,
 };
 
-/** Part of the GPUs' ceiling beyond which a figure is a spike: work units of the tick's search. */
-const TICK_WORK_UNITS = 150_000;
+/** Budget of the search after the sweep: a millisecond or so; the gap is certified either way. */
+const TICK_WORK_UNITS = 20_000;
 
 /** Decides one cycle. Pure: the same arguments always give the same result. */
 export function step(
@@ -308,11 +308,17 @@ function planLimit(
     // Without its meter for longer than the grace, twice the reserve is kept.
     capacityWatts:
       memory.inForceWatts - reserve * (blind ? 3 : 1) - overshed - (orders.reservedWatts[limit.id] ?? 0),
-    fixedWatts: limit.loadWorstWatts + memory.biasWatts,
+    fixedWatts: limit.loadWorstWatts + coarse(memory.biasWatts, limit.ratingWatts),
     authority: limit.authority,
     noRise: stale || memory.drop !== null || now - memory.lastShedAt < rules.restoreHoldMs,
     deadlineAt: memory.drop?.deadlineAt ?? null,
   };
+}
+
+/** Rounded up to a thousandth of the rating: noise in the last digits does not change the plan. */
+function coarse(watts: Watts, ratingWatts: Watts): Watts {
+  const grain = Math.max(10, ratingWatts / 1000);
+  return Math.ceil(watts / grain) * grain;
 }
 
 /** Every controlled limit with a meter was read, and every device answered or is known to be silent. */
