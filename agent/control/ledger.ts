@@ -170,7 +170,7 @@ function provenAt(pending: Pending, facts: DeviceFacts, device: ObservedDevice, 
 
 /** Nothing is pending: the entry follows what the device shows, upwards at once. */
 function follow(entry: Entry, facts: DeviceFacts, device: ObservedDevice, findings: Finding[]): Entry {
-  const shown = pointShown(facts, device);
+  const shown = stillAt(entry, facts, device) ?? pointShown(facts, device);
   if (facts.kind === 'gpu-node') {
     const bound = device.limitWatts ?? facts.nameplateWatts;
     return { ...entry, pointId: shown?.id ?? null, provenWatts: bound };
@@ -201,6 +201,16 @@ function follow(entry: Entry, facts: DeviceFacts, device: ObservedDevice, findin
   // A running device is bounded by its operating point and by what it says, whichever is more.
   const bound = Math.min(Math.max(facts.nameplateWatts, own), Math.max(shown.watts, own));
   return { ...entry, pointId: shown.id, provenWatts: Math.max(bound, Math.min(entry.provenWatts, own)) };
+}
+
+/** The point it was put to, as long as what it draws agrees: not every firmware reads a limit back. */
+function stillAt(entry: Entry, facts: DeviceFacts, device: ObservedDevice): OperatingPoint | null {
+  if (facts.kind !== 'miner' || device.activity !== 'running') return null;
+  const point = facts.points.find((candidate) => candidate.id === entry.pointId);
+  if (point?.kind !== 'run' || !device.reported || device.powerWatts === null) return null;
+  const lower = pointShown(facts, device);
+  if (lower !== null && lower.watts < point.watts) return lower;
+  return device.powerWatts <= point.watts * 1.05 ? point : null;
 }
 
 function observeFull(entry: Entry, facts: DeviceFacts, device: ObservedDevice): Entry {
