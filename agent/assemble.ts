@@ -23,6 +23,7 @@ import type { SiteEvent, Snapshot } from './site/snapshot.ts';
 import { SiteState } from './site/state.ts';
 import { buildView, type SiteView } from './site/view.ts';
 import { HostHealthReader } from './telemetry/host-health.ts';
+import { type HostInventory, readInventory } from './telemetry/inventory.ts';
 import { envelope, stateBody } from './telemetry/messages.ts';
 import { MqttLink } from './telemetry/mqtt-link.ts';
 import { REPORT_RULES, Reporter } from './telemetry/reporter.ts';
@@ -79,6 +80,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   let snapshot: Snapshot | null = null;
   let page: RunningPage | null = null;
   let lastHealthMs = Number.NEGATIVE_INFINITY;
+  let inventory: HostInventory | null = null;
 
   const loads = openLoads(options, state, clock);
   const meters = config.meters.map((meter) => ({ meter, driver: options.drivers.meter(meter) }));
@@ -231,6 +233,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
       lastHealthMs = snapshot.monotonicMs;
       reporter.health(snapshot.epochMs, {
         host: host.read(),
+        inventory,
         agent: source.counters(),
         broker: link?.health() ?? null,
       });
@@ -285,6 +288,12 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   );
   page = await openPage(options, source);
   link?.start();
+  readInventory().then(
+    (read) => {
+      inventory = read;
+    },
+    () => undefined,
+  );
   loop.start();
   return {
     pageUrl: page.url,
