@@ -38,13 +38,11 @@ export async function readInventory(): Promise<HostInventory> {
     distribution: os === null ? null : said(`${os.distro} ${os.release}`.trim()),
     kernel: said(os?.kernel),
     architecture: process.arch,
-    disks: (disks ?? [])
-      .slice(0, 20)
-      .map((disk) => ({
-        mount: disk.mount,
-        sizeBytes: disk.size,
-        usedPercent: Math.round(disk.use * 10) / 10,
-      })),
+    disks: (disks ?? []).slice(0, 20).map((disk) => ({
+      mount: disk.mount,
+      sizeBytes: disk.size,
+      usedPercent: Math.round(disk.use * 10) / 10,
+    })),
   };
 }
 
