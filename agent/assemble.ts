@@ -8,6 +8,7 @@ import type { LoadDriver, MeterDriver } from '../drivers/load-driver.ts';
 import type { Clock } from '../protocols/clock.ts';
 import type { Random } from '../protocols/random.ts';
 import { Controller, promise } from './control/controller.ts';
+import { explain } from './control/explain.ts';
 import { Loop } from './control/loop.ts';
 import { Poller, type PollTarget } from './control/poller.ts';
 import { economicsOf, stepContext } from './control/rules.ts';
@@ -516,6 +517,23 @@ function apiOf(
     return { v: 1, leases: orders.book.leases, holds: orders.book.holds, prices: orders.book.prices };
   if (name === 'commands')
     return { v: 1, device: query.get('id'), commands: controller.commandsOf(query.get('id') ?? '') };
+  const view = source.view();
+  if (name === 'explain' && snapshot !== null && view !== null) {
+    const target = query.get('target') ?? '';
+    return {
+      v: 1,
+      ...explain({
+        target,
+        model: source.model,
+        snapshot,
+        view,
+        result: controller.lastResult,
+        commands: controller.commandsOf(target),
+        decisions: controller.recentDecisions(),
+        holds: orders.book.holds,
+      }),
+    };
+  }
   if (name === 'transfers') return { v: 1, transfers: [] };
   return null;
 }

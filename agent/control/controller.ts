@@ -161,7 +161,7 @@ export class Controller {
       worstWatts: new Map(result.decision.sums.map((sum) => [sum.limit, sum.worstWatts])),
       mode,
       decision: record,
-      conditions: controlConditions(context, result, inForce, this.journalHealthy),
+      conditions: controlConditions(context, result, observation, inForce, this.journalHealthy),
       events: [...events, ...findingEvents(result, snapshot.epochMs)],
       result,
     };
