@@ -9,6 +9,7 @@ import { serveSite } from './serve-site.ts';
  * `node simulator/main.ts --config F [--seed S] [--pace X]`: plays every device of a configuration on the
  * addresses it names. Says `{"ready":true}` on stdout when all listen; takes JSON lines on stdin:
  * `{"op":"meter-fault","id","faults"}`, `{"op":"miner-fault","id","faults"}`, `{"op":"gpu-load","id","utilization"}`,
+ * `{"op":"breaker","id","open"}`,
  * `{"op":"truth"}` (answers with the true watts of every limit). Ends with SIGTERM or the end of stdin.
  */
 async function main(): Promise<void> {
@@ -50,7 +51,13 @@ async function main(): Promise<void> {
 }
 
 function carryOut(served: Awaited<ReturnType<typeof serveSite>>, line: string): unknown {
-  let request: { op?: string; id?: string; faults?: Record<string, never>; utilization?: number };
+  let request: {
+    op?: string;
+    id?: string;
+    faults?: Record<string, never>;
+    utilization?: number;
+    open?: boolean;
+  };
   try {
     request = JSON.parse(line);
   } catch {
@@ -67,6 +74,8 @@ function carryOut(served: Awaited<ReturnType<typeof serveSite>>, line: string): 
       node?.setUtilization(request.utilization ?? 0);
       return { op, id, ok: node !== undefined };
     }
+    case 'breaker':
+      return { op, id, ok: served.breaker(id, request.open ?? true) };
     case 'truth':
       served.advance();
       return {
