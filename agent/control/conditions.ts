@@ -11,7 +11,7 @@ export function controlConditions(
   context: StepContext,
   result: StepResult,
   inForce: ReadonlyMap<LimitId, InForce>,
-  journalHealthy: boolean,
+  journalFailure: string | null,
 ): Condition[] {
   const conditions: Condition[] = [];
   for (const entry of Object.values(result.state.entries)) {
@@ -70,13 +70,14 @@ export function controlConditions(
       nextStep: 'Switch something off by hand, or give the agent authority over more of it.',
     });
   }
-  if (!journalHealthy) {
+  if (journalFailure !== null) {
     conditions.push({
       code: 'journal-failed',
       severity: 'critical',
       target: 'site',
-      message: 'The journal cannot be written: the agent only lowers until it can.',
-      nextStep: 'Check the disk of the gateway: space, and whether it is mounted read-only.',
+      message: `The journal does not hold (${journalFailure}): the agent only lowers until it does.`,
+      nextStep:
+        'Check the disk of the gateway: space, whether it is mounted read-only, and what `switchyard log` says.',
     });
   }
   return conditions;

@@ -23,6 +23,8 @@ import {
 
 /** Where the controller writes down what it is about to do. `false`: it could not be made durable. */
 export interface ControlJournal {
+  /** Why nothing can be made durable, or `null`. */
+  readonly failure: string | null;
   /** Called before any command of this cycle leaves. Ups need `true`. */
   recordStep(input: StepRecord): boolean;
   recordSent(sent: Sent, at: MonotonicMs): void;
@@ -167,7 +169,12 @@ export class Controller {
       worstWatts: new Map(result.decision.sums.map((sum) => [sum.limit, sum.worstWatts])),
       mode,
       decision: record,
-      conditions: controlConditions(context, result, inForce, this.journalHealthy),
+      conditions: controlConditions(
+        context,
+        result,
+        inForce,
+        this.journalHealthy ? null : (this.deps.journal?.failure ?? 'unknown'),
+      ),
       events: [...events, ...findingEvents(result, snapshot.epochMs)],
       result,
     };
