@@ -222,7 +222,12 @@ class SqliteJournal implements Journal {
   }
 
   recordView(view: SiteView): void {
-    this.minutes.push(...this.means.add(view));
+    const ended = this.means.add(view);
+    this.minutes.push(...ended);
+    // Once a minute: room that somebody made on the disk is taken for the ballast again.
+    if (ended.length === 0 || this.ballast || this.database === null) return;
+    this.ballast = keepBallast(this.deps.folder);
+    if (this.ballast) this.plan();
   }
 
   conditions(): readonly Condition[] {
@@ -441,8 +446,7 @@ class SqliteJournal implements Journal {
         this.database = openTables(folder, maximumBytes, open);
         this.begin(this.database);
         this.ballast = keepBallast(folder);
-        if (this.ballast) this.recordBytes = maximumBytes * RECORD_SHARE;
-        this.segments = new SegmentWriter(this.epoch, this.recordBytes);
+        this.plan();
         this.fault = null;
         return true;
       } catch (error) {
@@ -476,6 +480,12 @@ class SqliteJournal implements Journal {
     } catch {
       this.doubt = 'the journal was damaged when the agent started: orders given before may be missing';
     }
+  }
+
+  /** Room for records: all of it, or what was left when the disk was full. */
+  private plan(): void {
+    if (this.ballast) this.recordBytes = this.deps.maximumBytes * RECORD_SHARE;
+    this.segments = new SegmentWriter(this.epoch, this.recordBytes);
   }
 
   private beginAnew(): boolean {
