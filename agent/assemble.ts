@@ -8,6 +8,7 @@ import type { LoadDriver, MeterDriver } from '../drivers/load-driver.ts';
 import type { Clock } from '../protocols/clock.ts';
 import type { Random } from '../protocols/random.ts';
 import { Controller, promise } from './control/controller.ts';
+import { explain } from './control/explain.ts';
 import { Loop } from './control/loop.ts';
 import { Poller, type PollTarget } from './control/poller.ts';
 import { economicsOf, stepContext } from './control/rules.ts';
@@ -24,6 +25,7 @@ import { buildView, type SiteView } from './site/view.ts';
 import { type Journal, openJournal } from './store/journal.ts';
 import { historyBody, logBody } from './store/queries.ts';
 import { HostHealthReader } from './telemetry/host-health.ts';
+import { type HostInventory, readInventory } from './telemetry/inventory.ts';
 import { envelope, stateBody } from './telemetry/messages.ts';
 import { MqttLink } from './telemetry/mqtt-link.ts';
 import { REPORT_RULES, Reporter } from './telemetry/reporter.ts';
@@ -82,6 +84,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   let snapshot: Snapshot | null = null;
   let page: RunningPage | null = null;
   let lastHealthMs = Number.NEGATIVE_INFINITY;
+  let inventory: HostInventory | null = null;
 
   const loads = openLoads(options, state, clock);
   const meters = config.meters.map((meter) => ({ meter, driver: options.drivers.meter(meter) }));
@@ -246,6 +249,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
       lastHealthMs = snapshot.monotonicMs;
       reporter.health(snapshot.epochMs, {
         host: host.read(),
+        inventory,
         agent: source.counters(),
         broker: link?.health() ?? null,
       });
@@ -305,6 +309,12 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   });
   page = await openPage(options, source);
   link?.start();
+  readInventory().then(
+    (read) => {
+      inventory = read;
+    },
+    () => undefined,
+  );
   loop.start();
   return {
     pageUrl: page.url,
@@ -452,17 +462,13 @@ function meterTarget(
     intervalMs: meter.interval,
     read: async (signal) => {
       const reading = await driver.read(signal);
-      if (reading.ok) state.recordMeter(meter.id, meter.invert ? inverted(reading.value) : reading.value);
+      if (reading.ok) state.recordMeter(meter.id, reading.value);
       return reading;
     },
     onResult: (result) => {
       if (!result.ok) state.recordMeterFailure(meter.id, result.error, clock.epochMs());
     },
   };
-}
-
-function inverted<T extends { readonly powerWatts: number | null }>(reading: T): T {
-  return { ...reading, powerWatts: reading.powerWatts === null ? null : -reading.powerWatts };
 }
 
 async function openPage(options: AgentOptions, source: PageSource): Promise<RunningPage> {
@@ -535,6 +541,23 @@ function apiOf(
     return { v: 1, leases: orders.book.leases, holds: orders.book.holds, prices: orders.book.prices };
   if (name === 'commands')
     return { v: 1, device: query.get('id'), commands: controller.commandsOf(query.get('id') ?? '') };
+  const view = source.view();
+  if (name === 'explain' && snapshot !== null && view !== null) {
+    const target = query.get('target') ?? '';
+    return {
+      v: 1,
+      ...explain({
+        target,
+        model: source.model,
+        snapshot,
+        view,
+        result: controller.lastResult,
+        commands: controller.commandsOf(target),
+        decisions: controller.recentDecisions(),
+        holds: orders.book.holds,
+      }),
+    };
+  }
   if (name === 'transfers') return { v: 1, transfers: [] };
   return null;
 }

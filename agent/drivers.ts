@@ -26,14 +26,23 @@ export function realDrivers(clock: Clock, random: Random): DriverFactories {
       ),
     meter: (meter) =>
       openMeter(
-        { id: meter.id, profile: meter.profile, transport: meter.transport, invert: meter.invert },
+        {
+          id: meter.id,
+          profile: meter.profile,
+          transport: meter.transport,
+          invert: meter.invert,
+          ...(meter.parameters === undefined ? {} : { parameters: meter.parameters }),
+        },
         { clock, buses },
       ),
     gpuNode: (node) =>
       openGpuNode(
         {
           id: node.id,
-          reader: node.reader.kind === 'dcgm' ? node.reader : viaSmi(node.reader.command),
+          reader:
+            node.reader.kind === 'dcgm'
+              ? { kind: 'dcgm', url: node.reader.url, collectIntervalMs: node.reader.collectInterval }
+              : viaSmi(node.reader.command),
           cap: node.cap.kind === 'nvidia-smi' ? viaSmi(node.cap.command) : { kind: 'none' },
           nameplateWatts: node.nameplate,
           ...(node.cap.kind === 'nvidia-smi' && node.cap.min !== undefined

@@ -11,7 +11,7 @@ const id = z.string().min(1).max(200);
 const finite = z.number();
 const watts = z.number().min(0);
 
-const limitSchema = z.strictObject({
+const limitSchema = z.object({
   id,
   parent: id.nullable().default(null),
   capacityWatts: finite,
@@ -19,9 +19,9 @@ const limitSchema = z.strictObject({
   gain: z.number().gt(0).default(1),
 });
 
-const modeSchema = z.strictObject({ id, watts, dollarsPerHour: finite });
+const modeSchema = z.object({ id, watts, dollarsPerHour: finite });
 
-const deviceSchema = z.strictObject({
+const deviceSchema = z.object({
   id,
   limit: id,
   current: id.nullable().default(null),
@@ -30,9 +30,9 @@ const deviceSchema = z.strictObject({
   allowed: z.array(id).min(1).nullable().default(null),
 });
 
-const floorSchema = z.strictObject({ id, devices: z.array(id).min(1), watts });
+const floorSchema = z.object({ id, devices: z.array(id).min(1), watts });
 
-const shape = z.strictObject({
+const shape = z.object({
   v: z.literal(1),
   limits: z.array(limitSchema).min(1),
   devices: z.array(deviceSchema),

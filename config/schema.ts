@@ -138,6 +138,12 @@ const meter = z.strictObject({
     'Register map, for example `schneider-pm5560`; `switchyard sample meter` lists them',
   ),
   transport,
+  parameters: z
+    .record(z.string(), z.number())
+    .optional()
+    .describe(
+      'Figures set in the meter that its registers need, such as fullScaleWatts; the profile names them',
+    ),
   interval: durationSeconds.default(1000).describe('How often it is read'),
   invert: z.boolean().default(false).describe('The current transformers are mounted the other way round'),
 });
@@ -184,7 +190,13 @@ const gpuNode = z.strictObject({
   hostWatts: power.optional().describe('What the node draws beside its GPUs, at most'),
   reader: z.discriminatedUnion('kind', [
     z.strictObject({ kind: z.literal('nvidia-smi'), command: command.optional() }),
-    z.strictObject({ kind: z.literal('dcgm'), url: z.url() }),
+    z.strictObject({
+      kind: z.literal('dcgm'),
+      url: z.url(),
+      collectInterval: durationSeconds
+        .default(30_000)
+        .describe('How often the exporter itself collects: older figures prove nothing'),
+    }),
   ]),
   cap: z
     .discriminatedUnion('kind', [

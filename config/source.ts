@@ -56,7 +56,7 @@ export function parseSource(file: string, text: string, environment: Environment
       code: 'yaml',
       message: error.message,
       ...(lineAt(text, error.pos[0]).includes('${')
-        ? { hint: 'Inside { } or [ ] a variable stands in quotes: "${VAR}".' }
+        ? { hint: 'Inside { } or [ ] a variable stands in quotes.' }
         : {}),
       file,
       ...position(error.pos[0]),

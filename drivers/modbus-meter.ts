@@ -6,8 +6,10 @@ import type { BusPool, ModbusTransport } from '../protocols/modbus/bus-pool.ts';
 import type { Failure, Result } from '../protocols/result.ts';
 import { fail, ok } from '../protocols/result.ts';
 import type { Amps, Milliseconds, MonotonicMs, Volts } from '../protocols/units.ts';
-import type { Identity, MeterDriver, MeterReading, PhaseValues, Quality } from './load-driver.ts';
+import type { Identity, MeterDriver, MeterReading, Quality } from './load-driver.ts';
 import type { MeterParameters } from './meter/decode.ts';
+import type { Figures } from './meter/figures.ts';
+import { energiesOf, FAST_POINTS, figuresOf, judge, roleOf } from './meter/figures.ts';
 import { readIdentity } from './meter/identity.ts';
 import type { ReadBlock } from './meter/plan.ts';
 import { contradictions, FreezeWatch, type MeterRatings, worse } from './meter/quality.ts';
@@ -154,7 +156,7 @@ class ModbusMeter implements MeterDriver {
     if (!first.ok || this.reader.plan(points).length < 2) return first;
     const values = [...first.value].map(([name, sample]) => [name, sample.value] as const);
     const figures = this.figures(Object.fromEntries(values));
-    if (contradictions({ ...figures, powerFactor: figures.toldFactor }, NO_RATINGS).length === 0)
+    if (contradictions({ ...figures, powerFactor: figures.toldPowerFactor }, NO_RATINGS).length === 0)
       return first;
     const second = await this.reader.read(points, deadline, signal);
     return second.ok ? second : first;
@@ -191,7 +193,7 @@ class ModbusMeter implements MeterDriver {
   /** A meter without its power register is no meter: what it refused is asked again once a minute. */
   private forgetRefusals(): void {
     const now = this.deps.clock.monotonicMs();
-    if (!this.role('power').some((name) => this.reader.absent.has(name))) return;
+    if (!roleOf(this.profile, 'power').some((name) => this.reader.absent.has(name))) return;
     if (now - this.forgottenAt < FORGET_MS) return;
     this.forgottenAt = now;
     this.reader.forget();
@@ -235,7 +237,7 @@ class ModbusMeter implements MeterDriver {
   }
 
   private chooseFastPoints(): MeterPoint[] {
-    const wanted = new Set([...this.role('power'), ...FAST]);
+    const wanted = new Set([...roleOf(this.profile, 'power'), ...FAST_POINTS]);
     const fast = this.profile.points.filter((point) => wanted.has(point.name));
     for (const point of fast) {
       if (typeof point.scale !== 'object' || point.scale === null || !('factorOf' in point.scale)) continue;
@@ -256,10 +258,6 @@ class ModbusMeter implements MeterDriver {
     return fast;
   }
 
-  private role(role: 'power' | 'powerFactor' | 'importEnergy' | 'exportEnergy'): readonly string[] {
-    return this.profile.roles[role] ?? ROLES[role];
-  }
-
   private reading(fast: Samples): MeterReading {
     const now = this.deps.clock.monotonicMs();
     const sampleOf = (name: string): PointSample | null => {
@@ -272,7 +270,7 @@ class ModbusMeter implements MeterDriver {
       points[point.name] = this.signed(point.name, sampleOf(point.name));
     const figures = this.figures(points);
     const [first] = fast.values();
-    const anchor = this.role('power').map((name) => fast.get(name))[0] ?? first;
+    const anchor = roleOf(this.profile, 'power').map((name) => fast.get(name))[0] ?? first;
     if (first === undefined || anchor === undefined) throw new Error('a reading needs a sample');
     const { requestedAt, repliedAt } = anchor.exchange;
     const quality = this.judge(fast, figures, now);
@@ -285,7 +283,7 @@ class ModbusMeter implements MeterDriver {
       voltageVolts: figures.voltageVolts,
       currentAmps: figures.currentAmps,
       powerFactor: figures.powerFactor,
-      ...this.energies(points),
+      ...energiesOf(this.profile, points, this.config.invert === true),
       serialNumber: this.identity?.serialNumber ?? null,
       points,
       sampledAt: (requestedAt + repliedAt) / 2,
@@ -294,105 +292,29 @@ class ModbusMeter implements MeterDriver {
     };
   }
 
-  private figures(points: MeterReading['points']) {
-    const number = (name: string) => numberOf(points[name]);
-    const phases = (prefix: string): PhaseValues<number> => ({
-      l1: number(`${prefix}.l1`),
-      l2: number(`${prefix}.l2`),
-      l3: number(`${prefix}.l3`),
-    });
-    const powerWatts = sumOf(this.role('power').map(number));
-    const apparentVoltAmperes = number('power.apparent.total');
-    const [factorPoint] = this.role('powerFactor');
-    const told = factorPoint === undefined ? null : number(factorPoint);
-    const unit = this.profile.points.find((point) => point.name === factorPoint)?.unit;
-    const toldFactor = told === null ? null : unit === '%' ? told / 100 : told;
-    // Every vendor signs its power factor in a way of its own; P over S means the same everywhere.
-    const computed =
-      powerWatts !== null && apparentVoltAmperes !== null && Math.abs(apparentVoltAmperes) > 1
-        ? powerWatts / Math.abs(apparentVoltAmperes)
-        : null;
-    return {
-      powerWatts,
-      apparentVoltAmperes,
-      phaseWatts: phases('power.active'),
-      voltageVolts: phases('voltage.ln'),
-      currentAmps: phases('current'),
-      frequencyHz: number('frequency'),
-      powerFactor: computed ?? toldFactor,
-      toldFactor,
-      stepWatts: this.stepWatts(),
-    };
-  }
-
-  private stepWatts(): number {
-    const name = this.role('power')[0];
-    const point = this.profile.points.find((candidate) => candidate.name === name);
-    if (point === undefined || point.type.startsWith('f')) return 0;
-    const { scale } = point;
-    const { parameters = {} } = this.config;
-    if (typeof scale === 'number') return scale;
-    if (typeof scale === 'object' && scale !== null && 'parameter' in scale)
-      return parameters[scale.parameter] ?? 0;
-    if (typeof scale === 'object' && scale !== null && 'lin3' in scale) {
-      return ((parameters['fullScaleWatts'] ?? 0) * 2) / 9999;
-    }
-    return 0;
+  private figures(points: MeterReading['points']): Figures {
+    return figuresOf(this.profile, this.config.parameters ?? {}, points);
   }
 
   private judge(
     fast: Samples,
-    figures: ReturnType<ModbusMeter['figures']>,
+    figures: Figures,
     now: MonotonicMs,
   ): { readonly quality: Quality; readonly doubts: readonly string[] } {
-    const doubts: string[] = [];
-    let quality: Quality = 'good';
-    const doubt = (verdict: Quality, sentence: string) => {
-      doubts.push(sentence);
-      quality = worse(quality, verdict);
-    };
-    for (const name of this.role('power')) {
-      const sample = fast.get(name);
-      if (sample === undefined) doubt('missing', `the meter has no register for ${name}`);
-      else if (sample.gap !== null) doubt(GAP_QUALITY[sample.gap], `${name}: ${GAP_SENTENCES[sample.gap]}`);
-      const point = this.profile.points.find((candidate) => candidate.name === name);
-      if (point?.confidence === 'C') doubt('estimated', `the register of ${name} has not been confirmed`);
-    }
-    for (const [name, sample] of fast) {
-      if (sample.gap === 'implausible' && FAST.has(name) && !this.role('power').includes(name)) {
-        doubt('bad', `${name}: ${GAP_SENTENCES.implausible}`);
-      }
-    }
-    const ratings: MeterRatings = {
-      nominalVolts: this.config.nominalVolts ?? null,
-      ratedAmps: this.config.ratedAmps ?? null,
-    };
-    const electrics = { ...figures, powerFactor: figures.toldFactor };
-    for (const sentence of contradictions(electrics, ratings)) doubt('bad', sentence);
+    const { nominalVolts = null, ratedAmps = null } = this.config;
+    const { quality, doubts } = judge(this.profile, fast, figures, { nominalVolts, ratedAmps });
     const frozenMs = this.frozenMs(fast, figures, now);
-    if (frozenMs > 0) doubt('stale', `the same registers for ${(frozenMs / 1000).toFixed(1)} s under load`);
-    return { quality, doubts };
+    if (frozenMs === 0) return { quality, doubts };
+    const frozen = `the same registers for ${(frozenMs / 1000).toFixed(1)} s under load`;
+    return { quality: worse(quality, 'stale'), doubts: [...doubts, frozen] };
   }
 
-  private frozenMs(
-    fast: Samples,
-    figures: ReturnType<ModbusMeter['figures']>,
-    now: MonotonicMs,
-  ): Milliseconds {
-    const names = [...this.role('power'), 'frequency', 'current.l1', 'current.l2', 'current.l3'];
+  private frozenMs(fast: Samples, figures: Figures, now: MonotonicMs): Milliseconds {
+    const names = [...roleOf(this.profile, 'power'), 'frequency', 'current.l1', 'current.l2', 'current.l3'];
     const fingerprint = names.map((name) => fast.get(name)?.words.join(',') ?? '').join(';');
     const amps = figures.currentAmps.l1 ?? figures.currentAmps.l2 ?? figures.currentAmps.l3;
     const isLoaded = (figures.powerWatts ?? 0) !== 0 || (amps ?? 0) !== 0;
     return this.freeze.frozenMs(fingerprint, isLoaded, figures.frequencyHz !== null, now);
-  }
-
-  private energies(points: MeterReading['points']) {
-    const total = (role: 'importEnergy' | 'exportEnergy') =>
-      sumOf(this.role(role).map((name) => numberOf(points[name])));
-    const [imported, exported] = [total('importEnergy'), total('exportEnergy')];
-    return this.config.invert === true
-      ? { importWattHours: exported, exportWattHours: imported }
-      : { importWattHours: imported, exportWattHours: exported };
   }
 
   /** Active power turned to import positive; every other point as the meter says it. */
@@ -403,49 +325,10 @@ class ModbusMeter implements MeterDriver {
   }
 }
 
-const FAST: ReadonlySet<string> = new Set([
-  ...['l1', 'l2', 'l3'].flatMap((phase) => [
-    `power.active.${phase}`,
-    `voltage.ln.${phase}`,
-    `current.${phase}`,
-  ]),
-  'frequency',
-  'power.apparent.total',
-]);
-
 const DIRECTED: ReadonlySet<string> = new Set(['power.active.import', 'power.active.export']);
-
-const ROLES = {
-  power: ['power.active.total'],
-  powerFactor: ['pf.total'],
-  importEnergy: ['energy.active.import'],
-  exportEnergy: ['energy.active.export'],
-} as const;
 
 const NO_RATINGS: MeterRatings = { nominalVolts: null, ratedAmps: null };
 
-const GAP_QUALITY = { 'not-available': 'missing', unscaled: 'missing', implausible: 'bad' } as const;
-
-const GAP_SENTENCES = {
-  'not-available': 'the meter says that it has no value',
-  unscaled: 'its scale is unknown: the configuration must give the parameter named in the profile',
-  implausible: 'no meter measures such a number: wrong word order, address or profile',
-} as const;
-
 function registersIn(blocks: readonly ReadBlock[]): number {
   return blocks.reduce((sum, block) => sum + block.count, 0);
-}
-
-function numberOf(value: number | string | null | undefined): number | null {
-  return typeof value === 'number' ? value : null;
-}
-
-/** The sum, or `null` when any part is unknown. */
-function sumOf(values: readonly (number | null)[]): number | null {
-  let sum = 0;
-  for (const value of values) {
-    if (value === null) return null;
-    sum += value;
-  }
-  return values.length === 0 ? null : sum;
 }

@@ -86,8 +86,9 @@ export function serveNvidiaSmi(node: SimulatedGpuNode, options: GpuServerOptions
       text += chunk.toString('utf8');
       if (text.length > 65_536) socket.destroy();
       if (!text.includes('\n') || faults.hang === true || node.dead) return;
-      const args = JSON.parse(text) as string[];
-      socket.end(`${JSON.stringify(nvidiaSmi(node, faults, args))}\n`);
+      const args = argumentsIn(text);
+      if (args === null) socket.destroy();
+      else socket.end(`${JSON.stringify(nvidiaSmi(node, faults, args))}\n`);
     });
   });
   return listen(server, options, faults).then((base) => ({
@@ -98,6 +99,17 @@ export function serveNvidiaSmi(node: SimulatedGpuNode, options: GpuServerOptions
       `${base.address.host}:${base.address.port}`,
     ],
   }));
+}
+
+/** The list of words in a line of JSON; `null` for anything else. */
+function argumentsIn(line: string): string[] | null {
+  try {
+    const value: unknown = JSON.parse(line);
+    const isList = Array.isArray(value) && value.every((word) => typeof word === 'string');
+    return isList ? value : null;
+  } catch {
+    return null;
+  }
 }
 
 function listen(server: Server, options: GpuServerOptions, faults: GpuToolFaults): Promise<GpuServer> {

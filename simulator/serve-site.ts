@@ -1,6 +1,8 @@
 import type { LoadedConfig, MinerPlace } from '../config/load.ts';
+import type { GpuNodeConfig } from '../config/schema.ts';
 import type { Clock } from '../protocols/clock.ts';
 import { type Random, seededRandom } from '../protocols/random.ts';
+import { serveDcgm, serveNvidiaSmi } from './gpu.ts';
 import type { MeterFaults, MeterServer } from './meter.ts';
 import { serveMeters } from './meter.ts';
 import type { SimulatedServer } from './miners/api-server.ts';
@@ -9,7 +11,7 @@ import { serveBfgminer, serveCgminer } from './miners/cgminer.ts';
 import { serveLuxos } from './miners/luxos.ts';
 import { minerTraits } from './miners/traits.ts';
 import { serveWhatsminer } from './miners/whatsminer.ts';
-import { type MinerFaults, type SimulatedGpuNode, SimulatedMiner, SimulatedSite } from './physics.ts';
+import { type MinerFaults, SimulatedGpuNode, SimulatedMiner, SimulatedSite } from './physics.ts';
 
 /** A simulated site behind real sockets: every device that a configuration names, on the address it names. */
 export interface ServedSite {
@@ -57,7 +59,7 @@ export async function serveSite(loaded: LoadedConfig, options: ServeOptions): Pr
   );
   const miners = new Map<string, SimulatedMiner>();
   const gpuNodes = new Map<string, SimulatedGpuNode>();
-  const servers: SimulatedServer[] = [];
+  const servers: { close(): Promise<void> }[] = [];
   const meters: MeterServer[] = [];
   const closeAll = async () => {
     await Promise.all([...servers, ...meters].map((server) => server.close()));
@@ -72,6 +74,12 @@ export async function serveSite(loaded: LoadedConfig, options: ServeOptions): Pr
       miners.set(place.deviceId, miner);
       site.place(place.entry.limit, miner);
       servers.push(await serveMiner(miner, place, index, options.clock));
+    }
+    for (const [index, node] of config.gpuNodes.entries()) {
+      const simulated = simulatedNode(node, seededRandom(options.seed + index * 104_729));
+      gpuNodes.set(node.id, simulated);
+      site.place(node.limit, simulated);
+      servers.push(...(await serveGpuNode(simulated, node, options.clock)));
     }
     meters.push(...(await serveAllMeters(loaded, site, options.clock, random)));
   } catch (error) {
@@ -223,6 +231,57 @@ async function serveAllMeters(
         }),
       ),
     );
+  }
+  return servers;
+}
+
+/** Eight H100 in a host that draws most of its part all the time. */
+function simulatedNode(node: GpuNodeConfig, random: Random): SimulatedGpuNode {
+  const gpus = Array.from({ length: 8 }, (_, index) => ({
+    uuid: `GPU-${hex(random, 8)}-${hex(random, 4)}-4${hex(random, 3)}-a${hex(random, 3)}-${hex(random, 12)}`,
+    name: 'NVIDIA H100 80GB HBM3',
+    minLimitWatts: 200,
+    maxLimitWatts: 700,
+    idleWatts: 70 + index,
+    limitWatts: 700,
+    utilization: 0.2,
+  }));
+  return new SimulatedGpuNode(node.id, gpus, (node.hostWatts ?? 2000) * 0.9, random);
+}
+
+function hex(random: Random, digits: number): string {
+  return Array.from({ length: digits }, () => Math.floor(random() * 16).toString(16)).join('');
+}
+
+/** Its exporter and its nvidia-smi, where the configuration names a loopback address for them. */
+async function serveGpuNode(
+  node: SimulatedGpuNode,
+  config: GpuNodeConfig,
+  clock: Clock,
+): Promise<{ close(): Promise<void> }[]> {
+  const servers: { close(): Promise<void> }[] = [];
+  if (config.reader.kind === 'dcgm') {
+    const url = new URL(config.reader.url);
+    servers.push(
+      await serveDcgm(node, {
+        host: url.hostname,
+        port: Number(url.port),
+        clock,
+        collectIntervalMs: 1000,
+        withLimits: true,
+      }),
+    );
+  }
+  const commands = [
+    config.reader.kind === 'nvidia-smi' ? config.reader.command : undefined,
+    config.cap.kind === 'nvidia-smi' ? config.cap.command : undefined,
+  ];
+  const places = new Set(
+    commands.flatMap((command) => command?.filter((word) => /^127\.\d+\.\d+\.\d+:\d+$/.test(word)) ?? []),
+  );
+  for (const place of places) {
+    const [host, port] = place.split(':') as [string, string];
+    servers.push(await serveNvidiaSmi(node, { host, port: Number(port), clock }));
   }
   return servers;
 }

@@ -3,13 +3,8 @@ import { type Choice, choiceValue, createChoice, fillUp, isFeasible, roundDown }
 import { solveRelaxed } from './floors.ts';
 import { leastChoice } from './infeasible.ts';
 import { computeBaseSlack, createWorkspace, type Workspace } from './sweep.ts';
-import {
-  computeLosses,
-  computeRooms,
-  createWindowMemory,
-  searchWindow,
-  type WindowMemory,
-} from './window.ts';
+import { searchWindow } from './window.ts';
+import { computeLosses, computeRooms, createWindowMemory, type WindowMemory } from './window-memory.ts';
 
 /** A compiled problem with everything that solving it writes. */
 export interface Bench {

@@ -1,4 +1,5 @@
 import type { Compiled } from './compile.ts';
+import { minimiseBound } from './multipliers.ts';
 import { mergeOrders, sortByFallingKey } from './order.ts';
 import { computePrices, dualBound } from './prices.ts';
 import { ACCEPTED_WATTS } from './problem.ts';
@@ -89,11 +90,41 @@ function searchMultipliers(
     }
     if (crossing.length === 1 || before - best <= 1e-13 * Math.abs(best)) break;
   }
+  if (crossing.length > 1) polish(c, w, crossing, search, best);
   if (search.evaluate() === null) return { feasible: false };
   return { feasible: true, boundDollarsPerHour: dualBound(c, w, energyPrice) };
 }
 
+/** One multiplier at a time can stop at an edge: all of them together go on from there to the minimum. */
+function polish(
+  c: Compiled,
+  w: Workspace,
+  crossing: readonly number[],
+  search: CrossingSearch,
+  bound: number,
+): void {
+  const set = (multipliers: Float64Array): void => {
+    for (const [k, f] of crossing.entries()) w.floorPrice[f] = multipliers[k]!;
+  };
+  const start = Float64Array.from(crossing, (f) => w.floorPrice[f]!);
+  const result = minimiseBound(
+    (multipliers) => {
+      set(multipliers);
+      const at = search.evaluate();
+      if (at === null) return null;
+      const surplus = Float64Array.from(crossing, (f) => w.floorReached[f]! - c.floorWatts[f]!);
+      return { bound: at, surplus };
+    },
+    start,
+    search.largestMultiplier,
+    100 + 100 * crossing.length,
+  );
+  set(result !== null && result.bound < bound ? result.multipliers : start);
+}
+
 interface CrossingSearch {
+  /** A multiplier beyond any that can be needed. */
+  readonly largestMultiplier: number;
   /** No feasible choice earns less than this: a bound below it proves that there is none. */
   readonly leastValue: number;
   /** Sweeps at the multipliers in force; `null` when a nested floor cannot be served. */
@@ -150,7 +181,12 @@ function crossingSearch(
     const bound = evaluate();
     return bound === null ? null : { multiplier, bound, surplus: w.floorReached[f]! - c.floorWatts[f]! };
   };
-  return { leastValue, evaluate, along: (f) => meetTangents(f, at, greatestKey, leastValue) };
+  return {
+    leastValue,
+    largestMultiplier: 1000 * greatestKey + 1e-6,
+    evaluate,
+    along: (f) => meetTangents(f, at, greatestKey, leastValue),
+  };
 }
 
 function meetTangents(

@@ -47,7 +47,7 @@ export async function demoCommand(
       mqttPort,
       pagePort,
       stateFolder: join(folder, 'state'),
-      smiCommand: (node) => [process.execPath, smi, join(folder, `${node}.sock`)],
+      smiCommand: (place) => [process.execPath, smi, place],
     }),
   );
   const broker = await Aedes.createBroker();

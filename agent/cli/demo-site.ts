@@ -7,8 +7,8 @@ export interface DemoPlaces {
   readonly mqttPort: number;
   readonly pagePort: number;
   readonly stateFolder: string;
-  /** Command prefix of the simulated nvidia-smi for a node, without its arguments. */
-  readonly smiCommand: (node: string) => readonly string[];
+  /** Command prefix of the simulated nvidia-smi that listens at `host:port`. */
+  readonly smiCommand: (place: string) => readonly string[];
 }
 
 export interface DemoSize {
@@ -20,6 +20,7 @@ const MINER_PORT = 4028;
 const WEB_PORT = 8080;
 const METER_PORT = 5020;
 const DCGM_PORT = 9400;
+const SMI_PORT = 9500;
 const HOSTS_PER_ROW = 250;
 
 interface Hall {
@@ -149,11 +150,11 @@ function gpuLines(count: number, places: DemoPlaces): string[] {
   return Array.from({ length: count }, (_, index) => {
     const id = `gpu-${index + 1}`;
     // Every second node is read through its DCGM exporter; all are capped by nvidia-smi.
-    const command = JSON.stringify(places.smiCommand(id));
+    const command = JSON.stringify(places.smiCommand(`${places.network}.202.${index + 1}:${SMI_PORT}`));
     const reader =
       index % 2 === 0
         ? `{ kind: nvidia-smi, command: ${command} }`
-        : `{ kind: dcgm, url: "http://${places.network}.201.${index + 1}:${DCGM_PORT}/metrics" }`;
+        : `{ kind: dcgm, url: "http://${places.network}.201.${index + 1}:${DCGM_PORT}/metrics", collectInterval: 1s }`;
     return `  - { id: ${id}, limit: feeder-g, nameplate: 10.2 kW, hostWatts: 2.2 kW, reader: ${reader}, cap: { kind: nvidia-smi, command: ${command} } }`;
   });
 }

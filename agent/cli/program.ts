@@ -1,6 +1,6 @@
 import { Command, CommanderError } from 'commander';
 import { parseDuration } from '../../config/quantity.ts';
-import { statusCommand } from './agent-commands.ts';
+import { explainCommand, statusCommand, topCommand } from './agent-commands.ts';
 import { checkCommand, sampleCommand, schemaCommand } from './config-commands.ts';
 import type { Context } from './context.ts';
 import { demoCommand } from './demo-command.ts';
@@ -199,6 +199,11 @@ export function buildProgram(deps: ProgramDeps): { run(args: readonly string[]):
     .command('status')
     .description('what the running agent knows')
     .action(action('status', statusCommand));
+  program.command('top').description('the status, live').action(action('top', topCommand));
+  program
+    .command('explain <target>')
+    .description('why a device or limit is as it is')
+    .action(action('explain', (context, target: string) => explainCommand(context, target)));
   program
     .command('limit [verb] [limit] [watts]')
     .description('show, set or clear a limit of the running agent')

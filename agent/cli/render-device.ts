@@ -42,10 +42,12 @@ export function renderMiner(
 
 /** A meter in a few lines. Pure. */
 export function renderMeter(meter: Omit<MeterReading, 'sampledAt' | 'requestedAt'>): string {
-  const phases = (values: { l1: number | null; l2: number | null; l3: number | null }, unit: string) =>
-    [values.l1, values.l2, values.l3]
-      .map((value) => (value === null ? '-' : `${Math.round(value * 10) / 10}`))
-      .join(' / ') + ` ${unit}`;
+  const phases = (values: { l1: number | null; l2: number | null; l3: number | null }, unit: string) => {
+    const shown = [values.l1, values.l2, values.l3].map((value) =>
+      value === null ? '-' : `${Math.round(value * 10) / 10}`,
+    );
+    return `${shown.join(' / ')} ${unit}`;
+  };
   const lines = [
     `${meter.profile}: ${formatWatts(meter.powerWatts)}, quality ${meter.quality}, ${meter.roundTripMs} ms`,
     `  voltage    ${phases(meter.voltageVolts, 'V')}`,

@@ -121,8 +121,7 @@ async function runOnce(agent: RunningAgent, context: Context): Promise<Outcome> 
   for (;;) {
     const snapshot = agent.source.snapshot();
     const tried =
-      snapshot !== null &&
-      snapshot.devices.every((device) => device.reading !== null || device.failure !== null) &&
+      snapshot?.devices.every((device) => device.reading !== null || device.failure !== null) &&
       snapshot.meters.every((meter) => meter.reading !== null || meter.failure !== null);
     if (
       tried ||

@@ -12,14 +12,8 @@ import { type DecisionRecord, recordOf } from './decision.ts';
 import { Dispatcher, type Sent } from './dispatch.ts';
 import { observe } from './observation.ts';
 import type { Economics } from './points.ts';
-import {
-  type ControlState,
-  INITIAL_STATE,
-  type StepContext,
-  type StepOrders,
-  type StepResult,
-  step,
-} from './step.ts';
+import { type ControlState, INITIAL_STATE, type StepOrders, type StepResult, step } from './step.ts';
+import type { StepContext } from './step-context.ts';
 
 /** Where the controller writes down what it is about to do. `false`: it could not be made durable. */
 export interface ControlJournal {
@@ -172,6 +166,7 @@ export class Controller {
       conditions: controlConditions(
         context,
         result,
+        observation,
         inForce,
         this.journalHealthy ? null : (this.deps.journal?.failure ?? 'unknown'),
       ),

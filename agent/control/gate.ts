@@ -5,7 +5,7 @@ import { book, type DeviceInput, type Entry, type NodeSums, OVERSHOOT, worstOf }
 import type { LimitMemory } from './limit-memory.ts';
 import type { Candidate, Plan } from './plan.ts';
 import type { OperatingPoint } from './points.ts';
-import type { StepContext } from './step.ts';
+import { RAMP_BUCKET_MS, type StepContext } from './step-context.ts';
 
 export interface GateInput {
   readonly context: StepContext;
@@ -107,7 +107,7 @@ function fullBucket(input: GateInput): Watts {
   const size = context.limits
     .filter((limit) => limit.parent === null)
     .reduce((sum, root) => sum + Math.min(root.ratingWatts, input.limits[root.id]!.inForceWatts), 0);
-  return ((size * context.rules.rampPercentPerMinute) / 100 / 2) * 0.999;
+  return ((size * context.rules.rampPercentPerMinute * RAMP_BUCKET_MS) / 100 / 60_000) * 0.999;
 }
 
 function commandOf(

@@ -93,11 +93,12 @@ export function minerFacts(
   }
   const limit = control?.powerLimit ?? null;
   if (limit !== null && shareLimits) {
-    for (const limitWatts of lowerLimits(limit, fullWatts)) {
+    for (const [step, limitWatts] of lowerLimits(limit, fullWatts).entries()) {
       // Below nominal, machines hash a little more per watt: rate falls slower than power.
       const ths = nominalThs * (limitWatts / fullWatts) ** 0.9;
       points.push({
-        id: `limit-${limitWatts}`,
+        // Named by step, not by watts: full power is learnt, and a point must keep its name.
+        id: `low-${step + 1}`,
         kind: 'run',
         watts: limitWatts,
         limitWatts,

@@ -1,7 +1,7 @@
 import type { Config } from '../../config/schema.ts';
 import type { SiteModel } from '../site/model.ts';
 import type { Economics } from './points.ts';
-import type { ControlRules, StepContext } from './step.ts';
+import type { ControlRules, StepContext } from './step-context.ts';
 
 /** A meter's content is at most this much older than its sample: its own refresh and averaging. */
 const METER_LAG_MS = 2500;

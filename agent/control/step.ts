@@ -1,7 +1,5 @@
-import type { Authority } from '../../config/schema.ts';
 import type { DeviceId, LimitId, Milliseconds, MonotonicMs, Watts } from '../../protocols/units.ts';
 import { solveProblem } from '../allocation/solve.ts';
-import type { DeviceModel } from '../site/model.ts';
 import type { Decision } from './decision.ts';
 import { commandsOf } from './gate.ts';
 import {
@@ -16,58 +14,14 @@ import {
 } from './ledger.ts';
 import { type LimitMemory, newLimitMemory, updateLimit } from './limit-memory.ts';
 import type { Observation, ObservedDevice } from './observation.ts';
-import { buildPlan, type PlanFloor, type PlanLimit } from './plan.ts';
+import { buildPlan, currentPoint, type PlanLimit } from './plan.ts';
 import { type DeviceFacts, type Economics, gpuNodeFacts, minerFacts } from './points.ts';
+import { RAMP_BUCKET_MS, type StepContext, type StepDevice, type StepLimit } from './step-context.ts';
 
 /**
  * One control cycle as a pure function: what was known, what is seen, what is asked -> what is known now and
  * what to command. The journal keeps its inputs, and `replay` runs it again.
  */
-
-/** What does not change from cycle to cycle: site, facts of the configuration, rules. */
-export interface StepContext {
-  readonly limits: readonly StepLimit[];
-  readonly devices: readonly StepDevice[];
-  readonly floors: readonly PlanFloor[];
-  readonly rules: ControlRules;
-}
-
-export interface StepLimit {
-  readonly id: LimitId;
-  readonly parent: LimitId | null;
-  readonly gain: number;
-  readonly ratingWatts: Watts;
-  readonly loadWorstWatts: Watts;
-  readonly metered: boolean;
-  readonly authority: Authority;
-}
-
-export interface StepDevice {
-  readonly model: DeviceModel;
-  /** What a GPU node draws beside its GPUs; `null`: what its nameplate leaves above its caps. */
-  readonly hostWatts: Watts | null;
-  readonly dollarsPerGpuHour: number;
-  /** Caps may be set. */
-  readonly cappable: boolean;
-}
-
-export interface ControlRules {
-  readonly meterStaleMs: Milliseconds;
-  /** A silent meter is put up with for this long before its limit is shed to what is proved. */
-  readonly staleGraceMs: Milliseconds;
-  readonly meterLagMs: Milliseconds;
-  readonly pollMs: Milliseconds;
-  readonly dwellMs: Milliseconds;
-  readonly leastSleepMs: Milliseconds;
-  readonly wakesPerHour: number;
-  readonly wakesPerTenSeconds: number;
-  readonly restoreHoldMs: Milliseconds;
-  readonly rampPercentPerMinute: number;
-  readonly overshedShare: number;
-  readonly driftShare: number;
-  readonly reserveShare: number;
-  readonly shareLimits: boolean;
-}
 
 /** What is asked at this moment. */
 export interface StepOrders {
@@ -109,8 +63,8 @@ export const INITIAL_STATE: ControlState = {
   rampAt: 0,
 };
 
-/** Part of the GPUs' ceiling beyond which a figure is a spike: work units of the tick's search. */
-const TICK_WORK_UNITS = 150_000;
+/** Budget of the search after the sweep: a millisecond or so; the gap is certified either way. */
+const TICK_WORK_UNITS = 20_000;
 
 /** Decides one cycle. Pure: the same arguments always give the same result. */
 export function step(
@@ -253,7 +207,7 @@ function nodeInputs(
 
 /**
  * What meters show beyond everything that the plan knows of is taken off the room: upwards at once, downwards
- * slowly and only while nothing below is in flight. It is never negative: an error in our favour makes no room.
+ * slowly. It is never negative: an error in our favour makes no room.
  */
 function correctBias(
   context: StepContext,
@@ -268,42 +222,70 @@ function correctBias(
     if (list === undefined) below.set(input.facts.limit, [input]);
     else list.push(input);
   }
-  const modelled = new Map<string, { watts: number; quiet: boolean }>();
+  const models = new Map<string, NodeModel>();
   for (const limit of [...context.limits].reverse()) {
-    let watts = limit.loadWorstWatts;
-    let quiet = true;
-    for (const { entry, facts, device } of below.get(limit.id) ?? []) {
-      if (device.inventory === 'expected' || device.inventory === 'removed') continue;
-      const recent = entry.lastDrop !== null && now - entry.lastDrop.at < context.rules.meterLagMs * 2;
-      if (entry.pending !== null || recent || device.activity === 'starting') quiet = false;
-      const point = facts.points.find((candidate) => candidate.id === entry.pointId);
-      watts += entry.quarantine !== null || point === undefined ? facts.nameplateWatts : point.watts;
-    }
+    const model = ownModel(limit, below.get(limit.id) ?? [], now, context.rules.meterLagMs);
     for (const child of context.limits) {
       if (child.parent !== limit.id) continue;
-      const childModel = modelled.get(child.id)!;
-      watts += childModel.watts * child.gain;
-      quiet &&= childModel.quiet;
+      const childModel = models.get(child.id)!;
+      model.planned += childModel.planned * child.gain;
+      model.present += childModel.present * child.gain;
+      model.quiet &&= childModel.quiet;
     }
     const memory = limits[limit.id]!;
-    const measured = sums.get(limit.id)?.measuredWatts ?? null;
-    if (measured === null) {
-      modelled.set(limit.id, { watts: watts + memory.biasWatts, quiet });
+    const sum = sums.get(limit.id)!;
+    if (sum.measuredWatts === null) {
+      model.planned += memory.biasWatts;
+      model.present += memory.biasWatts;
+      models.set(limit.id, model);
       continue;
     }
-    const excess = Math.max(0, measured - watts);
-    const room = memory.inForceWatts;
-    // Over the limit although everything sent has had its effect: whatever it is, it counts at once.
-    const over = Math.max(0, (sums.get(limit.id)?.expectedWatts ?? 0) - room);
+    const excess = Math.max(0, sum.measuredWatts - model.present);
     let bias = memory.biasWatts;
-    if (quiet) bias += excess > bias ? (excess - bias) * 0.5 : (excess - bias) * 0.05;
-    if (over > 0 && now - memory.biasRaisedAt > context.rules.meterLagMs + 1000) {
-      bias = Math.max(bias, memory.biasWatts + over);
-      limits[limit.id] = { ...memory, biasWatts: bias, biasRaisedAt: now };
-    } else limits[limit.id] = { ...memory, biasWatts: bias };
-    // A metered node is known to its parent as what its meter shows, whatever the model says.
-    modelled.set(limit.id, { watts: Math.max(measured, 0), quiet });
+    if (excess > bias && model.quiet) bias += (excess - bias) * 0.5;
+    if (excess < bias) bias += (excess - bias) * 0.05;
+    // The plan believes that it is under the limit, the meter says that it is not, and everything sent has had
+    // its effect: whatever it is, it counts at once.
+    const over = sum.expectedWatts - Math.max(memory.inForceWatts, model.planned + bias);
+    const settled = now - memory.biasRaisedAt > context.rules.meterLagMs + 1000;
+    if (over > 0 && settled) limits[limit.id] = { ...memory, biasWatts: bias + over, biasRaisedAt: now };
+    else limits[limit.id] = { ...memory, biasWatts: bias < 1 ? 0 : bias };
+    // To its parent a metered node is what its meter shows, or what is planned below it where that is less.
+    models.set(limit.id, { planned: model.planned + bias, present: sum.measuredWatts, quiet: model.quiet });
   }
+}
+
+interface NodeModel {
+  /** By the points that devices are at or on their way to. */
+  planned: number;
+  /** By what they draw at this moment, as far as known. */
+  present: number;
+  /** Nothing below is on its way between two points. */
+  quiet: boolean;
+}
+
+function ownModel(
+  limit: StepLimit,
+  inputs: readonly DeviceInput[],
+  now: MonotonicMs,
+  lagMs: Milliseconds,
+): NodeModel {
+  const model: NodeModel = { planned: limit.loadWorstWatts, present: limit.loadWorstWatts, quiet: true };
+  for (const input of inputs) {
+    const { entry, facts, device } = input;
+    // Not yet asked: what it draws is in the meter and not in the model.
+    if (device.requestedAt === null && device.failure === null) model.quiet = false;
+    if (device.inventory === 'expected' || device.inventory === 'removed') continue;
+    const recent = entry.lastDrop !== null && now - entry.lastDrop.at < lagMs * 2;
+    const moving = entry.pending !== null || recent || device.activity === 'starting';
+    if (moving) model.quiet = false;
+    const point = entry.quarantine !== null ? null : currentPoint(input);
+    const planned = point?.watts ?? facts.nameplateWatts;
+    model.planned += planned;
+    const own = device.fresh && device.reported ? device.powerWatts : null;
+    model.present += moving ? (own ?? Math.max(planned, entry.pending?.fromWatts ?? 0)) : planned;
+  }
+  return model;
 }
 
 function planLimit(
@@ -326,11 +308,17 @@ function planLimit(
     // Without its meter for longer than the grace, twice the reserve is kept.
     capacityWatts:
       memory.inForceWatts - reserve * (blind ? 3 : 1) - overshed - (orders.reservedWatts[limit.id] ?? 0),
-    fixedWatts: limit.loadWorstWatts + memory.biasWatts,
+    fixedWatts: limit.loadWorstWatts + coarse(memory.biasWatts, limit.ratingWatts),
     authority: limit.authority,
     noRise: stale || memory.drop !== null || now - memory.lastShedAt < rules.restoreHoldMs,
     deadlineAt: memory.drop?.deadlineAt ?? null,
   };
+}
+
+/** Rounded up to a thousandth of the rating: noise in the last digits does not change the plan. */
+function coarse(watts: Watts, ratingWatts: Watts): Watts {
+  const grain = Math.max(10, ratingWatts / 1000);
+  return Math.ceil(watts / grain) * grain;
 }
 
 /** Every controlled limit with a meter was read, and every device answered or is known to be silent. */
@@ -358,7 +346,8 @@ function refill(before: ControlState, context: StepContext, orders: StepOrders, 
     0,
   );
   const perMs = (size * context.rules.rampPercentPerMinute) / 100 / 60_000;
-  const largest = perMs * 30_000;
+  // A short bucket: in no minute does more than the ramp and a few seconds of it come back.
+  const largest = perMs * RAMP_BUCKET_MS;
   const elapsed = before.rampAt === 0 ? 0 : now - before.rampAt;
   return Math.min(Math.max(largest, 0), before.rampTokensWatts + perMs * elapsed);
 }

@@ -5,7 +5,8 @@ import type { StepRecord } from '../control/controller.ts';
 import type { Decision } from '../control/decision.ts';
 import type { Finding } from '../control/ledger.ts';
 import type { Observation } from '../control/observation.ts';
-import { type ControlState, INITIAL_STATE, type StepContext, type StepOrders } from '../control/step.ts';
+import { type ControlState, INITIAL_STATE, type StepOrders } from '../control/step.ts';
+import type { StepContext } from '../control/step-context.ts';
 import { applyPatch, diff, type Patch } from './patch.ts';
 
 /**

@@ -1,6 +1,7 @@
 import type { DatabaseSync } from 'node:sqlite';
 import type { EpochMs } from '../../protocols/units.ts';
-import { type StepContext, type StepResult, step } from '../control/step.ts';
+import { type StepResult, step } from '../control/step.ts';
+import type { StepContext } from '../control/step-context.ts';
 import { diff, type Patch } from './patch.ts';
 import {
   decisionHash,

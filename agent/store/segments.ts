@@ -1,7 +1,8 @@
 import type { DatabaseSync } from 'node:sqlite';
 import type { EpochMs, MonotonicMs } from '../../protocols/units.ts';
 import type { StepRecord } from '../control/controller.ts';
-import { INITIAL_STATE, type StepContext } from '../control/step.ts';
+import { INITIAL_STATE } from '../control/step.ts';
+import type { StepContext } from '../control/step-context.ts';
 import { value } from './database.ts';
 import {
   contextHash,

@@ -115,14 +115,12 @@ class World {
   readonly problems: string[] = [];
   readonly state: string;
   ratingWatts = 0;
-  private readonly simulator: SimulatorProcess;
   private readonly file: string;
   private agent: ChildProcess | null = null;
   private said = '';
   private readonly sampler: NodeJS.Timeout;
 
   constructor(simulator: SimulatorProcess, file: string, state: string) {
-    this.simulator = simulator;
     this.file = file;
     this.state = state;
     simulator.onAnswer = (answer) => {

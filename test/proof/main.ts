@@ -1,8 +1,10 @@
 import { proveKill } from './kill.ts';
+import { provePlan } from './plan.ts';
 
 /** `npm run proof -- NAME [ARGUMENTS]`: long runs with real processes; each says what it did and fails loudly. */
 const PROOFS: Readonly<Record<string, (args: readonly string[]) => Promise<boolean>>> = {
   kill: proveKill,
+  plan: async () => (await provePlan()) === 0,
 };
 
 const [name, ...args] = process.argv.slice(2);

@@ -1,12 +1,7 @@
 import type { StepRecord } from '../../agent/control/controller.ts';
 import type { Observation, ObservedDevice } from '../../agent/control/observation.ts';
-import {
-  type ControlState,
-  INITIAL_STATE,
-  type StepContext,
-  type StepOrders,
-  step,
-} from '../../agent/control/step.ts';
+import { type ControlState, INITIAL_STATE, type StepOrders, step } from '../../agent/control/step.ts';
+import type { StepContext } from '../../agent/control/step-context.ts';
 import { seededRandom } from '../../protocols/random.ts';
 import { minerTraits } from '../../simulator/miners/traits.ts';
 import { SimulatedMiner, SimulatedSite } from '../../simulator/physics.ts';
@@ -185,6 +180,7 @@ function observed(miner: SimulatedMiner, nowMs: number): ObservedDevice {
       changeMs: 10_000,
     },
     gpus: null,
+    implausible: false,
   };
 }
 
@@ -206,6 +202,7 @@ function unseen(id: string, state: ControlState): ObservedDevice {
     hashrateThs: null,
     control: null,
     gpus: null,
+    implausible: false,
   };
 }
 

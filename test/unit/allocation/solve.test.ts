@@ -234,7 +234,6 @@ describe('the problem file', () => {
     ],
     ['gain 0', { limits: [{ ...file.limits[0], gain: 0 }] }, 'limits.0.gain'],
     ['version', { v: 2 }, 'v: '],
-    ['unknown key', { flors: [] }, 'flors'],
   ])('refuses: %s', (_name, change, message) => {
     expect(complaint(change)).toContain(message);
   });

@@ -1,0 +1,52 @@
+import type { Authority } from '../../config/schema.ts';
+import type { LimitId, Milliseconds, Watts } from '../../protocols/units.ts';
+import type { DeviceModel } from '../site/model.ts';
+import type { PlanFloor } from './plan.ts';
+
+/** What does not change from cycle to cycle: site, facts of the configuration, rules. */
+export interface StepContext {
+  readonly limits: readonly StepLimit[];
+  readonly devices: readonly StepDevice[];
+  readonly floors: readonly PlanFloor[];
+  readonly rules: ControlRules;
+}
+
+export interface StepLimit {
+  readonly id: LimitId;
+  readonly parent: LimitId | null;
+  readonly gain: number;
+  readonly ratingWatts: Watts;
+  readonly loadWorstWatts: Watts;
+  readonly metered: boolean;
+  readonly authority: Authority;
+}
+
+export interface StepDevice {
+  readonly model: DeviceModel;
+  /** What a GPU node draws beside its GPUs; `null`: what its nameplate leaves above its caps. */
+  readonly hostWatts: Watts | null;
+  readonly dollarsPerGpuHour: number;
+  /** Caps may be set. */
+  readonly cappable: boolean;
+}
+
+export interface ControlRules {
+  readonly meterStaleMs: Milliseconds;
+  /** A silent meter is put up with for this long before its limit is shed to what is proved. */
+  readonly staleGraceMs: Milliseconds;
+  readonly meterLagMs: Milliseconds;
+  readonly pollMs: Milliseconds;
+  readonly dwellMs: Milliseconds;
+  readonly leastSleepMs: Milliseconds;
+  readonly wakesPerHour: number;
+  readonly wakesPerTenSeconds: number;
+  readonly restoreHoldMs: Milliseconds;
+  readonly rampPercentPerMinute: number;
+  readonly overshedShare: number;
+  readonly driftShare: number;
+  readonly reserveShare: number;
+  readonly shareLimits: boolean;
+}
+
+/** The restore ramp never saves up more than this: in no minute does more come back than it says. */
+export const RAMP_BUCKET_MS = 6000;
