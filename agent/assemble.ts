@@ -12,7 +12,6 @@ import { explain } from './control/explain.ts';
 import { Loop } from './control/loop.ts';
 import { Poller, type PollTarget } from './control/poller.ts';
 import { economicsOf, stepContext } from './control/rules.ts';
-import { EMPTY_BOOK } from './orders/book.ts';
 import { OrderService } from './orders/service.ts';
 import { baselineOf, History, SPANS, type SpanName } from './page/history.ts';
 import { localSocketPath, serveLocal } from './page/local-socket.ts';
@@ -23,6 +22,8 @@ import { buildSiteModel, pathUp, type SiteModel } from './site/model.ts';
 import type { SiteEvent, Snapshot } from './site/snapshot.ts';
 import { SiteState } from './site/state.ts';
 import { buildView, type SiteView } from './site/view.ts';
+import { type Journal, openJournal } from './store/journal.ts';
+import { historyBody, logBody } from './store/queries.ts';
 import { HostHealthReader } from './telemetry/host-health.ts';
 import { type HostInventory, readInventory } from './telemetry/inventory.ts';
 import { envelope, stateBody } from './telemetry/messages.ts';
@@ -60,6 +61,8 @@ export interface RunningAgent {
 
 /** Reads under way at once: enough for 300 miners with a tenth of them in time-outs. */
 const MINER_READS_AT_ONCE = 48;
+/** Part of the store's maximum that the journal may use; the rest is for telemetry that waits. */
+const JOURNAL_SHARE = 0.5;
 const HEALTH_INTERVAL_MS = 10_000;
 
 /** Builds the agent of one configuration out of its parts and starts it. */
@@ -139,6 +142,10 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
     { publish: (message) => link?.publish(message) },
   );
 
+  const journal = openJournal(config.store.path, config.store.maximum * JOURNAL_SHARE, clock);
+  if (journal.failure !== null) log.error({ reason: journal.failure }, 'no journal: the agent only lowers');
+  const restored = journal.restore({ meterStaleMs: config.control.staleAfter });
+  state.restoreSeen(restored.seenDevices);
   const context = stepContext(config, model);
   const controller = new Controller(
     {
@@ -149,13 +156,13 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
       stop: stop.signal,
       dryRun: options.dryRun,
       deviceStaleMs: config.control.deviceStaleAfter,
-      journal: null,
+      journal,
       hurry: (device) => {
         minerPoller.hurry(device);
         nodePoller.hurry(device);
       },
     },
-    null,
+    restored.controlState,
   );
   controller.gpusOf = (device) => gpusOf(snapshot, device);
   const limitOf = (id: string) => view?.limits.find((limit) => limit.id === id);
@@ -175,7 +182,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
     },
     {
       answer: (answer) => reporter.answer(answer.id, clock.epochMs(), answer),
-      persist: () => true,
+      persist: (book) => journal.persist(book),
       decideNow: (lease) => {
         loop.poke();
         const result = controller.lastResult;
@@ -186,7 +193,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
       },
       delegate: () => null,
     },
-    EMPTY_BOOK,
+    restored.book,
   );
 
   const cycle = () => {
@@ -201,7 +208,12 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
       (limit) => measuredOf(snapshot, limit),
       (limit) => control.worstWatts.get(limit) ?? null,
     );
-    const conditions = [...conditionsOf(model, snapshot), ...control.conditions, ...orders.conditions()];
+    const conditions = [
+      ...conditionsOf(model, snapshot),
+      ...control.conditions,
+      ...orders.conditions(),
+      ...journal.conditions(),
+    ];
     // A meter that has not had time to answer is not yet silent.
     const settled = snapshot.monotonicMs - startedAt > config.control.staleAfter;
     const { raised, cleared } = alarmBook.update(
@@ -215,6 +227,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
       ...alarmEvents(raised, cleared, snapshot.epochMs),
     ];
     for (const alarm of raised) log.warn({ alarm: alarm.id }, alarm.message);
+    journal.recordEvents(events);
     view = buildView(model, snapshot, {
       mode: control.mode,
       inForce: control.inForce,
@@ -222,8 +235,10 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
       alarms: alarmBook.active(),
     });
     history.record(view);
+    journal.recordView(view);
     reporter.cycle(view, snapshot, [...control.inForce.values()], events);
     if (control.decision !== null) {
+      journal.recordDecision(control.decision);
       reporter.decision(snapshot.epochMs, { ...control.decision });
       log.info(
         { down: control.decision.devicesDown, up: control.decision.devicesUp, why: control.decision.why[0] },
@@ -266,7 +281,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
       worstReadLatenessMs: minerPoller.counters.worstLatenessMs,
       commands: controller.commandCount,
     }),
-    api: (name, query) => apiOf(name, query, source, history, controller, orders),
+    api: (name, query) => apiOf(name, query, source, history, controller, orders, journal),
   };
 
   meterPoller.add(
@@ -286,7 +301,12 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
     verb === 'order'
       ? { status: 200, body: orders.receiveLocal(args) }
       : { status: 404, body: { error: `nothing known as "${verb}"` } },
-  );
+  ).catch((error: NodeJS.ErrnoException) => {
+    // A disk that cannot be written takes the command line away, never control. Another agent is another matter.
+    if (error.code === undefined) throw error;
+    log.error({ reason: error.message }, 'no local socket: the command line cannot reach this agent');
+    return null;
+  });
   page = await openPage(options, source);
   link?.start();
   readInventory().then(
@@ -317,10 +337,11 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
       await Promise.all([
         link?.stop(last),
         page?.close(),
-        local.close(),
+        local?.close(),
         ...loads.map(({ driver }) => driver[Symbol.asyncDispose]()),
         ...meters.map(({ driver }) => driver[Symbol.asyncDispose]()),
       ]);
+      journal.close();
       host.close();
     },
   };
@@ -484,6 +505,7 @@ function apiOf(
   history: History,
   controller: Controller,
   orders: OrderService,
+  journal: Journal,
 ): unknown {
   const snapshot = source.snapshot();
   if (name === 'devices') {
@@ -500,6 +522,8 @@ function apiOf(
       meters: snapshot?.meters ?? [],
     };
   }
+  if (name === 'log') return logBody(journal, query);
+  if (name === 'history' && query.has('from')) return historyBody(journal, query);
   if (name === 'history') {
     const span = query.get('span') ?? '5m';
     const limit = query.get('limit') ?? source.model.limits[0]?.id ?? '';

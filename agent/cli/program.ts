@@ -5,6 +5,7 @@ import { checkCommand, sampleCommand, schemaCommand } from './config-commands.ts
 import type { Context } from './context.ts';
 import { demoCommand } from './demo-command.ts';
 import { gpuCommand, meterCommand, minerCommand, modbusReadCommand } from './device-commands.ts';
+import { historyCommand, logCommand } from './history-commands.ts';
 import { mqttTestCommand, mqttWatchCommand } from './mqtt-commands.ts';
 import { limitCommand, orderCommand } from './order-commands.ts';
 import {
@@ -16,6 +17,7 @@ import {
   type Streams,
 } from './outcome.ts';
 import { planCommand } from './plan-command.ts';
+import { replayCommand } from './replay-command.ts';
 import { runCommand } from './run-command.ts';
 import { simulateCommand } from './simulate-command.ts';
 
@@ -239,6 +241,34 @@ export function buildProgram(deps: ProgramDeps): { run(args: readonly string[]):
         orderCommand(context, 'release', { target, ...options }),
       ),
     );
+  program
+    .command('log')
+    .description('what happened, was decided and was commanded')
+    .option('-f, --follow', 'go on as it happens')
+    .option('--device <id>', 'only this device, limit or meter')
+    .option('--from <time>', 'ISO 8601')
+    .option('--count <n>', 'at most so many, the newest', '100')
+    .action(
+      action('log', (context, options: { follow?: boolean; device?: string; from?: string; count: string }) =>
+        logCommand(context, options),
+      ),
+    );
+  program
+    .command('history')
+    .description('power of every limit by the minute')
+    .option('--from <time>', 'ISO 8601; default: 24 hours before --to')
+    .option('--to <time>', 'ISO 8601; default: now')
+    .option('--limit <id>', 'only this limit')
+    .option('--csv', 'comma-separated, for a spreadsheet')
+    .action(
+      action('history', (context, options: { from?: string; to?: string; limit?: string; csv?: boolean }) =>
+        historyCommand(context, options),
+      ),
+    );
+  program
+    .command('replay <journal>')
+    .description('decide again from a journal; exit 1 at the first difference')
+    .action(action('replay', (_context, journal: string) => replayCommand(journal)));
   const mqtt = program.command('mqtt').description('the broker');
   mqtt
     .command('test')

@@ -17,7 +17,7 @@ export function controlConditions(
   result: StepResult,
   observation: Observation,
   inForce: ReadonlyMap<LimitId, InForce>,
-  journalHealthy: boolean,
+  journalFailure: string | null,
 ): Condition[] {
   const conditions: Condition[] = [];
   for (const entry of Object.values(result.state.entries)) {
@@ -95,13 +95,14 @@ export function controlConditions(
       nextStep: 'Switch something off by hand, or give the agent authority over more of it.',
     });
   }
-  if (!journalHealthy) {
+  if (journalFailure !== null) {
     conditions.push({
       code: 'journal-failed',
       severity: 'critical',
       target: 'site',
-      message: 'The journal cannot be written: the agent only lowers until it can.',
-      nextStep: 'Check the disk of the gateway: space, and whether it is mounted read-only.',
+      message: `The journal does not hold (${journalFailure}): the agent only lowers until it does.`,
+      nextStep:
+        'Check the disk of the gateway: space, whether it is mounted read-only, and what `switchyard log` says.',
     });
   }
   return conditions;

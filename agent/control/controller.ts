@@ -17,6 +17,8 @@ import type { StepContext } from './step-context.ts';
 
 /** Where the controller writes down what it is about to do. `false`: it could not be made durable. */
 export interface ControlJournal {
+  /** Why nothing can be made durable, or `null`. */
+  readonly failure: string | null;
   /** Called before any command of this cycle leaves. Ups need `true`. */
   recordStep(input: StepRecord): boolean;
   recordSent(sent: Sent, at: MonotonicMs): void;
@@ -161,7 +163,13 @@ export class Controller {
       worstWatts: new Map(result.decision.sums.map((sum) => [sum.limit, sum.worstWatts])),
       mode,
       decision: record,
-      conditions: controlConditions(context, result, observation, inForce, this.journalHealthy),
+      conditions: controlConditions(
+        context,
+        result,
+        observation,
+        inForce,
+        this.journalHealthy ? null : (this.deps.journal?.failure ?? 'unknown'),
+      ),
       events: [...events, ...findingEvents(result, snapshot.epochMs)],
       result,
     };

@@ -103,6 +103,12 @@ function pathOf(limitOf: ReadonlyMap<string, PlanLimit>, limit: string): PlanLim
 function constantWatts(input: DeviceInput): Watts {
   const { device, facts } = input;
   if (device.inventory === 'expected' || device.inventory === 'removed') return 0;
+  // Not read yet since the agent started: what it was last told or proved to do says whether others must fall.
+  // Its worst case still forbids every rise; a start alone must not shed the site.
+  if (device.inventory === 'present' && device.sampledAt === null) {
+    const { pending, provenWatts } = input.entry;
+    return pending !== null && !pending.failed && pending.direction === 'down' ? pending.watts : provenWatts;
+  }
   const trusted =
     device.inventory === 'present' &&
     device.fresh &&

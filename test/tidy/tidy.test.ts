@@ -45,7 +45,9 @@ describe('the house', () => {
   });
 
   it('keeps shells and sleeps out', () => {
-    const shells = sources.filter((name) => /shell:\s*true|\bexecSync\(|\bexec\(\s*['"`]/.test(read(name)));
+    const shells = sources.filter((name) =>
+      /shell:\s*true|\bexecSync\(|(?<!database\.)\bexec\(\s*['"`]/.test(read(name)),
+    );
     expect(shells).toEqual([]);
     const sleeping = files.filter(
       (name) =>
