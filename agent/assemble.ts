@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto';
-import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { LoadedConfig, MinerPlace } from '../config/load.ts';
 import type { GpuNodeConfig, MeterConfig } from '../config/schema.ts';
@@ -561,6 +560,3 @@ function apiOf(
   if (name === 'transfers') return { v: 1, transfers: [] };
   return null;
 }
-
-/** Where the static files of the page lie in a checkout. */
-export const STATIC_FOLDER = join(import.meta.dirname, 'page', 'static');
