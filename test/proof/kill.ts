@@ -222,19 +222,20 @@ async function runKills(world: World, kills: number, random: Random): Promise<vo
       await world.order(phase % 2 === 0 ? Math.round(world.ratingWatts * LOW_SHARE) : null);
       // The first kill of a phase strikes in the middle of what the order set off.
       await sleep(random() * 1500);
-    } else await sleep(200 + random() * random() * 12_000);
+    } else await sleep(200 + random() * 10_000);
     await world.kill('SIGKILL');
     world.replays.push(replay(world.state));
     await sleep(random() * 1000);
     await world.start();
     await carriedOn(world);
   }
-  // A shed and a restore in peace at the end: the agent still does its work after all that.
-  await world.order(Math.round(world.ratingWatts * LOW_SHARE));
-  await until(world, 'the last shed', 120_000, async () => world.gridWatts <= world.ratingWatts * LOW_SHARE);
+  // A restore and a shed in peace at the end: the agent still does its work after all that.
   await world.order(null);
-  await until(world, 'the last restore', 300_000, async () => world.gridWatts >= world.ratingWatts * 0.75);
+  await until(world, 'all power again', 300_000, async () => world.gridWatts >= world.ratingWatts * 0.75);
+  await world.order(Math.round(world.ratingWatts * LOW_SHARE));
   await sleep(500);
+  await until(world, 'the last shed', 120_000, async () => world.gridWatts <= world.ratingWatts * LOW_SHARE);
+  await sleep(1000);
   await world.kill('SIGTERM');
   world.replays.push(replay(world.state));
 }

@@ -1,4 +1,4 @@
-import { Controller, promise } from '../../agent/control/controller.ts';
+import { type ControlJournal, Controller, promise } from '../../agent/control/controller.ts';
 import { Poller } from '../../agent/control/poller.ts';
 import { economicsOf, stepContext } from '../../agent/control/rules.ts';
 import type { OrderAnswer } from '../../agent/orders/book.ts';
@@ -58,6 +58,8 @@ export interface VirtualOptions {
   readonly seed: number;
   readonly config: string;
   readonly meterLagMs?: number;
+  /** Where the controller writes down what it does; default: nowhere. */
+  readonly journal?: (clock: VirtualClock) => ControlJournal;
   /** Faults by device id. */
   readonly faults?: (id: string, random: () => number) => MinerFaults;
   /** Uncontrolled load by its id: true watts over time. */
@@ -143,7 +145,7 @@ export function startVirtualSite(options: VirtualOptions): VirtualSite {
       stop: stop.signal,
       dryRun: false,
       deviceStaleMs: config.control.deviceStaleAfter,
-      journal: null,
+      journal: options.journal?.(clock) ?? null,
       hurry: (id) => poller.hurry(id),
     },
     null,
