@@ -166,6 +166,13 @@ export const DEMO_SCENARIOS: Readonly<Record<string, readonly DemoStep[]>> = {
       }),
     },
   ],
+  'dead-tenth': [
+    {
+      atSeconds: 2,
+      words: 'Every tenth miner falls silent. The others are read in time all the same.',
+      act: simulator({ op: 'dead-tenth' }),
+    },
+  ],
   'breaker-trips': [
     {
       atSeconds: 10,

@@ -183,6 +183,7 @@ export function startVirtualSite(options: VirtualOptions): VirtualSite {
         return promise(controller.lastResult!, lease, context, clock.monotonicMs());
       },
       snapshot: () => undefined,
+      released: (target) => controller.intervene({ kind: 'release', device: target, why: 'released' }),
       delegate: () => null,
     },
     EMPTY_BOOK,
