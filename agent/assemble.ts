@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto';
-import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { LoadedConfig, MinerPlace } from '../config/load.ts';
 import type { GpuNodeConfig, MeterConfig } from '../config/schema.ts';
 import type { Secret } from '../config/secret.ts';
 import type { LoadDriver, MeterDriver } from '../drivers/load-driver.ts';
+import { type ReopenableDriver, reopenable } from '../drivers/reopenable.ts';
 import type { Clock } from '../protocols/clock.ts';
 import type { Random } from '../protocols/random.ts';
 import { Controller, promise } from './control/controller.ts';
@@ -191,6 +191,17 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
       snapshot: () => {
         if (snapshot !== null) reporter.full(snapshot);
       },
+      released: (target) => {
+        for (const device of model.devices) {
+          if (
+            device.id === target ||
+            device.tags.includes(target) ||
+            pathUp(model, device.limit).includes(target)
+          ) {
+            controller.intervene({ kind: 'release', device: device.id, why: 'released by a person' });
+          }
+        }
+      },
       delegate: () => null,
     },
     restored.book,
@@ -300,7 +311,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   const local = await serveLocal(socketPath, source, async (verb, args) =>
     verb === 'order'
       ? { status: 200, body: orders.receiveLocal(args) }
-      : { status: 404, body: { error: `nothing known as "${verb}"` } },
+      : localVerb(verb, args, { model, state, controller, loads }),
   ).catch((error: NodeJS.ErrnoException) => {
     // A disk that cannot be written takes the command line away, never control. Another agent is another matter.
     if (error.code === undefined) throw error;
@@ -394,9 +405,45 @@ function gpusOf(
   );
 }
 
+interface LocalParts {
+  readonly model: SiteModel;
+  readonly state: SiteState;
+  readonly controller: Controller;
+  readonly loads: readonly OpenLoad[];
+}
+
+/** What only a person on the gateway may say: set a device aside, accept another in its place, call it removed. */
+function localVerb(verb: string, args: unknown, parts: LocalParts): { status: number; body: unknown } {
+  const { device, why = '' } = (args ?? {}) as { device?: unknown; why?: unknown };
+  const load = parts.loads.find(({ driver }) => driver.deviceId === device);
+  if (load === undefined) return { status: 404, body: { error: `there is no device "${String(device)}"` } };
+  const id = load.driver.deviceId;
+  switch (verb) {
+    case 'quarantine':
+      parts.controller.intervene({
+        kind: 'quarantine',
+        device: id,
+        why: String(why).slice(0, 200) || 'set aside by a person',
+      });
+      break;
+    case 'replace':
+      parts.controller.intervene({ kind: 'forget', device: id, why: 'replaced' });
+      parts.state.forgetIdentity(id);
+      parts.state.setRemoved(id, false);
+      void load.driver.reopen();
+      break;
+    case 'removed':
+      parts.state.setRemoved(id, true);
+      break;
+    default:
+      return { status: 404, body: { error: `nothing known as "${verb}"` } };
+  }
+  return { status: 200, body: { v: 1, device: id, verb, done: true } };
+}
+
 interface OpenLoad {
   readonly kind: 'miner' | 'gpu-node';
-  readonly driver: LoadDriver;
+  readonly driver: ReopenableDriver;
   readonly target: PollTarget<unknown>;
 }
 
@@ -405,11 +452,11 @@ function openLoads(options: AgentOptions, state: SiteState, clock: Clock): OpenL
   const indexOf = new Map(loaded.config.miners.map((entry, index) => [entry.id, index]));
   const miners = loaded.miners.map((place): OpenLoad => {
     const password = loaded.secrets.get(`miners[${indexOf.get(place.entry.id)}].password`) ?? null;
-    const driver = drivers.miner(place, password);
+    const driver = reopenable(() => drivers.miner(place, password));
     return { kind: 'miner', driver, target: loadTarget(driver, place.entry.interval, state, clock) };
   });
   const nodes = loaded.config.gpuNodes.map((node): OpenLoad => {
-    const driver = drivers.gpuNode(node);
+    const driver = reopenable(() => drivers.gpuNode(node));
     return { kind: 'gpu-node', driver, target: loadTarget(driver, node.interval, state, clock) };
   });
   return [...miners, ...nodes];
@@ -561,6 +608,3 @@ function apiOf(
   if (name === 'transfers') return { v: 1, transfers: [] };
   return null;
 }
-
-/** Where the static files of the page lie in a checkout. */
-export const STATIC_FOLDER = join(import.meta.dirname, 'page', 'static');

@@ -10,6 +10,7 @@ import { serveSite } from './serve-site.ts';
  * `node simulator/main.ts --config F [--seed S] [--pace X]`: plays every device of a configuration on the
  * addresses it names. Says `{"ready":true}` on stdout when all listen; takes JSON lines on stdin:
  * `{"op":"meter-fault","id","faults"}`, `{"op":"miner-fault","id","faults"}`, `{"op":"gpu-load","id","utilization"}`,
+ * `{"op":"breaker","id","open"}`, `{"op":"dead-tenth"}` (every tenth miner falls silent),
  * `{"op":"truth"}` (answers with the true watts of every limit), `{"op":"commands"}` (every command that reached a
  * miner since the last such request). Ends with SIGTERM or the end of stdin.
  */
@@ -95,7 +96,13 @@ function carryOut(
   commands: HeardCommand[],
   line: string,
 ): unknown {
-  let request: { op?: string; id?: string; faults?: Record<string, never>; utilization?: number };
+  let request: {
+    op?: string;
+    id?: string;
+    faults?: Record<string, never>;
+    utilization?: number;
+    open?: boolean;
+  };
   try {
     request = JSON.parse(line);
   } catch {
@@ -112,6 +119,14 @@ function carryOut(
       node?.setUtilization(request.utilization ?? 0);
       return { op, id, ok: node !== undefined };
     }
+    case 'dead-tenth': {
+      [...served.miners.keys()].forEach((miner, index) => {
+        if (index % 10 === 3) served.minerFault(miner, { dead: true } as never);
+      });
+      return { op, ok: true };
+    }
+    case 'breaker':
+      return { op, id, ok: served.breaker(id, request.open ?? true) };
     case 'truth':
       served.advance();
       return {

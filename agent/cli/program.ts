@@ -7,7 +7,7 @@ import { demoCommand } from './demo-command.ts';
 import { gpuCommand, meterCommand, minerCommand, modbusReadCommand } from './device-commands.ts';
 import { historyCommand, logCommand } from './history-commands.ts';
 import { mqttTestCommand, mqttWatchCommand } from './mqtt-commands.ts';
-import { limitCommand, orderCommand } from './order-commands.ts';
+import { limitCommand, localCommand, orderCommand } from './order-commands.ts';
 import {
   EXIT,
   type ExitCode,
@@ -230,6 +230,24 @@ export function buildProgram(deps: ProgramDeps): { run(args: readonly string[]):
     .action(
       action('hold', (context, target: string, options: { who: string; why: string; until?: string }) =>
         orderCommand(context, 'hold', { target, ...options }),
+      ),
+    );
+  program
+    .command('quarantine <device>')
+    .description('set a device aside: it counts at its nameplate and nobody commands it')
+    .option('--why <text>', 'reason', '')
+    .action(
+      action('quarantine', (context, device: string, options: { why: string }) =>
+        localCommand(context, 'quarantine', device, options.why),
+      ),
+    );
+  program
+    .command('replace <device>')
+    .description('another machine stands there now; with --removed: nothing does')
+    .option('--removed', 'the place is empty')
+    .action(
+      action('replace', (context, device: string, options: { removed?: boolean }) =>
+        localCommand(context, options.removed === true ? 'removed' : 'replace', device, ''),
       ),
     );
   program

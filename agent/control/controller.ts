@@ -12,7 +12,14 @@ import { type DecisionRecord, recordOf } from './decision.ts';
 import { Dispatcher, type Sent } from './dispatch.ts';
 import { observe } from './observation.ts';
 import type { Economics } from './points.ts';
-import { type ControlState, INITIAL_STATE, type StepOrders, type StepResult, step } from './step.ts';
+import {
+  type ControlState,
+  INITIAL_STATE,
+  type Intervention,
+  type StepOrders,
+  type StepResult,
+  step,
+} from './step.ts';
 import type { StepContext } from './step-context.ts';
 
 /** Where the controller writes down what it is about to do. `false`: it could not be made durable. */
@@ -95,6 +102,7 @@ export class Controller {
   private readonly commands = new Map<DeviceId, CommandMemory[]>();
   private events: SiteEvent[] = [];
   private journalHealthy = true;
+  private readonly interventions: Intervention[] = [];
 
   constructor(deps: ControllerDeps, restored: ControlState | null) {
     this.deps = deps;
@@ -128,6 +136,7 @@ export class Controller {
       shedOnly: extra.shedOnly || !this.journalHealthy,
       reservedWatts: extra.reservedWatts,
       ceilings: extra.ceilings,
+      interventions: this.interventions.splice(0),
     };
     const observation = observe(model, snapshot, { deviceStaleMs: this.deps.deviceStaleMs });
     const before = this.state;
@@ -173,6 +182,11 @@ export class Controller {
       events: [...events, ...findingEvents(result, snapshot.epochMs)],
       result,
     };
+  }
+
+  /** Notes what a person said about a device; the next cycle takes it in. */
+  intervene(intervention: Intervention): void {
+    this.interventions.push(intervention);
   }
 
   get commandCount(): number {

@@ -36,6 +36,16 @@ export interface StepOrders {
   readonly reservedWatts: Readonly<Record<LimitId, Watts>>;
   /** Largest point allowed for a device (a grant, a staged hand-over); absent = any. */
   readonly ceilings: Readonly<Record<DeviceId, Watts>>;
+  /** What people said since the last cycle. */
+  readonly interventions: readonly Intervention[];
+}
+
+/** Something that a person says about one device. */
+export interface Intervention {
+  /** `release` ends a quarantine, `quarantine` begins one, `forget` takes it for a new device at its worst. */
+  readonly kind: 'release' | 'quarantine' | 'forget';
+  readonly device: DeviceId;
+  readonly why: string;
 }
 
 /** Everything that control remembers. Plain data. */
@@ -149,9 +159,27 @@ function learnAll(
     const known = before.entries[device.id];
     const facts = factsOf(context, stepDevice, device, known, orders);
     const entry: Entry = known ?? { ...NEW_ENTRY, id: device.id, provenWatts: facts.nameplateWatts };
-    const learnt = learn(entry, facts, device, observation.now, findings);
+    const told = intervene(entry, facts, orders.interventions, observation.now);
+    const learnt = learn(told, facts, device, observation.now, findings);
     return [{ entry: learnt, facts, device }];
   });
+}
+
+function intervene(
+  entry: Entry,
+  facts: DeviceFacts,
+  interventions: readonly Intervention[],
+  now: MonotonicMs,
+): Entry {
+  let next = entry;
+  for (const { kind, device, why } of interventions) {
+    if (device !== entry.id) continue;
+    if (kind === 'release') next = { ...next, quarantine: null, disobeyed: 0, roseAt: null };
+    else if (kind === 'quarantine') next = { ...next, quarantine: { since: now, why } };
+    else
+      next = { ...NEW_ENTRY, id: entry.id, provenWatts: Math.max(facts.nameplateWatts, entry.provenWatts) };
+  }
+  return next;
 }
 
 function factsOf(

@@ -137,6 +137,7 @@ export function controlSite(count: number, seed: number, faulty = true): Control
         shedOnly: false,
         reservedWatts: {},
         ceilings: {},
+        interventions: [],
       };
       const before = self.state;
       const result = step(context, before, observation, orders);
