@@ -78,6 +78,8 @@ export interface Journal extends ControlJournal {
 
 /** Cycles without commands wait for each other: at most so many are lost with the process. */
 const CYCLES_AT_ONCE = 5;
+/** A cycle of a site larger than this takes tens of milliseconds to write: each in a turn of its own. */
+const LARGE_SITE_DEVICES = 1000;
 /** Waiting records while nothing can be written: then the oldest are given up. */
 const WAITING_AT_MOST = 600;
 const EVENTS_IN_MEMORY = 1000;
@@ -182,7 +184,8 @@ class SqliteJournal implements Journal {
       return this.write(true) && this.doubt === null;
     if (this.fault !== null) return this.write(false) && this.doubt === null;
     // Falls leave first and are written in the next turn; a fall may be repeated, a rise must not.
-    if (commands.length > 0 || this.waiting.length >= CYCLES_AT_ONCE) this.writeSoon();
+    const atOnce = record.observation.devices.length > LARGE_SITE_DEVICES ? 1 : CYCLES_AT_ONCE;
+    if (commands.length > 0 || this.waiting.length >= atOnce) this.writeSoon();
     return this.doubt === null;
   }
 

@@ -39,6 +39,18 @@ export function applyPatch<T>(before: T, patch: Patch | null | undefined): T {
   return next as T;
 }
 
+/** As `applyPatch`, but changes `before` itself: for a reader that owns it and keeps no earlier picture. */
+export function patchInPlace<T>(before: T, patch: Patch | null | undefined): T {
+  if (patch === null || patch === undefined) return before;
+  if (patch[0] === 0) return patch[1] as T;
+  if (typeof before !== 'object' || before === null)
+    throw new TypeError('the patch is for an object, and there is none');
+  const target = before as Record<string, unknown>;
+  for (const key of patch[2] ?? []) delete target[key];
+  for (const key in patch[1]) target[key] = patchInPlace(target[key], patch[1][key]);
+  return before;
+}
+
 function diffObjects(before: Record<string, unknown>, after: Record<string, unknown>): Patch | null {
   const parts: Record<string, Patch> = {};
   let changed = false;

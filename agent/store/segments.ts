@@ -1,17 +1,17 @@
 import type { DatabaseSync } from 'node:sqlite';
 import type { EpochMs, MonotonicMs } from '../../protocols/units.ts';
 import type { StepRecord } from '../control/controller.ts';
-import { INITIAL_STATE } from '../control/step.ts';
+import type { Observation } from '../control/observation.ts';
+import { type ControlState, INITIAL_STATE } from '../control/step.ts';
 import type { StepContext } from '../control/step-context.ts';
 import { value } from './database.ts';
+import { patchInPlace } from './patch.ts';
 import {
   contextHash,
-  EMPTY_PICTURE,
   type Line,
   lineOf,
   type Picture,
   pack,
-  readLine,
   type SegmentStart,
   type SentLine,
   startPicture,
@@ -179,17 +179,18 @@ export function readLost(database: DatabaseSync): LostState | null {
 
 /** Puts a state together from the rows of one segment. Pure but for the rows it takes. */
 export function foldRows(rows: Iterable<Pick<RecordRow, 'kind' | 'ts' | 'body'>>): LostState {
-  let picture: Picture = EMPTY_PICTURE;
+  let state: ControlState = structuredClone(INITIAL_STATE);
+  let observation: Observation | null = null;
   let ts = 0;
   let now: MonotonicMs = 0;
   const sent: SentLine[] = [];
+  let damaged = false;
   try {
     for (const row of rows) {
       if (row.kind === 'start') {
-        const start = unpack<SegmentStart>(row.body);
-        picture = startPicture(start.state);
-        ts = row.ts;
-        now = start.now;
+        ({ state, now } = unpack<SegmentStart>(row.body));
+        observation = null;
+        ({ ts } = row);
         continue;
       }
       for (const line of unpack<Line[]>(row.body)) {
@@ -198,20 +199,14 @@ export function foldRows(rows: Iterable<Pick<RecordRow, 'kind' | 'ts' | 'body'>>
           if (sent.length > SENT_KEPT) sent.shift();
           continue;
         }
-        ({ picture } = readLine(picture, line));
-        ts = line.ts;
-        now = picture.observation?.now ?? now;
+        state = patchInPlace(patchInPlace(state, line.before), line.after);
+        observation = patchInPlace<Observation | null>(observation, line.observation);
+        ({ ts } = line);
+        now = observation?.now ?? now;
       }
     }
   } catch {
-    return {
-      state: picture.state ?? INITIAL_STATE,
-      observation: picture.observation,
-      ts,
-      now,
-      sent,
-      damaged: true,
-    };
+    damaged = true;
   }
-  return { state: picture.state, observation: picture.observation, ts, now, sent, damaged: false };
+  return { state, observation, ts, now, sent, damaged };
 }

@@ -26,7 +26,7 @@ export interface ControlSite {
 const POLL_MS = 5000;
 export const SITE_START_MS = 1_790_000_000_000;
 
-export function controlSite(count: number, seed: number): ControlSite {
+export function controlSite(count: number, seed: number, faulty = true): ControlSite {
   const random = seededRandom(seed);
   const traits = minerTraits('Antminer S19k Pro');
   const fast = { ...traits, wakeDelayMs: [4000, 12_000] as const, wakeRampMs: 20_000, changeRampMs: 8000 };
@@ -35,8 +35,8 @@ export function controlSite(count: number, seed: number): ControlSite {
     { length: count },
     (_, index) =>
       new SimulatedMiner(`m-${index}`, fast, seededRandom(seed * 31 + index), {
-        ...(random() < 0.1 ? { disobeys: true } : {}),
-        ...(random() < 0.1 ? { restartsPerHour: 20 } : {}),
+        ...(faulty && random() < 0.1 ? { disobeys: true } : {}),
+        ...(faulty && random() < 0.1 ? { restartsPerHour: 20 } : {}),
       }),
   );
   const limits = ['grid', 'feeder-a', 'feeder-b'].map((id) => ({

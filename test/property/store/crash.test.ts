@@ -156,6 +156,35 @@ describe('a crash after any record', { timeout: 60_000 }, () => {
     );
   });
 
+  it('sheds nothing that it would not have shed without the crash', () => {
+    for (const seed of [1, 2, 3, 4, 5]) {
+      const site = controlSite(12, seed, false);
+      const full = site.limitWatts;
+      let record = site.cycle();
+      for (let index = 0; index < 150; index += 1) {
+        if (index === 40) site.limitWatts = full * 0.5;
+        record = site.cycle();
+      }
+      // Settled under a limit that binds: half of the site sleeps.
+      expect(record.result.decision.commands).toEqual([]);
+      const lost = {
+        state: record.result.state,
+        observation: record.observation,
+        ts: record.ts,
+        now: record.observation.now,
+        sent: [],
+        damaged: false,
+      };
+      site.restart(recoverState(lost, { ...RULES, epochMs: record.ts + 2000, monotonicMs: 300 }), 300);
+      const falls: string[] = [];
+      for (let index = 0; index < 30; index += 1) {
+        const { commands } = site.cycle().result.decision;
+        for (const command of commands) if (command.direction === 'down') falls.push(command.device);
+      }
+      expect(falls).toEqual([]);
+    }
+  });
+
   it(`counts every device at its most when records after the last readable one are lost (seed ${SEED})`, () => {
     const { rows, records } = recorded(11, [60, 130]);
     const damaged = rows.map((row, index) =>

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { applyPatch, diff } from '../../../agent/store/patch.ts';
+import { applyPatch, diff, patchInPlace } from '../../../agent/store/patch.ts';
 
 const SEED = 20261121;
 
@@ -38,6 +38,7 @@ describe('diff and applyPatch', () => {
         const after = JSON.parse(JSON.stringify(right));
         const patch = JSON.parse(JSON.stringify(diff(before, after)));
         expect(applyPatch(before, patch)).toEqual(after);
+        expect(patchInPlace(structuredClone(before), patch)).toEqual(after);
       }),
       { seed: SEED, numRuns: 2000 },
     );
