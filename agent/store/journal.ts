@@ -190,6 +190,153 @@ class SqliteJournal implements Journal {
   }
 
   recordSent(sent: Sent, at: MonotonicMs): void {
+    // A command that failed on the way is not known to have left: after a crash it is given again.
+    if (sent.failure !== null) return;
+    this.note({
+      sent: {
+        k: 'sent',
+        device: sent.device,
+        pointId: sent.pointId,
+        at: Math.round(at),
+        acknowledged: sent.acknowledged,
+      },
+    });
+    this.writeSoon();
+  }
+
+  persist(book: BookState): boolean;
+  recordEvents(events: readonly SiteEvent[]): void;
+  recordDecision(record: DecisionRecord): void;
+  recordView(view: SiteView): void;
+  /** Troubles with the disk beside `failure`. */
+  conditions(): readonly Condition[];
+  /** Events for `log`, newest last; from memory alone while the disk fails. */
+  log(query: LogQuery): readonly LoggedEvent[];
+  history(span: {
+    fromMs: EpochMs;
+    untilMs: EpochMs;
+    limit: LimitId | null;
+    count: number;
+  }): readonly HistoryRow[];
+  /** Writes what waits. */
+  flush(): void;
+  close(): void;
+}
+
+/** Cycles without commands wait for each other: at most so many are lost with the process. */
+const CYCLES_AT_ONCE = 5;
+/** A cycle of a site larger than this takes tens of milliseconds to write: each in a turn of its own. */
+const LARGE_SITE_DEVICES = 1000;
+/** Waiting records while nothing can be written: then the oldest are given up. */
+const WAITING_AT_MOST = 600;
+const EVENTS_IN_MEMORY = 1000;
+/** A disk that failed is tried again after this. */
+const RETRY_MS = 10_000;
+/** Share of the maximum that decision inputs may use; the rest is for events, history and free pages. */
+const RECORD_SHARE = 0.7;
+
+/**
+ * Opens the journal of a folder, or starts without one: then `failure` says why, every booking is refused (so the
+ * agent only lowers) and the disk is tried again every ten seconds. `maximumBytes` bounds the file.
+ */
+export function openJournal(
+  folder: string,
+  maximumBytes: number,
+  clock: Clock,
+  open: OpenDatabase = openSqlite,
+): Journal {
+  return new SqliteJournal({ folder, maximumBytes, clock, open });
+}
+
+interface JournalDeps {
+  readonly folder: string;
+  readonly maximumBytes: number;
+  readonly clock: Clock;
+  readonly open: OpenDatabase;
+}
+
+class SqliteJournal implements Journal {
+  epoch = 0;
+  /** Why the disk cannot be written. */
+  private fault: string | null = null;
+  /** Why what was restored may not be everything: orders that kept limits low may be missing. */
+  private doubt: string | null = null;
+  private readonly deps: JournalDeps;
+  private database: DatabaseSync | null = null;
+  private segments: SegmentWriter;
+  private retryAt = Number.NEGATIVE_INFINITY;
+  private cancelFlush: (() => void) | null = null;
+  private closed = false;
+  private restored = false;
+  private lost: ControlStateSource = null;
+
+  private waiting: Waiting[] = [];
+  private events: LoggedEvent[] = [];
+  private readonly recent: LoggedEvent[] = [];
+  private lastEventId = 0;
+  private minutes: HistoryRow[] = [];
+  private readonly means = new MinuteMeans();
+  private readonly seen = new Set<DeviceId>();
+  private readonly seenUnwritten = new Set<DeviceId>();
+  private book: BookState = EMPTY_BOOK;
+  /** The book as it lies on the disk; `null`: not known. */
+  private bookWritten: BookState | null = null;
+  private ballast = false;
+  private asideName: string | null = null;
+  private recordBytes: number;
+
+  constructor(deps: JournalDeps) {
+    this.deps = deps;
+    this.recordBytes = deps.maximumBytes * RECORD_SHARE;
+    this.segments = new SegmentWriter(0, this.recordBytes);
+    this.connect();
+  }
+
+  get failure(): string | null {
+    return this.fault ?? this.doubt;
+  }
+
+  restore(rules: { readonly meterStaleMs: Milliseconds }): Restored {
+    const { clock } = this.deps;
+    const { lost } = this;
+    this.lost = null;
+    this.restored = true;
+    return {
+      epoch: this.epoch,
+      book: this.book,
+      controlState:
+        lost === null
+          ? null
+          : recoverState(lost, { ...rules, epochMs: clock.epochMs(), monotonicMs: clock.monotonicMs() }),
+      seenDevices: [...this.seen],
+    };
+  }
+
+  recordStep(record: StepRecord): boolean {
+    this.note({ step: record });
+    for (const device of record.observation.devices) {
+      if (device.requestedAt === null || this.seen.has(device.id)) continue;
+      this.seen.add(device.id);
+      this.seenUnwritten.add(device.id);
+    }
+    const { commands } = record.result.decision;
+    for (const command of commands)
+      this.event({
+        epochMs: record.ts,
+        kind: 'command',
+        target: command.device,
+        message: `${command.fromPointId} -> ${command.pointId} (${command.watts} W): ${command.why}`,
+      });
+    if (commands.some((command) => command.direction === 'up'))
+      return this.write(true) && this.doubt === null;
+    if (this.fault !== null) return this.write(false) && this.doubt === null;
+    // Falls leave first and are written in the next turn; a fall may be repeated, a rise must not.
+    const atOnce = record.observation.devices.length > LARGE_SITE_DEVICES ? 1 : CYCLES_AT_ONCE;
+    if (commands.length > 0 || this.waiting.length >= atOnce) this.writeSoon();
+    return this.doubt === null;
+  }
+
+  recordSent(sent: Sent, at: MonotonicMs): void {
     this.note({
       sent: {
         k: 'sent',
