@@ -14,7 +14,8 @@ export function sharesOf(limit) {
 }
 
 /**
- * The part of the tree to draw: `depth` levels from the top, or from as deep as needed to show `selected`.
+ * The part of the tree to draw: `depth` levels from the top, or from as deep as needed to show `selected` and
+ * what is below it.
  * Parents come before children; `hidden` counts what lies below a limit and is not drawn.
  */
 export function visibleLimits(limits, selected, depth) {
@@ -27,8 +28,8 @@ export function visibleLimits(limits, selected, depth) {
   let roots = limits.filter((limit) => !byId.has(limit.parent));
   let base = 0;
   let focus = byId.get(selected);
-  if (focus !== undefined && levelOf(focus) >= depth) {
-    const leaf = !limits.some((limit) => limit.parent === focus.id);
+  const leaf = focus !== undefined && !limits.some((limit) => limit.parent === focus.id);
+  if (focus !== undefined && levelOf(focus) >= depth - (leaf ? 0 : 1)) {
     if (leaf) focus = byId.get(focus.parent);
     roots = [focus];
     base = levelOf(focus);
@@ -54,21 +55,24 @@ function countBelow(limits, id) {
     .reduce((sum, child) => sum + 1 + countBelow(limits, child.id), 0);
 }
 
+/** Three levels are drawn while so many limits fit; then two. */
+const MOST_SHOWN = 16;
+
 /** Watts that a limit's channel must have room for. */
 function room(limit) {
   return Math.max(limit.ratingWatts ?? 0, limit.limitWatts ?? 0, limit.powerWatts ?? 0, 1);
 }
 
 /**
- * `{ width, height, narrow, nodes, wires, sinks, gate }`. A node: `{ limit, x0, x1, y, height, power, limitY,
+ * `{ width, height, narrow, whole, nodes, wires, sinks, gate }`. A node: `{ limit, x0, x1, y, height, power, limitY,
  * ratingY }` (`y` is the top of its channel). A wire: `{ key, kind, width, x0, x1, x2, y0, y2 }`, straight from
  * x0 to x1 at y0, then curved to x2 at y2 (its centre line). `gate` is where the switch between mining and AI
  * stands.
  */
 export function layoutDiagram({ limits, totals, selected = null, width }) {
   const narrow = width < 620;
-  const small = limits.length <= 40;
-  const shown = visibleLimits(limits, selected, narrow ? 2 : small ? 3 : 2);
+  const deep = visibleLimits(limits, selected, 3);
+  const shown = narrow || deep.length > MOST_SHOWN ? visibleLimits(limits, selected, 2) : deep;
   const childrenOf = new Map(
     shown.map((limit) => [limit.id, shown.filter((child) => child.parent === limit.id)]),
   );
@@ -100,6 +104,7 @@ export function layoutDiagram({ limits, totals, selected = null, width }) {
     width,
     height: Math.ceil(Math.max(treeHeight, sinkHeight) + 6),
     narrow,
+    whole: roots.every((root) => limits.some((limit) => limit.id === root.id && limit.parent === null)),
     nodes,
     wires,
     sinks,
@@ -160,12 +165,12 @@ function besideChildren(limit, children) {
     if (own - below > own * DIRECT_SHARE) beside[kind] = own - below;
   }
   const below = children.reduce((sum, child) => sum + Math.max(0, child.powerWatts ?? 0), 0);
-  const rest = Math.max(0, limit.powerWatts ?? 0) - below;
+  const rest = Math.max(0, (limit.powerWatts ?? 0) - below);
   const direct = beside.mining + beside.ai;
-  if (direct > rest) {
-    beside.mining *= Math.max(0, rest) / direct;
-    beside.ai *= Math.max(0, rest) / direct;
-  } else beside.other = rest - direct;
+  const fits = direct > rest ? rest / direct : 1;
+  beside.mining *= fits;
+  beside.ai *= fits;
+  beside.other = Math.max(0, rest - direct);
   return beside;
 }
 

@@ -227,7 +227,7 @@ function askDevices() {
     setText(
       $('device-count'),
       total === 0
-        ? `No ${kind} here.`
+        ? `No ${kind} here${query.q !== '' || query.show !== 'all' ? ' that fit' : ''}.`
         : `${formatNumber(offset + 1)}–${formatNumber(last)} of ${formatNumber(total)} ${kind}`,
     );
     $('previous').disabled = offset === 0;
