@@ -405,6 +405,28 @@ function gpusOf(
   );
 }
 
+/** What the last cycle wanted, whatever of it was sent: the answer of `plan`. */
+function planBody(controller: Controller): unknown {
+  const result = controller.lastResult;
+  if (result === null) return { v: 1, status: 'starting' };
+  const { decision } = result;
+  return {
+    v: 1,
+    status: decision.status,
+    dollarsPerHour: decision.dollarsPerHour,
+    upperBoundDollarsPerHour: decision.upperBoundDollarsPerHour,
+    gap: decision.gap,
+    binding: decision.binding,
+    commands: decision.commands,
+    heldBack: decision.heldBack,
+    shortfalls: decision.shortfalls,
+    limits: decision.sums,
+    points: Object.fromEntries(
+      Object.values(result.state.entries).map((entry) => [entry.id, entry.pending?.pointId ?? entry.pointId]),
+    ),
+  };
+}
+
 interface LocalParts {
   readonly model: SiteModel;
   readonly state: SiteState;
@@ -584,6 +606,7 @@ function apiOf(
     };
   }
   if (name === 'decisions') return { v: 1, decisions: controller.recentDecisions().slice(-100).reverse() };
+  if (name === 'plan') return planBody(controller);
   if (name === 'orders')
     return { v: 1, leases: orders.book.leases, holds: orders.book.holds, prices: orders.book.prices };
   if (name === 'commands')

@@ -5,6 +5,7 @@ import { checkCommand, sampleCommand, schemaCommand } from './config-commands.ts
 import type { Context } from './context.ts';
 import { demoCommand } from './demo-command.ts';
 import { gpuCommand, meterCommand, minerCommand, modbusReadCommand } from './device-commands.ts';
+import { doctorCommand } from './doctor-command.ts';
 import { historyCommand, logCommand } from './history-commands.ts';
 import { mqttTestCommand, mqttWatchCommand } from './mqtt-commands.ts';
 import { limitCommand, localCommand, orderCommand } from './order-commands.ts';
@@ -19,6 +20,7 @@ import {
 import { planCommand } from './plan-command.ts';
 import { replayCommand } from './replay-command.ts';
 import { runCommand } from './run-command.ts';
+import { scanCommand } from './scan-command.ts';
 import { simulateCommand } from './simulate-command.ts';
 
 export interface ProgramDeps {
@@ -199,6 +201,20 @@ export function buildProgram(deps: ProgramDeps): { run(args: readonly string[]):
     .command('status')
     .description('what the running agent knows')
     .action(action('status', statusCommand));
+  program
+    .command('scan [range...]')
+    .description('find miners, meters and GPU nodes; never writes')
+    .option('--ip-file <file>', 'more addresses, one a line')
+    .option('--rate <n>', 'hosts per second', '200/s')
+    .action(
+      action('scan', (context, ranges: string[], options: { ipFile?: string; rate: string }) =>
+        scanCommand(context, ranges, options),
+      ),
+    );
+  program
+    .command('doctor')
+    .description('all checks, with causes and next steps')
+    .action(action('doctor', (context) => doctorCommand(context)));
   program.command('top').description('the status, live').action(action('top', topCommand));
   program
     .command('explain <target>')

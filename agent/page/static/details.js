@@ -1,9 +1,9 @@
 import { el, fillCells, replaceWhen, syncList, tableRow } from './dom.js';
-import { formatAge, formatNumber, formatTime, formatWatts, isOld, plural, words } from './format.js';
+import { formatAge, formatNumber, formatTime, formatWatts, isOld, plural, UNKNOWN, words } from './format.js';
 
 // Behind a limit: its devices, page by page. Behind a device: readings, commands and why.
 
-export const ROWS_PER_PAGE = 50;
+export const ROWS_PER_PAGE = 25;
 
 function stateOf(row) {
   if (row.inventory === 'expected') return 'not seen yet';
@@ -43,10 +43,10 @@ export function renderDeviceRows(body, rows) {
   );
 }
 
-function facts(pairs) {
+function facts(pairs, name = '') {
   return el(
     'dl',
-    { class: 'facts' },
+    { class: `facts ${name}` },
     pairs
       .filter(([, text]) => text !== null && text !== undefined && text !== '')
       .map(([name, text]) => el('div', {}, el('dt', { text: name }), el('dd', { text }))),
@@ -86,6 +86,13 @@ function table(caption, heads, rows) {
   );
 }
 
+function fans(rpm) {
+  if (rpm.length === 0) return UNKNOWN;
+  const [least, most] = [Math.min(...rpm), Math.max(...rpm)];
+  const range = least === most ? formatNumber(most) : `${formatNumber(least)} to ${formatNumber(most)}`;
+  return `${rpm.length} at ${range} rpm`;
+}
+
 function minerFacts(reading) {
   const limit = reading.control?.powerLimit;
   return [
@@ -101,11 +108,8 @@ function minerFacts(reading) {
     ],
     ['Efficiency', formatNumber(reading.efficiencyJoulesPerTh, 1, 'J/TH')],
     ['Chips', formatNumber(reading.chipTemperatureCelsius, 0, '°C')],
-    [
-      'Fans',
-      reading.fanRpm.length === 0 ? '–' : `${reading.fanRpm.map((rpm) => formatNumber(rpm)).join(', ')} rpm`,
-    ],
-    ['Running for', reading.uptimeSeconds === null ? '–' : formatAge(reading.uptimeSeconds * 1000)],
+    ['Fans', fans(reading.fanRpm)],
+    ['Running for', reading.uptimeSeconds === null ? UNKNOWN : formatAge(reading.uptimeSeconds * 1000)],
     [
       'Can be set to',
       limit
@@ -132,9 +136,9 @@ function gpuFacts(reading, device) {
         ? `at least ${formatWatts(reading.knownPowerWatts)}`
         : formatWatts(reading.powerWatts),
     ],
-    ['Rest of the node', device.hostWatts === null ? '–' : `at most ${formatWatts(device.hostWatts)}`],
+    ['Rest of the node', device.hostWatts === null ? UNKNOWN : `at most ${formatWatts(device.hostWatts)}`],
     ['Nameplate', formatWatts(device.nameplateWatts)],
-    ['Driver', reading.driverVersion ?? '–'],
+    ['Driver', reading.driverVersion ?? UNKNOWN],
     ['Read by', reading.source],
   ];
 }
@@ -157,7 +161,7 @@ function gpus(reading) {
     'GPUs',
     ['GPU', 'Power', 'Cap', 'Busy', 'Temp.'],
     reading.gpus.map((gpu) => [
-      gpu.state === 'ok' ? `${gpu.index ?? '–'}` : `▲ ${gpu.index ?? '–'} ${gpu.state}`,
+      gpu.state === 'ok' ? `${gpu.index ?? UNKNOWN}` : `▲ ${gpu.index ?? UNKNOWN} ${gpu.state}`,
       formatWatts(gpu.powerWatts),
       formatWatts(gpu.enforcedLimitWatts),
       formatNumber(gpu.utilizationPercent, 0, '%'),
@@ -254,25 +258,31 @@ export function renderDevice(host, device, commands, explained) {
     reading === null ? null : reading.kind === 'miner' ? boards(reading) : gpus(reading),
     reading?.kind === 'miner' ? pools(reading) : null,
     el('h3', { text: 'What it is' }),
-    facts([
+    facts(
       [
-        'Model',
-        (reading?.kind === 'miner' ? reading.model : reading?.gpus[0]?.name) ?? device.modelName ?? '–',
+        [
+          'Model',
+          (reading?.kind === 'miner' ? reading.model : reading?.gpus[0]?.name) ?? device.modelName ?? UNKNOWN,
+        ],
+        [
+          'Firmware',
+          reading?.kind === 'miner' ? `${reading.firmware} ${reading.firmwareVersion ?? ''}` : null,
+        ],
+        ['Address', device.address],
+        ['MAC', device.identity?.macAddress],
+        ['Serial number', device.identity?.serialNumber],
+        ['Known by', device.identity ? `${device.identity.basis}` : UNKNOWN],
+        ['Tenant', device.tenant],
+        ['Tags', (device.tags ?? []).join(', ')],
+        [
+          'Place',
+          Object.entries(device.location ?? {})
+            .map(([name, value]) => `${name} ${value}`)
+            .join(', '),
+        ],
       ],
-      ['Firmware', reading?.kind === 'miner' ? `${reading.firmware} ${reading.firmwareVersion ?? ''}` : null],
-      ['Address', device.address],
-      ['MAC', device.identity?.macAddress],
-      ['Serial number', device.identity?.serialNumber],
-      ['Known by', device.identity ? `${device.identity.basis}` : '–'],
-      ['Tenant', device.tenant],
-      ['Tags', (device.tags ?? []).join(', ')],
-      [
-        'Place',
-        Object.entries(device.location ?? {})
-          .map(([name, value]) => `${name} ${value}`)
-          .join(', '),
-      ],
-    ]),
+      'broad',
+    ),
   ]);
   const age = host.querySelector('.age');
   const old = isOld(device.quality);

@@ -1,10 +1,10 @@
 import { Drawing } from './dom.js';
 import { formatTime, formatWatts, isOld, qualityText, shorten, words } from './format.js';
-import { layoutDiagram, wirePath } from './layout.js';
+import { layoutDiagram, ribbonPath, wirePath } from './layout.js';
 
 // The single-line diagram: grid, feeders, mining and AI, and the switch between the two.
 
-const NAMES = { mining: 'Mining', ai: 'AI', other: 'Other load' };
+const NAMES = { mining: 'Mining', ai: 'AI', other: 'Other' };
 /** States of a transfer in which it has ended. */
 const ENDED = new Set([
   'done',
@@ -26,15 +26,29 @@ export function liveTransfers(transfers) {
 /** `{ closed, watts, lines }`: the position of the switch between mining and AI and what is written beside it. */
 export function switchState(transfers, now) {
   const live = liveTransfers(transfers);
-  if (live.length === 0) return { closed: false, watts: 0, lines: ['switch open', 'nothing handed over'] };
+  if (live.length === 0)
+    return { closed: false, watts: 0, lines: ['Switch open', 'nothing handed over'], short: ['open'] };
   const granted = live.reduce((sum, each) => sum + (each.grantedWatts ?? 0), 0);
   const asked = live.reduce((sum, each) => sum + (each.watts ?? 0), 0);
   const [first] = live;
-  const until = live.length === 1 && first.until ? ` until ${formatTime(first.until, now)}` : '';
-  const way = first.direction === 'ai-to-mining' ? 'AI → mining' : 'mining → AI';
-  if (granted > 0)
-    return { closed: true, watts: granted, lines: [`${formatWatts(granted)} ${way}`, `handed over${until}`] };
-  return { closed: false, watts: 0, lines: [`${formatWatts(asked)} ${way}`, words(first.state)] };
+  const to = first.direction === 'ai-to-mining' ? 'mining' : 'AI';
+  if (granted === 0) {
+    const [watts, state] = [formatWatts(asked), words(first.state)];
+    return {
+      closed: false,
+      watts: 0,
+      lines: [`${watts} to ${to}`, state],
+      short: [watts, shorten(state, 8)],
+    };
+  }
+  const until = live.length === 1 && first.until ? [`until ${formatTime(first.until, now)}`] : [];
+  const watts = formatWatts(granted);
+  return {
+    closed: true,
+    watts: granted,
+    lines: [watts, `handed to ${to}`, ...until],
+    short: [watts, `to ${to}`],
+  };
 }
 
 /** Draws into `svg` (a `<svg>` in the page) and returns `render(state)`. */
@@ -42,11 +56,12 @@ export function createDiagram(svg) {
   const drawing = new Drawing(svg);
   return ({ site, transfers, selected, width, now, lost }) => {
     const layout = layoutDiagram({ limits: site.limits, totals: site.totals, selected, width });
-    const { height, nodes, wires, sinks, gate, narrow } = layout;
+    const { height, nodes, wires, sinks, gate, narrow, whole } = layout;
     drawing.begin();
     svg.setAttribute('viewBox', `0 0 ${width} ${height}`);
     svg.setAttribute('height', height);
     svg.classList.toggle('narrow', narrow);
+    hatch(drawing);
     drawing.put('layer-channel', 'g', {});
     drawing.put('layer-wire', 'g', {});
     drawing.put('layer-front', 'g', {});
@@ -55,21 +70,32 @@ export function createDiagram(svg) {
     for (const wire of wires) {
       const layer = drawing.elements.get('layer-wire');
       const state = old.get(wire.from) || old.get(wire.to) ? ' old' : '';
-      const d = wirePath(wire);
       drawing.put(
         `wire ${wire.key}`,
         'path',
-        { class: `wire ${wire.kind}${state}`, d, 'stroke-width': wire.width.toFixed(1) },
+        { class: `wire ${wire.kind}${state}`, d: ribbonPath(wire) },
         layer,
       );
-      if (wire.width >= 3 && state === '')
-        drawing.put(`flow ${wire.key}`, 'path', { class: 'flow', d }, layer);
+      if (wire.width >= 5 && state === '')
+        drawing.put(`flow ${wire.key}`, 'path', { class: 'flow', d: wirePath(wire) }, layer);
     }
-    for (const node of nodes) node_(drawing, node, old.get(node.limit.id), selected, narrow);
-    for (const sink of sinks) sinkOf(drawing, sink, site, narrow, lost);
+    for (const node of nodes) limitNode(drawing, node, old.get(node.limit.id), selected, narrow);
+    for (const sink of sinks) sinkOf(drawing, sink, site, { narrow, lost, whole });
     if (gate !== null) switchOf(drawing, gate, switchState(transfers, now), narrow);
     drawing.end();
   };
+}
+
+/** The pattern of what is over a limit. */
+function hatch(drawing) {
+  const defs = drawing.put('defs', 'defs', {});
+  const pattern = drawing.put(
+    'hatch',
+    'pattern',
+    { id: 'hatch', width: 8, height: 8, patternUnits: 'userSpaceOnUse', patternTransform: 'rotate(45)' },
+    defs,
+  );
+  drawing.put('hatch-line', 'rect', { class: 'hatch', width: 4.5, height: 8 }, pattern);
 }
 
 function channel(drawing, node, old) {
@@ -91,12 +117,12 @@ function channel(drawing, node, old) {
 
 function statusOf(limit) {
   if (limit.powerWatts === null || isOld(limit.quality)) return [`? ${qualityText(limit)}`, 'bad'];
-  if (limit.headroomWatts < 0) return [`▲ over by ${formatWatts(-limit.headroomWatts)}`, 'bad'];
+  if (limit.headroomWatts < 0) return [`▲ ${formatWatts(-limit.headroomWatts)} over`, 'bad'];
   const left = `${formatWatts(limit.headroomWatts)} left`;
   return [limit.basis === 'measured' ? left : `${left}, estimated`, ''];
 }
 
-function node_(drawing, node, old, selected, narrow) {
+function limitNode(drawing, node, old, selected, narrow) {
   const { limit, x0, x1, y, height } = node;
   const id = limit.id;
   const layer = drawing.elements.get('layer-front');
@@ -126,7 +152,7 @@ function node_(drawing, node, old, selected, narrow) {
   const lines = narrow
     ? [
         [limit.name ?? id, 'name', -37],
-        [figures.replace(/\s\SW(?= of)/, ''), 'figure', -22],
+        [`${formatWatts(limit.powerWatts)} / ${formatWatts(limit.limitWatts)}`, 'figure', -22],
         [status, `status ${tone}`, -7],
       ]
     : [
@@ -141,7 +167,7 @@ function node_(drawing, node, old, selected, narrow) {
         class: kind,
         x: x0 + 2,
         y: y + dy,
-        text: shorten(text, space - more.length) + (kind === 'name' ? more : ''),
+        text: kind === 'name' ? shorten(text, space - more.length) + more : text,
       },
       link,
     );
@@ -186,75 +212,52 @@ function limitLines(drawing, { limit, x0, x1, y, power, limitY, ratingY }, link)
   );
 }
 
-function sinkOf(drawing, { kind, x0, x1, y, height }, site, narrow, lost) {
+function sinkOf(drawing, sink, site, { narrow, lost, whole }) {
+  const { kind, x0, x1, bar, y, height, top, block } = sink;
   const layer = drawing.elements.get('layer-front');
   const { totals } = site;
-  const counts = kind === 'mining' ? totals.miners : kind === 'ai' ? totals.gpuNodes : null;
+  // Below a part of the site only what flows there counts.
+  const counts = !whole ? null : kind === 'mining' ? totals.miners : kind === 'ai' ? totals.gpuNodes : null;
   // Nobody answered yet: the sum of nothing is not zero watts.
   const unknown = counts !== null && counts.configured > 0 && counts.present + counts.held === 0;
-  const watts = unknown ? null : totals[`${kind}Watts`];
+  const watts = formatWatts(unknown ? null : whole ? totals[`${kind}Watts`] : sink.watts);
+  const working = counts === null ? '' : `${counts.working}/${counts.configured}`;
   const detail =
     counts === null
-      ? 'not controlled'
-      : `${counts.working}/${counts.configured} ${narrow ? 'work' : 'working'}${counts.asleep > 0 && !narrow ? `, ${counts.asleep} asleep` : ''}`;
+      ? whole
+        ? 'not controlled'
+        : 'here'
+      : `${working} working${counts.asleep > 0 ? `, ${counts.asleep} asleep` : ''}`;
   const attributes = {
     class: `sink ${kind}${lost ? ' old' : ''}`,
-    'aria-label': `${NAMES[kind]}: ${formatWatts(watts)}, ${detail}`,
+    'aria-label': `${NAMES[kind]}: ${watts}, ${detail}`,
   };
   if (counts !== null)
     attributes.href = `#/limit/${encodeURIComponent(site.limits[0].id)}/${kind === 'mining' ? 'miner' : 'gpu-node'}`;
   const link = drawing.put(`sink ${kind}`, counts === null ? 'g' : 'a', attributes, layer);
-  const label = narrow ? 50 : 42;
-  drawing.put(
-    `sink-hit ${kind}`,
-    'rect',
-    { class: 'hit', x: x0, y: y - label + 3, width: x1 - x0, height: height + label - 1, rx: 4 },
-    link,
-  );
-  drawing.put(
-    `sink-bar ${kind}`,
-    'rect',
-    { class: `wire-fill ${kind}`, x: x0, y, width: x1 - x0, height, rx: 1 },
-    link,
-  );
-  if (narrow) {
-    drawing.put(
-      `sink-name ${kind}`,
-      'text',
-      { class: 'name', x: x0 + 2, y: y - 37, text: kind === 'other' ? 'Other' : NAMES[kind] },
-      link,
-    );
-    drawing.put(
-      `sink-figure ${kind}`,
-      'text',
-      { class: 'figure', x: x0 + 2, y: y - 22, text: formatWatts(watts) },
-      link,
-    );
-    drawing.put(
-      `sink-detail ${kind}`,
-      'text',
-      { class: 'status', x: x0 + 2, y: y - 7, text: shorten(detail, 14) },
-      link,
-    );
-  } else {
-    drawing.put(
-      `sink-name ${kind}`,
-      'text',
-      { class: 'name', x: x0 + 2, y: y - 24, text: NAMES[kind] },
-      link,
-    );
-    drawing.put(
-      `sink-figure ${kind}`,
-      'text',
-      { class: 'figure end strong', x: x1 - 2, y: y - 24, text: formatWatts(watts) },
-      link,
-    );
-    drawing.put(`sink-detail ${kind}`, 'text', { class: 'status', x: x0 + 2, y: y - 7, text: detail }, link);
-  }
+  const put = (name, tag, more) => drawing.put(`sink-${name} ${kind}`, tag, more, link);
+  put('hit', 'rect', { class: 'hit', x: x0, y: top, width: x1 - x0, height: block, rx: 4 });
+  put('bar', 'rect', { class: `wire-fill ${kind}`, x: x0, y, width: bar - x0, height, rx: 1 });
+  const x = bar + 8;
+  const middle = top + block / 2;
+  const lines = narrow
+    ? [
+        [NAMES[kind], 'name'],
+        [watts, 'figure'],
+        [working, 'status'],
+      ]
+    : [
+        [`${NAMES[kind]} ${watts}`, 'name'],
+        [counts === null ? detail : `${working} working`, 'status'],
+        ...(counts !== null && counts.asleep > 0 ? [[`${counts.asleep} asleep`, 'status asleep']] : []),
+      ];
+  const first = middle - (lines.length - 1) * 8 + 4;
+  for (const [index, [text, name]] of lines.entries())
+    put(`text-${index}`, 'text', { class: name, x, y: first + index * 16, text });
 }
 
 /** A knife switch between the mining and the AI bar: its blade closes when capacity has been handed over. */
-function switchOf(drawing, { x, y0, y1 }, { closed, lines }, narrow) {
+function switchOf(drawing, { x, text: textX, y0, y1, middle }, { closed, lines, short }, narrow) {
   const layer = drawing.elements.get('layer-front');
   const group = drawing.put(
     'gate',
@@ -266,36 +269,21 @@ function switchOf(drawing, { x, y0, y1 }, { closed, lines }, narrow) {
     },
     layer,
   );
-  const top = y0 + 8;
-  const bottom = y1 - 8;
-  drawing.put(
-    'gate-wire',
-    'path',
-    { class: 'gate-wire', d: `M${x} ${y0}V${top}M${x} ${bottom}V${y1}` },
-    group,
-  );
-  drawing.put(
-    'gate-blade',
-    'path',
-    { class: 'gate-blade', d: closed ? `M${x} ${bottom}V${top}` : `M${x} ${bottom}L${x + 13} ${top + 3}` },
-    group,
-  );
-  drawing.put('gate-top', 'circle', { class: 'gate-end', cx: x, cy: top, r: 3 }, group);
-  drawing.put('gate-bottom', 'circle', { class: 'gate-end', cx: x, cy: bottom, r: 3 }, group);
-  const middle = (y0 + y1) / 2;
-  const text = narrow
-    ? lines.map((line) => line.replace('switch open', 'open').replace('nothing handed over', 'no hand-over'))
-    : lines;
-  for (const [index, line] of text.entries())
-    drawing.put(
-      `gate-text-${index}`,
-      'text',
-      {
-        class: index === 0 ? 'figure' : 'status',
-        x: x + (narrow ? 16 : 22),
-        y: middle - 3 + index * 14,
-        text: shorten(line, narrow ? 11 : 24),
-      },
-      group,
-    );
+  const put = (name, tag, more) => drawing.put(`gate-${name}`, tag, more, group);
+  const [top, bottom] = [middle - 13, middle + 13];
+  put('wire', 'path', { class: 'gate-wire', d: `M${x} ${y0}V${top}M${x} ${bottom}V${y1}` });
+  const blade = closed ? `M${x} ${bottom}V${top}` : `M${x} ${bottom}L${x + 11} ${top + 3}`;
+  put('blade', 'path', { class: 'gate-blade', d: blade });
+  put('top', 'circle', { class: 'gate-end', cx: x, cy: top, r: 3 });
+  put('bottom', 'circle', { class: 'gate-end', cx: x, cy: bottom, r: 3 });
+  const words = narrow ? short : lines;
+  for (const [index, line] of words.entries()) {
+    const y = middle + 4 + (index - (words.length - 1) / 2) * 15;
+    put(`text-${index}`, 'text', {
+      class: closed && index === 0 ? 'name' : 'status',
+      x: textX,
+      y,
+      text: line,
+    });
+  }
 }

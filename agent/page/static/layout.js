@@ -14,7 +14,8 @@ export function sharesOf(limit) {
 }
 
 /**
- * The part of the tree to draw: `depth` levels from the top, or from as deep as needed to show `selected`.
+ * The part of the tree to draw: `depth` levels from the top, or from as deep as needed to show `selected` and
+ * what is below it.
  * Parents come before children; `hidden` counts what lies below a limit and is not drawn.
  */
 export function visibleLimits(limits, selected, depth) {
@@ -27,8 +28,8 @@ export function visibleLimits(limits, selected, depth) {
   let roots = limits.filter((limit) => !byId.has(limit.parent));
   let base = 0;
   let focus = byId.get(selected);
-  if (focus !== undefined && levelOf(focus) >= depth) {
-    const leaf = !limits.some((limit) => limit.parent === focus.id);
+  const leaf = focus !== undefined && !limits.some((limit) => limit.parent === focus.id);
+  if (focus !== undefined && levelOf(focus) >= depth - (leaf ? 0 : 1)) {
     if (leaf) focus = byId.get(focus.parent);
     roots = [focus];
     base = levelOf(focus);
@@ -54,28 +55,38 @@ function countBelow(limits, id) {
     .reduce((sum, child) => sum + 1 + countBelow(limits, child.id), 0);
 }
 
+/** Three levels are drawn while so many limits fit; then two. */
+const MOST_SHOWN = 16;
+
 /** Watts that a limit's channel must have room for. */
 function room(limit) {
   return Math.max(limit.ratingWatts ?? 0, limit.limitWatts ?? 0, limit.powerWatts ?? 0, 1);
 }
 
 /**
- * `{ width, height, narrow, nodes, wires, sinks, gate }`. A node: `{ limit, x0, x1, y, height, power, limitY,
+ * `{ width, height, narrow, whole, nodes, wires, sinks, gate }`. A node: `{ limit, x0, x1, y, height, power, limitY,
  * ratingY }` (`y` is the top of its channel). A wire: `{ key, kind, width, x0, x1, x2, y0, y2 }`, straight from
  * x0 to x1 at y0, then curved to x2 at y2 (its centre line). `gate` is where the switch between mining and AI
  * stands.
  */
 export function layoutDiagram({ limits, totals, selected = null, width }) {
   const narrow = width < 620;
-  const small = limits.length <= 40;
-  const shown = visibleLimits(limits, selected, narrow ? 2 : small ? 3 : 2);
+  const deep = visibleLimits(limits, selected, 3);
+  const shown = narrow || deep.length > MOST_SHOWN ? visibleLimits(limits, selected, 2) : deep;
   const childrenOf = new Map(
     shown.map((limit) => [limit.id, shown.filter((child) => child.parent === limit.id)]),
   );
   const roots = shown.filter((limit) => limit.parent === null);
   const style = narrow
-    ? { label: 50, gap: 12, bend: 26, sink: 84, target: 190 }
-    : { label: 42, gap: 16, bend: 64, sink: 176, target: Math.min(320, Math.max(210, width * 0.24)) };
+    ? { label: 50, gap: 12, bend: 24, sink: 76, bar: 8, target: 190 }
+    : {
+        label: 42,
+        gap: 16,
+        bend: 72,
+        sink: 172,
+        bar: 12,
+        target: Math.min(300, Math.max(210, width * 0.24)),
+      };
   const leaves = shown.filter((limit) => childrenOf.get(limit.id).length === 0);
   const sum = (list) => list.reduce((total, limit) => total + room(limit), 0);
   const scale = style.target / Math.max(sum(leaves), sum(roots), 1);
@@ -83,9 +94,9 @@ export function layoutDiagram({ limits, totals, selected = null, width }) {
   const column = (width - style.sink - style.bend * levels) / levels;
   const nodes = placeNodes({ roots, childrenOf, style, scale, column });
   const wires = drawWires({ nodes, childrenOf, scale });
-  const sinks = placeSinks({ wires, totals, roots, style, scale, x0: width - style.sink, width });
+  const sinks = placeSinks({ wires, totals, style, x0: width - style.sink, width });
   const treeHeight = Math.max(...nodes.map((node) => node.y + node.height), 0);
-  const sinkHeight = sinks.length === 0 ? 0 : sinks.at(-1).y + sinks.at(-1).height;
+  const sinkHeight = sinks.length === 0 ? 0 : sinks.at(-1).top + sinks.at(-1).block;
   shift(sinks, Math.max(0, (treeHeight - sinkHeight) / 2));
   shift(nodes, Math.max(0, (sinkHeight - treeHeight) / 2));
   joinWires(wires, nodes, sinks);
@@ -93,6 +104,7 @@ export function layoutDiagram({ limits, totals, selected = null, width }) {
     width,
     height: Math.ceil(Math.max(treeHeight, sinkHeight) + 6),
     narrow,
+    whole: roots.every((root) => limits.some((limit) => limit.id === root.id && limit.parent === null)),
     nodes,
     wires,
     sinks,
@@ -141,61 +153,89 @@ function placeNodes({ roots, childrenOf, style, scale, column }) {
   return nodes;
 }
 
-/** Wires in the order in which they lie in a channel: child by child, class by class, then the limit's own. */
+/** A part that devices hang on directly: at least this share of the whole, else it is a matter of losses and timing. */
+const DIRECT_SHARE = 0.08;
+
+/** What a limit with children carries beside them: mining and AI of devices directly on it, and the rest. */
+function besideChildren(limit, children) {
+  const beside = { mining: 0, ai: 0, other: 0 };
+  for (const kind of ['mining', 'ai']) {
+    const own = limit[`${kind}Watts`] ?? 0;
+    const below = children.reduce((sum, child) => sum + (child[`${kind}Watts`] ?? 0), 0);
+    if (own - below > own * DIRECT_SHARE) beside[kind] = own - below;
+  }
+  const below = children.reduce((sum, child) => sum + Math.max(0, child.powerWatts ?? 0), 0);
+  const rest = Math.max(0, (limit.powerWatts ?? 0) - below);
+  const direct = beside.mining + beside.ai;
+  const fits = direct > rest ? rest / direct : 1;
+  beside.mining *= fits;
+  beside.ai *= fits;
+  beside.other = Math.max(0, rest - direct);
+  return beside;
+}
+
+/** Wires in the order in which they lie in a channel: child by child, class by class, then what is beside them. */
 function drawWires({ nodes, childrenOf, scale }) {
   const wires = [];
-  for (const node of nodes) {
-    const { limit } = node;
+  for (const { limit } of nodes) {
     const children = childrenOf.get(limit.id);
-    const own = sharesOf(limit);
     const add = (to, kind, watts) => {
-      if (watts * scale < 0.4 && (kind === 'other' || watts <= 0)) return;
-      wires.push({
-        key: `${limit.id} ${to} ${kind}`,
-        from: limit.id,
-        to,
-        kind,
-        watts,
-        width: Math.max(1, watts * scale),
-      });
-      own[kind] -= watts;
+      if (watts <= 0 || (kind === 'other' && watts * scale < 0.4)) return;
+      const width = Math.max(1, watts * scale);
+      wires.push({ key: `${limit.id} ${to} ${kind}`, from: limit.id, to, kind, watts, width });
     };
     for (const child of children) {
       const shares = sharesOf(child);
       for (const kind of CLASSES) add(child.id, kind, shares[kind]);
     }
-    for (const kind of CLASSES) {
-      // What meters disagree on below one percent is no wire of its own.
-      if (children.length > 0 && own[kind] < (limit.powerWatts ?? 0) * 0.01) continue;
-      add(`sink:${kind}`, kind, own[kind]);
-    }
+    const own = children.length === 0 ? sharesOf(limit) : besideChildren(limit, children);
+    for (const kind of CLASSES) add(`sink:${kind}`, kind, own[kind]);
   }
   return wires;
 }
 
-function placeSinks({ wires, totals, style, scale, x0, width }) {
+/** Room for the switch between mining and AI. */
+const GATE = 56;
+
+/** Classes that the site has, whether or not they draw anything now: the picture must not jump. */
+function expected(kind, totals) {
+  if (kind === 'other') return typeof totals?.otherWatts === 'number';
+  return (kind === 'mining' ? totals?.miners : totals?.gpuNodes)?.configured > 0;
+}
+
+function placeSinks({ wires, totals, style, x0, width }) {
   const sinks = [];
-  let y = 0;
+  let y = 4;
   for (const kind of CLASSES) {
     const incoming = wires.filter((wire) => wire.to === `sink:${kind}`);
-    const count = kind === 'mining' ? totals?.miners?.configured : totals?.gpuNodes?.configured;
-    if (kind === 'other' ? incoming.length === 0 : !(count > 0) && incoming.length === 0) continue;
-    const height = Math.max(
+    if (incoming.length === 0 && !expected(kind, totals)) continue;
+    if (sinks.length > 0) y += kind === 'ai' ? GATE : style.gap;
+    const bar = Math.max(
       4,
       incoming.reduce((sum, wire) => sum + wire.width, 0),
     );
-    // Room for the switch between mining and AI.
-    if (kind === 'ai' && sinks.length > 0) y += 58;
-    else if (sinks.length > 0) y += style.gap;
-    y += style.label;
-    sinks.push({ kind, x0, x1: width, y, height, scale });
+    // Its words stand beside the bar, which may be thinner than they are high.
+    const height = Math.max(bar, style.label);
+    sinks.push({
+      kind,
+      x0,
+      x1: width,
+      bar: x0 + style.bar,
+      top: y,
+      block: height,
+      y: y + (height - bar) / 2,
+      height: bar,
+    });
     y += height;
   }
   return sinks;
 }
 
 function shift(list, by) {
-  for (const each of list) each.y += by;
+  for (const each of list) {
+    each.y += by;
+    if (each.top !== undefined) each.top += by;
+  }
 }
 
 /** Gives every wire its ends: stacked in the channel it leaves and in the one it enters. */
@@ -223,12 +263,27 @@ function gateOf(sinks) {
   const mining = sinks.find((sink) => sink.kind === 'mining');
   const ai = sinks.find((sink) => sink.kind === 'ai');
   if (mining === undefined || ai === undefined) return null;
-  return { x: mining.x0 + 8, y0: mining.y + mining.height + 6, y1: mining.y + mining.height + 52 };
+  return {
+    x: (mining.x0 + mining.bar) / 2,
+    text: mining.bar + 11,
+    y0: mining.y + mining.height + 3,
+    y1: ai.y - 3,
+    middle: ai.top - GATE / 2,
+  };
 }
 
+const f = (value) => Math.round(value * 10) / 10;
+
 /** The centre line of a wire. */
-export function wirePath({ x0, x1, x2, y0, y2 }) {
-  const middle = (x1 + x2) / 2;
-  const f = (value) => Math.round(value * 10) / 10;
-  return `M${f(x0)} ${f(y0)}H${f(x1)}C${f(middle)} ${f(y0)} ${f(middle)} ${f(y2)} ${f(x2)} ${f(y2)}`;
+export function wirePath({ x1, x2, y0, y2, x0 }) {
+  const middle = f((x1 + x2) / 2);
+  return `M${f(x0)} ${f(y0)}H${f(x1)}C${middle} ${f(y0)} ${middle} ${f(y2)} ${f(x2)} ${f(y2)}`;
+}
+
+/** A wire as a closed shape that is `width` high everywhere. */
+export function ribbonPath({ x0, x1, x2, y0, y2, width }) {
+  const middle = f((x1 + x2) / 2);
+  const [above, below] = [-width / 2, width / 2];
+  const there = `M${f(x0)} ${f(y0 + above)}H${f(x1)}C${middle} ${f(y0 + above)} ${middle} ${f(y2 + above)} ${f(x2)} ${f(y2 + above)}`;
+  return `${there}V${f(y2 + below)}C${middle} ${f(y2 + below)} ${middle} ${f(y0 + below)} ${f(x1)} ${f(y0 + below)}H${f(x0)}Z`;
 }

@@ -73,7 +73,7 @@ function render() {
   setText($('pace'), `simulated, ${formatNumber(pace, pace % 1 === 0 ? 0 : 1)}× real time`);
   const selected = selectedLimit();
   const width = Math.floor($('diagram-box').clientWidth);
-  draw({ site, transfers, selected: selected.id, width, now, lost: lostSince !== null });
+  draw({ site, transfers, selected: route().limit, width, now, lost: lostSince !== null });
   renderLimits($('limits'), site.limits, selected.id, lostSince !== null);
   renderAlarms($('alarms'), state.alarms, site.alarmCount ?? state.alarms.length, now);
   renderInForce($('in-force'), state, now);
@@ -155,36 +155,39 @@ function renderPlot() {
 
 const busy = new Set();
 
-/** Asks once at a time for each name; what came in while the question had changed is dropped. */
-async function ask(name, path, query, use) {
-  const key = `${name} ${JSON.stringify(query)}`;
+/** Asks for each thing once at a time, and not while nobody answers. */
+function ask(path, query, use) {
+  const key = `${path} ${JSON.stringify(query)}`;
   if (busy.has(key) || state.lostSince !== null) return;
   busy.add(key);
-  const answer = await get(path, query);
-  busy.delete(key);
-  if (answer !== null) use(answer);
+  void get(path, query).then((answer) => {
+    busy.delete(key);
+    if (answer !== null) use(answer);
+  });
 }
 
 function askSite() {
-  return ask('site', 'site', {}, (site) => {
+  ask('site', {}, (site) => {
+    const first = state.site === null;
     state.site = { ...state.site, ...site, alarmCount: site.alarms.length };
     state.alarms = site.alarms;
-    render();
+    if (first) onRoute();
+    else render();
   });
 }
 
 function askOrders() {
-  ask('orders', 'orders', {}, (orders) => {
+  ask('orders', {}, (orders) => {
     state.leases = orders.leases ?? [];
     state.holds = orders.holds ?? [];
   });
-  ask('transfers', 'transfers', {}, ({ transfers }) => {
+  ask('transfers', {}, ({ transfers }) => {
     state.transfers = transfers ?? [];
   });
 }
 
 function askDecisions() {
-  ask('decisions', 'decisions', {}, ({ decisions }) => {
+  ask('decisions', {}, ({ decisions }) => {
     state.decisions = decisions ?? [];
   });
 }
@@ -193,9 +196,11 @@ function askHistory() {
   const limit = selectedLimit();
   if (limit === null) return;
   const query = { limit: limit.id, span: state.span };
-  ask('history', 'history', query, ({ points }) => {
+  ask('history', query, ({ points }) => {
     if (selectedLimit()?.id !== query.limit || state.span !== query.span) return;
-    state.points = points ?? [];
+    const last = points.at(-1)?.ts ?? 0;
+    // What came live since the answer was made stays.
+    state.points = [...points, ...state.points.filter((point) => point.ts > last + STEP_MS[state.span])];
     renderPlot();
   });
 }
@@ -213,7 +218,7 @@ function askDevices() {
     show: $('show').value,
     sort: $('sort').value,
   };
-  ask('rows', 'devices', query, ({ rows, total, offset }) => {
+  ask('devices', query, ({ rows, total, offset }) => {
     if (selectedLimit()?.id !== query.limit || route().kind !== query.kind) return;
     if (state.offset >= total && state.offset > 0) state.offset = 0;
     renderDeviceRows($('devices'), rows);
@@ -222,7 +227,7 @@ function askDevices() {
     setText(
       $('device-count'),
       total === 0
-        ? `No ${kind} here.`
+        ? `No ${kind} here${query.q !== '' || query.show !== 'all' ? ' that fit' : ''}.`
         : `${formatNumber(offset + 1)}–${formatNumber(last)} of ${formatNumber(total)} ${kind}`,
     );
     $('previous').disabled = offset === 0;
@@ -230,19 +235,18 @@ function askDevices() {
   });
 }
 
-async function askDevice() {
+function askDevice() {
   const { device: id } = route();
   if (id === null) return;
-  await ask('device', 'devices', { id }, async ({ devices }) => {
-    const device = devices[0] ?? null;
-    const [commands, explained] = await Promise.all([
-      get('commands', { id }),
-      get('explain', { target: id }),
-    ]);
-    if (route().device !== id) return;
-    state.device = device;
-    renderDevice($('device'), device, commands?.commands ?? [], explained);
-    render();
+  ask('devices', { id }, ({ devices }) => {
+    void Promise.all([get('commands', { id }), get('explain', { target: id })]).then(
+      ([commands, explained]) => {
+        if (route().device !== id) return;
+        state.device = devices[0] ?? null;
+        renderDevice($('device'), state.device, commands?.commands ?? [], explained);
+        render();
+      },
+    );
   });
 }
 
@@ -286,7 +290,7 @@ function mergeAlarms(event) {
     }));
     return;
   }
-  ask('alarms', 'alarms', {}, ({ alarms }) => {
+  ask('alarms', {}, ({ alarms }) => {
     state.alarms = alarms ?? [];
   });
 }
@@ -364,9 +368,7 @@ function wire() {
 }
 
 wire();
-askSite().then(() => {
-  onRoute();
-  askOrders();
-  askDecisions();
-});
+askSite();
+askOrders();
+askDecisions();
 listen({ onEvent, onTick, onOpen: askSite });
