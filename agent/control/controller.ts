@@ -12,8 +12,8 @@ import { type DecisionRecord, recordOf } from './decision.ts';
 import { Dispatcher, type Sent } from './dispatch.ts';
 import { observe } from './observation.ts';
 import type { Economics } from './points.ts';
-import { type ControlState, INITIAL_STATE, type StepOrders, type StepResult, step } from './step.ts';
-import type { StepContext } from './step-context.ts';
+import { type ControlState, INITIAL_STATE, type StepResult, step } from './step.ts';
+import type { StepContext, StepOrders } from './step-context.ts';
 
 /** Where the controller writes down what it is about to do. `false`: it could not be made durable. */
 export interface ControlJournal {
@@ -111,7 +111,7 @@ export class Controller {
     snapshot: Snapshot,
     book: BookState,
     economics: Economics,
-    extra: { shedOnly: boolean; reservedWatts: Record<string, number>; ceilings: Record<string, number> },
+    extra: Pick<StepOrders, 'shedOnly' | 'reservedWatts' | 'ceilings' | 'grantedWatts'>,
   ): ControlCycle {
     const { model, context, dryRun } = this.deps;
     const inForce = limitsInForce(book, model.limits, snapshot.epochMs);
@@ -126,6 +126,7 @@ export class Controller {
       shedOnly: extra.shedOnly || !this.journalHealthy,
       reservedWatts: extra.reservedWatts,
       ceilings: extra.ceilings,
+      grantedWatts: extra.grantedWatts ?? {},
     };
     const observation = observe(model, snapshot, { deviceStaleMs: this.deps.deviceStaleMs });
     const before = this.state;

@@ -1,7 +1,8 @@
 import type { Authority } from '../../config/schema.ts';
-import type { LimitId, Milliseconds, Watts } from '../../protocols/units.ts';
+import type { DeviceId, LimitId, Milliseconds, MonotonicMs, Watts } from '../../protocols/units.ts';
 import type { DeviceModel } from '../site/model.ts';
 import type { PlanFloor } from './plan.ts';
+import type { Economics } from './points.ts';
 
 /** What does not change from cycle to cycle: site, facts of the configuration, rules. */
 export interface StepContext {
@@ -46,6 +47,23 @@ export interface ControlRules {
   readonly driftShare: number;
   readonly reserveShare: number;
   readonly shareLimits: boolean;
+}
+
+/** What is asked at this moment. */
+export interface StepOrders {
+  readonly economics: Economics;
+  /** Limit in force per node (at most its rating), and by when a fallen one must be met. */
+  readonly inForce: Readonly<
+    Record<LimitId, { readonly watts: Watts; readonly deadlineAt: MonotonicMs | null }>
+  >;
+  /** Nothing may rise: no journal, or an operator said so. */
+  readonly shedOnly: boolean;
+  /** Watts below a limit that are promised to somebody and may not be used by anybody else. */
+  readonly reservedWatts: Readonly<Record<LimitId, Watts>>;
+  /** Largest point allowed for a device (a grant, a staged hand-over); absent = any. */
+  readonly ceilings: Readonly<Record<DeviceId, Watts>>;
+  /** Granted to a GPU node and not yet drawn: room for it and for nobody else. */
+  readonly grantedWatts?: Readonly<Record<DeviceId, Watts>>;
 }
 
 /** The restore ramp never saves up more than this: in no minute does more come back than it says. */
