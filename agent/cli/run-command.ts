@@ -1,11 +1,9 @@
-import { readdirSync, readFileSync } from 'node:fs';
-import { extname, join } from 'node:path';
 import pino, { type Logger } from 'pino';
 import type { LoadedConfig } from '../../config/load.ts';
 import { systemClock } from '../../protocols/clock.ts';
-import { type RunningAgent, STATIC_FOLDER, startAgent } from '../assemble.ts';
+import { type RunningAgent, startAgent } from '../assemble.ts';
 import { realDrivers } from '../drivers.ts';
-import type { StaticFile } from '../page/server.ts';
+import { pageFiles } from '../page/files.ts';
 import { renderStatus } from './agent-commands.ts';
 import { type Context, configPath, needConfig } from './context.ts';
 import { aborted, notify } from './lifecycle.ts';
@@ -15,33 +13,6 @@ import { serveUnconfigured } from './unconfigured.ts';
 export interface RunFlags {
   readonly dryRun: boolean;
   readonly once: boolean;
-}
-
-const TYPES: Readonly<Record<string, string>> = {
-  '.html': 'text/html',
-  '.js': 'text/javascript',
-  '.css': 'text/css',
-  '.svg': 'image/svg+xml',
-  '.json': 'application/json',
-  '.webmanifest': 'application/manifest+json',
-};
-
-/** Reads every file of the page into memory once. */
-export function pageFiles(folder = STATIC_FOLDER): Map<string, StaticFile> {
-  const files = new Map<string, StaticFile>();
-  const add = (relative: string) => {
-    for (const entry of readdirSync(join(folder, relative), { withFileTypes: true })) {
-      const path = `${relative}/${entry.name}`;
-      if (entry.isDirectory()) add(path);
-      else
-        files.set(path, {
-          type: TYPES[extname(entry.name)] ?? 'application/octet-stream',
-          body: readFileSync(join(folder, path)),
-        });
-    }
-  };
-  add('');
-  return files;
 }
 
 /** Logs go to stderr; stdout carries answers. */

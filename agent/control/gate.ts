@@ -5,7 +5,7 @@ import { book, type DeviceInput, type Entry, type NodeSums, OVERSHOOT, worstOf }
 import type { LimitMemory } from './limit-memory.ts';
 import type { Candidate, Plan } from './plan.ts';
 import type { OperatingPoint } from './points.ts';
-import { RAMP_BUCKET_MS, type StepContext, type StepOrders } from './step-context.ts';
+import { type Permitted, RAMP_BUCKET_MS, type StepContext } from './step-context.ts';
 
 export interface GateInput {
   readonly context: StepContext;
@@ -14,7 +14,7 @@ export interface GateInput {
   readonly limits: Readonly<Record<LimitId, LimitMemory>>;
   readonly sums: ReadonlyMap<LimitId, NodeSums>;
   readonly inputs: readonly DeviceInput[];
-  readonly orders: Pick<StepOrders, 'reservedWatts' | 'ceilings' | 'grantedWatts'>;
+  readonly orders: Permitted;
   readonly now: MonotonicMs;
   readonly rampTokensWatts: Watts;
 }

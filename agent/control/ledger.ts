@@ -22,7 +22,7 @@ export interface Entry {
   readonly observedWatts: Watts;
   /** Power limit under which it was first found working. */
   readonly normalLimitWatts: Watts | null;
-  /** Consecutive readings that show work although it was told to sleep. */
+  /** When it was last seen at work although it was told to sleep. */
   readonly roseAt: MonotonicMs | null;
   /** The last fall that evidence showed: meters with a lag have yet to follow. */
   readonly lastDrop: { readonly watts: Watts; readonly at: MonotonicMs } | null;
@@ -111,7 +111,6 @@ export function learn(
       pending: null,
       disobeyed: 0,
       provenWatts: provenAt(pending, facts, device, next.provenWatts),
-      roseAt: null,
       lastDrop:
         pending.direction === 'down'
           ? { watts: Math.max(0, pending.fromWatts - pending.watts), at: fallenAt(pending, facts, device) }

@@ -1,7 +1,7 @@
 import type { Authority } from '../../config/schema.ts';
 import type { LimitId, Milliseconds, MonotonicMs, Watts } from '../../protocols/units.ts';
 import type { Problem, ProblemDevice, ProblemFloor, ProblemLimit } from '../allocation/problem.ts';
-import { type DeviceInput, worstOf } from './ledger.ts';
+import { type DeviceInput, NOISE_SHARE, worstOf } from './ledger.ts';
 import type { OperatingPoint } from './points.ts';
 
 /** A limit as the plan sees it. */
@@ -107,6 +107,15 @@ function pathOf(limitOf: ReadonlyMap<string, PlanLimit>, limit: string): PlanLim
 function constantWatts(input: DeviceInput): Watts {
   const { device, facts } = input;
   if (device.inventory === 'expected' || device.inventory === 'removed') return 0;
+  // Not read yet since the agent started: what it was last told or proved to do says whether others must fall.
+  // Its worst case still forbids every rise; a start alone must not shed the site. The margin that proof adds
+  // for noise is taken off: the plan counts points.
+  if (device.inventory === 'present' && device.sampledAt === null) {
+    const { pending, provenWatts } = input.entry;
+    return pending !== null && !pending.failed && pending.direction === 'down'
+      ? pending.watts
+      : provenWatts / (1 + NOISE_SHARE);
+  }
   const trusted =
     device.inventory === 'present' &&
     device.fresh &&

@@ -68,8 +68,10 @@ export function minerFacts(
   const table = findMinerModel(device.model) ?? findMinerModel(model.modelName);
   const nominalWatts =
     memory.normalLimitWatts ?? table?.nominalWatts ?? model.nameplateWatts ?? UNKNOWN_MINER_WATTS;
+  // LuxOS gives the nominal rate of the profile in force: under a lower limit it says nothing of full power.
+  const limited = device.limitWatts !== null && device.limitWatts < nominalWatts * 0.97;
   const nominalThs =
-    device.nominalHashrateThs ??
+    (limited ? null : device.nominalHashrateThs) ??
     table?.nominalHashrateThs ??
     (UNKNOWN_MINER_THS * nominalWatts) / UNKNOWN_MINER_WATTS;
   const nameplateWatts = Math.ceil(

@@ -1,8 +1,7 @@
 import type { Authority } from '../../config/schema.ts';
-import type { DeviceId, LimitId, Milliseconds, MonotonicMs, Watts } from '../../protocols/units.ts';
+import type { DeviceId, LimitId, Milliseconds, Watts } from '../../protocols/units.ts';
 import type { DeviceModel } from '../site/model.ts';
 import type { PlanFloor } from './plan.ts';
-import type { Economics } from './points.ts';
 
 /** What does not change from cycle to cycle: site, facts of the configuration, rules. */
 export interface StepContext {
@@ -49,15 +48,8 @@ export interface ControlRules {
   readonly shareLimits: boolean;
 }
 
-/** What is asked at this moment. */
-export interface StepOrders {
-  readonly economics: Economics;
-  /** Limit in force per node (at most its rating), and by when a fallen one must be met. */
-  readonly inForce: Readonly<
-    Record<LimitId, { readonly watts: Watts; readonly deadlineAt: MonotonicMs | null }>
-  >;
-  /** Nothing may rise: no journal, or an operator said so. */
-  readonly shedOnly: boolean;
+/** What hand-overs allow and withhold at this moment. */
+export interface Permitted {
   /** Watts below a limit that are promised to somebody and may not be used by anybody else. */
   readonly reservedWatts: Readonly<Record<LimitId, Watts>>;
   /** Largest point allowed for a device (a grant, a staged hand-over); absent = any. */

@@ -23,19 +23,40 @@ import {
   type PlanLimit,
   type PlanRules,
 } from './plan.ts';
-import { type DeviceFacts, gpuNodeFacts, minerFacts } from './points.ts';
+import { type DeviceFacts, type Economics, gpuNodeFacts, minerFacts } from './points.ts';
 import {
+  type Permitted,
   RAMP_BUCKET_MS,
   type StepContext,
   type StepDevice,
   type StepLimit,
-  type StepOrders,
 } from './step-context.ts';
 
 /**
  * One control cycle as a pure function: what was known, what is seen, what is asked -> what is known now and
  * what to command. The journal keeps its inputs, and `replay` runs it again.
  */
+
+/** What is asked at this moment. */
+export interface StepOrders extends Permitted {
+  readonly economics: Economics;
+  /** Limit in force per node (at most its rating), and by when a fallen one must be met. */
+  readonly inForce: Readonly<
+    Record<LimitId, { readonly watts: Watts; readonly deadlineAt: MonotonicMs | null }>
+  >;
+  /** Nothing may rise: no journal, or an operator said so. */
+  readonly shedOnly: boolean;
+  /** What people said since the last cycle. */
+  readonly interventions: readonly Intervention[];
+}
+
+/** Something that a person says about one device. */
+export interface Intervention {
+  /** `release` ends a quarantine, `quarantine` begins one, `forget` takes it for a new device at its worst. */
+  readonly kind: 'release' | 'quarantine' | 'forget';
+  readonly device: DeviceId;
+  readonly why: string;
+}
 
 /** Everything that control remembers. Plain data. */
 export interface ControlState {
@@ -206,9 +227,27 @@ function learnAll(
     const known = before.entries[device.id];
     const facts = factsOf(context, stepDevice, device, known, orders);
     const entry: Entry = known ?? { ...NEW_ENTRY, id: device.id, provenWatts: facts.nameplateWatts };
-    const learnt = learn(entry, facts, device, observation.now, findings);
+    const told = intervene(entry, facts, orders.interventions, observation.now);
+    const learnt = learn(told, facts, device, observation.now, findings);
     return [{ entry: learnt, facts, device }];
   });
+}
+
+function intervene(
+  entry: Entry,
+  facts: DeviceFacts,
+  interventions: readonly Intervention[],
+  now: MonotonicMs,
+): Entry {
+  let next = entry;
+  for (const { kind, device, why } of interventions) {
+    if (device !== entry.id) continue;
+    if (kind === 'release') next = { ...next, quarantine: null, disobeyed: 0, roseAt: null };
+    else if (kind === 'quarantine') next = { ...next, quarantine: { since: now, why } };
+    else
+      next = { ...NEW_ENTRY, id: entry.id, provenWatts: Math.max(facts.nameplateWatts, entry.provenWatts) };
+  }
+  return next;
 }
 
 function factsOf(

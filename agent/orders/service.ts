@@ -38,6 +38,8 @@ export interface OrderEffects {
   decideNow(lease: Lease): { expectedWatts: Watts; shortfallWatts: Watts } | null;
   /** `ping` with `snapshot`. */
   snapshot(): void;
+  /** The hold of a target ended: its quarantine ends with it. */
+  released(target: string): void;
   /** Orders that others carry out (`transfer`, `set_point`): their answer, or null for not known. */
   delegate(order: Order, answer: OrderAnswer): OrderAnswer | null;
 }
@@ -240,6 +242,7 @@ export class OrderService {
       if (expected !== null) answer = { ...answer, ...expected };
     } else {
       if (order.type === 'ping' && order.args.snapshot) this.effects.snapshot();
+      if (order.type === 'release') this.effects.released(order.args.target);
       // Nothing to wait for: what was asked is in force.
       this.reply(this.note(answer));
       answer = { ...answer, status: 'done', at: this.facts.now() };

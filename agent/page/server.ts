@@ -1,6 +1,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { type AddressInfo, isIP } from 'node:net';
 import { gzipSync } from 'node:zlib';
+import { deviceRows } from './device-rows.ts';
 import { renderMetrics } from './metrics.ts';
 import type { PageSource } from './source.ts';
 
@@ -102,11 +103,9 @@ function answer(
     send(request, response, 405, 'text/plain', 'Read only.\n');
     return;
   }
-  let url: URL;
-  try {
-    url = new URL(request.url ?? '/', 'http://page');
-  } catch {
-    send(request, response, 400, 'text/plain', 'Bad address.\n');
+  const url = addressOf(request.url ?? '/');
+  if (url === null) {
+    send(request, response, 404, 'text/plain', 'Not found.\n');
     return;
   }
   if (url.pathname === '/events') {
@@ -115,6 +114,13 @@ function answer(
   }
   const reply = route(source, options, url);
   send(request, response, reply.status, reply.type, reply.body, reply.cache);
+}
+
+/** Only plain paths of this server: no other authority, nothing encoded, nothing that climbs. */
+function addressOf(raw: string): URL | null {
+  const path = raw.split('?', 1)[0] ?? '';
+  if (!/^\/(?!\/)[A-Za-z0-9._/-]*$/.test(path) || path.includes('..')) return null;
+  return new URL(raw, 'http://page');
 }
 
 interface Reply {
@@ -159,6 +165,9 @@ export function apiBody(source: PageSource, name: string, query: URLSearchParams
       }
     );
   if (name === 'alarms') return { v: 1, alarms: source.view()?.alarms ?? [] };
+  if (name === 'devices' && query.has('rows')) return deviceRows(source, query);
+  // Nothing to explain is an answer, not a missing resource.
+  if (name === 'explain') return source.api(name, query) ?? { v: 1, target: query.get('target') };
   return source.api(name, query);
 }
 
@@ -185,36 +194,63 @@ function openStream(
   response.on('error', () => listeners.delete(response));
 }
 
-/** At most this many alarms travel in an event: it stays under 20 kB whatever the size of the site. */
-const EVENT_ALARMS = 20;
-const EVENT_LIMITS = 60;
+/** An event stays under 20 kB whatever the size of the site: limits (parents first) come before alarms. */
+const EVENT_LIMIT_BYTES = 16_500;
+const EVENT_BYTES = 19_000;
 
-/** The event of one cycle. */
+/**
+ * The event of one cycle, `null` before the first. `limitCount` and `alarmCount` say how many there are where
+ * not all fit; the rest stands in `/api/v1/site`.
+ */
 export function eventOf(source: PageSource): unknown {
   const view = source.view();
   if (view === null) return null;
+  const { ts, cycle, mode, totals } = view;
+  const head = { v: 1, ts, cycle, mode, totals };
+  const used = JSON.stringify(head).length;
+  const limits = fitting(
+    view.limits,
+    ({ name: _name, parent: _parent, authority: _authority, ...rest }) => rest,
+    EVENT_LIMIT_BYTES - used,
+  );
+  const alarms = fitting(
+    view.alarms,
+    ({ id, code, severity, target, message, since, acknowledgedBy }) => ({
+      id,
+      code,
+      severity,
+      target,
+      message: message.slice(0, 300),
+      since,
+      acknowledgedBy,
+    }),
+    EVENT_BYTES - used - limits.bytes,
+  );
   return {
-    v: 1,
-    ts: view.ts,
-    cycle: view.cycle,
-    mode: view.mode,
-    totals: view.totals,
-    limits: view.limits
-      .slice(0, EVENT_LIMITS)
-      .map(({ name: _name, parent: _parent, authority: _authority, ...rest }) => rest),
-    alarms: view.alarms
-      .slice(0, EVENT_ALARMS)
-      .map(({ id, code, severity, target, message, since, acknowledgedBy }) => ({
-        id,
-        code,
-        severity,
-        target,
-        message: message.slice(0, 300),
-        since,
-        acknowledgedBy,
-      })),
+    ...head,
+    limits: limits.items,
+    limitCount: view.limits.length,
+    alarms: alarms.items,
     alarmCount: view.alarms.length,
   };
+}
+
+/** As many items from the first on as fit into `bytes` of JSON. */
+function fitting<T, U>(
+  items: readonly T[],
+  brief: (item: T) => U,
+  bytes: number,
+): { items: U[]; bytes: number } {
+  const taken: U[] = [];
+  let used = 0;
+  for (const item of items) {
+    const short = brief(item);
+    const size = Buffer.byteLength(JSON.stringify(short)) + 1;
+    if (used + size > bytes) break;
+    taken.push(short);
+    used += size;
+  }
+  return { items: taken, bytes: used };
 }
 
 function hostAllowed(header: string | undefined, allowed: readonly string[]): boolean {

@@ -1,12 +1,14 @@
-import { Controller, promise } from '../../agent/control/controller.ts';
+import { type ControlJournal, Controller, promise } from '../../agent/control/controller.ts';
+import { explain } from '../../agent/control/explain.ts';
 import { Poller } from '../../agent/control/poller.ts';
 import { economicsOf, stepContext } from '../../agent/control/rules.ts';
 import type { OrderAnswer } from '../../agent/orders/book.ts';
-import { EMPTY_BOOK } from '../../agent/orders/book.ts';
+import { EMPTY_BOOK, limitsInForce } from '../../agent/orders/book.ts';
 import { OrderService } from '../../agent/orders/service.ts';
 import { type Condition, conditionsOf } from '../../agent/site/alarms.ts';
 import { buildSiteModel } from '../../agent/site/model.ts';
 import { SiteState } from '../../agent/site/state.ts';
+import { buildView } from '../../agent/site/view.ts';
 import { loadConfigText } from '../../config/load.ts';
 import { findMinerModel } from '../../config/miners/models.ts';
 import { BITMAIN_TIMING, LUXOS_TIMING, WHATSMINER_TIMING } from '../../config/miners/timing.ts';
@@ -44,6 +46,8 @@ export interface VirtualSite {
   readonly orders: OrderService;
   readonly answers: OrderAnswer[];
   readonly meterFaults: Map<string, { frozen?: boolean; factor?: number; silent?: boolean }>;
+  /** What `explain` says of a target now. */
+  explain(target: string): readonly string[];
   /** Conditions of the last cycle. */
   conditions(): readonly Condition[];
   /** Runs `ms` of virtual time. */
@@ -58,6 +62,8 @@ export interface VirtualOptions {
   readonly seed: number;
   readonly config: string;
   readonly meterLagMs?: number;
+  /** Where the controller writes down what it does; default: nowhere. */
+  readonly journal?: (clock: VirtualClock) => ControlJournal;
   /** Faults by device id. */
   readonly faults?: (id: string, random: () => number) => MinerFaults;
   /** Uncontrolled load by its id: true watts over time. */
@@ -143,7 +149,7 @@ export function startVirtualSite(options: VirtualOptions): VirtualSite {
       stop: stop.signal,
       dryRun: false,
       deviceStaleMs: config.control.deviceStaleAfter,
-      journal: null,
+      journal: options.journal?.(clock) ?? null,
       hurry: (id) => poller.hurry(id),
     },
     null,
@@ -177,6 +183,7 @@ export function startVirtualSite(options: VirtualOptions): VirtualSite {
         return promise(controller.lastResult!, lease, context, clock.monotonicMs());
       },
       snapshot: () => undefined,
+      released: (target) => controller.intervene({ kind: 'release', device: target, why: 'released' }),
       delegate: () => null,
     },
     EMPTY_BOOK,
@@ -233,6 +240,26 @@ export function startVirtualSite(options: VirtualOptions): VirtualSite {
     orders,
     answers,
     meterFaults,
+    explain: (target) => {
+      const snapshot = state.freeze(clock.monotonicMs(), clock.epochMs());
+      const inForce = limitsInForce(orders.book, model.limits, clock.epochMs());
+      const view = buildView(model, snapshot, {
+        mode: 'normal',
+        inForce,
+        worstWatts: new Map(controller.lastResult?.decision.sums.map((sum) => [sum.limit, sum.worstWatts])),
+        alarms: [],
+      });
+      return explain({
+        target,
+        model,
+        snapshot,
+        view,
+        result: controller.lastResult,
+        commands: controller.commandsOf(target),
+        decisions: controller.recentDecisions(),
+        holds: orders.book.holds,
+      }).sentences;
+    },
     conditions: () => conditions,
     run: (ms) => clock.advance(ms),
     order: (type, args, more = {}) =>
