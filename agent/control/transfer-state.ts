@@ -100,6 +100,8 @@ export interface TransferState {
   /** Worst case of each node at the last tick; empty after a restart. */
   readonly worst: WattsOf<DeviceId>;
   readonly accounts: Readonly<Record<LimitId, Account>>;
+  /** Nodes of staged conversions, by when they were first present and drawing. */
+  readonly energised: Readonly<Record<DeviceId, EpochMs>>;
 }
 
 export const NO_TRANSFERS: TransferState = {
@@ -110,6 +112,7 @@ export const NO_TRANSFERS: TransferState = {
   bases: {},
   worst: {},
   accounts: {},
+  energised: {},
 };
 
 /** What does not change: the tree, the nodes and what was promised to whom. */
