@@ -12,6 +12,8 @@ import { explain } from './control/explain.ts';
 import { Loop } from './control/loop.ts';
 import { Poller, type PollTarget } from './control/poller.ts';
 import { economicsOf, stepContext } from './control/rules.ts';
+import { transferFacts } from './control/transfer-evidence.ts';
+import { TransferService } from './control/transfer-service.ts';
 import { OrderService } from './orders/service.ts';
 import { baselineOf, History, SPANS, type SpanName } from './page/history.ts';
 import { localSocketPath, serveLocal } from './page/local-socket.ts';
@@ -202,9 +204,20 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
           }
         }
       },
-      delegate: () => null,
+      delegate: (order, answer) => transfers.order(order, answer),
     },
     restored.book,
+  );
+  const transfers = new TransferService(
+    transferFacts(config, model, context),
+    {
+      persist: (kept) => orders.keepTransfers(kept),
+      answer: (answer) => orders.conclude(answer),
+      publish: (id, epochMs, body) => reporter.retain(`transfer/${id}`, epochMs, body),
+      clear: (id) => reporter.clearRetained(`transfer/${id}`),
+    },
+    restored.book.transfers ?? null,
+    { now: clock.monotonicMs(), epochMs: clock.epochMs() },
   );
 
   const cycle = () => {
@@ -212,9 +225,9 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
     snapshot = state.freeze(clock.monotonicMs(), clock.epochMs());
     const control = controller.cycle(snapshot, orders.book, economicsOf(config, orders.book.prices), {
       shedOnly: false,
-      reservedWatts: {},
-      ceilings: {},
+      ...transfers.permits(),
     });
+    transfers.cycle(context, control.result, (limit) => control.inForce.get(limit)!.watts, snapshot.epochMs);
     orders.cycle(
       (limit) => measuredOf(snapshot, limit),
       (limit) => control.worstWatts.get(limit) ?? null,
@@ -223,6 +236,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
       ...conditionsOf(model, snapshot),
       ...control.conditions,
       ...orders.conditions(),
+      ...transfers.conditions(),
       ...journal.conditions(),
     ];
     // A meter that has not had time to answer is not yet silent.
@@ -235,6 +249,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
       ...state.drainEvents(),
       ...control.events,
       ...orders.drainEvents(),
+      ...transfers.drainEvents(),
       ...alarmEvents(raised, cleared, snapshot.epochMs),
     ];
     for (const alarm of raised) log.warn({ alarm: alarm.id }, alarm.message);
@@ -292,7 +307,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
       worstReadLatenessMs: minerPoller.counters.worstLatenessMs,
       commands: controller.commandCount,
     }),
-    api: (name, query) => apiOf(name, query, source, history, controller, orders, journal),
+    api: (name, query) => apiOf(name, query, source, history, controller, orders, transfers, journal),
   };
 
   meterPoller.add(
@@ -311,7 +326,9 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   const local = await serveLocal(socketPath, source, async (verb, args) =>
     verb === 'order'
       ? { status: 200, body: orders.receiveLocal(args) }
-      : localVerb(verb, args, { model, state, controller, loads }),
+      : verb === 'transfer-end'
+        ? transferEnd(args, transfers)
+        : localVerb(verb, args, { model, state, controller, loads }),
   ).catch((error: NodeJS.ErrnoException) => {
     // A disk that cannot be written takes the command line away, never control. Another agent is another matter.
     if (error.code === undefined) throw error;
@@ -406,7 +423,7 @@ function gpusOf(
 }
 
 /** What the last cycle wanted, whatever of it was sent: the answer of `plan`. */
-function planBody(controller: Controller): unknown {
+function planBody(controller: Controller, transfers: TransferService): unknown {
   const result = controller.lastResult;
   if (result === null) return { v: 1, status: 'starting' };
   const { decision } = result;
@@ -420,11 +437,20 @@ function planBody(controller: Controller): unknown {
     commands: decision.commands,
     heldBack: decision.heldBack,
     shortfalls: decision.shortfalls,
+    conversions: transfers.conversions(),
+    transfers: transfers.list().filter((transfer) => transfer.endedAt === null),
     limits: decision.sums,
     points: Object.fromEntries(
       Object.values(result.state.entries).map((entry) => [entry.id, entry.pending?.pointId ?? entry.pointId]),
     ),
   };
+}
+
+/** A technician ends a hand-over: `{"id","who"}`. */
+function transferEnd(args: unknown, transfers: TransferService): { status: number; body: unknown } {
+  const { id, who = 'technician' } = (args ?? {}) as { id?: unknown; who?: unknown };
+  const refused = transfers.end(String(id), String(who).slice(0, 100));
+  return refused === null ? { status: 200, body: { ended: id } } : { status: 409, body: { error: refused } };
 }
 
 interface LocalParts {
@@ -574,6 +600,7 @@ function apiOf(
   history: History,
   controller: Controller,
   orders: OrderService,
+  transfers: TransferService,
   journal: Journal,
 ): unknown {
   const snapshot = source.snapshot();
@@ -606,7 +633,7 @@ function apiOf(
     };
   }
   if (name === 'decisions') return { v: 1, decisions: controller.recentDecisions().slice(-100).reverse() };
-  if (name === 'plan') return planBody(controller);
+  if (name === 'plan') return planBody(controller, transfers);
   if (name === 'orders')
     return { v: 1, leases: orders.book.leases, holds: orders.book.holds, prices: orders.book.prices };
   if (name === 'commands')
@@ -628,6 +655,7 @@ function apiOf(
       }),
     };
   }
-  if (name === 'transfers') return { v: 1, transfers: [] };
+  if (name === 'transfers')
+    return { v: 1, transfers: transfers.list(), conversions: transfers.conversions() };
   return null;
 }

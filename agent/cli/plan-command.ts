@@ -3,8 +3,11 @@ import { formatPath } from '../../config/problem.ts';
 import { problemFileSchema } from '../../config/problem-file.ts';
 import { formatWatts } from '../../config/quantity.ts';
 import { solveProblem } from '../allocation/solve.ts';
+import type { ConversionView } from '../control/transfer-conversion.ts';
+import type { TransferView } from '../control/transfer-service.ts';
 import { ask, type Context } from './context.ts';
 import { EXIT, failureOutcome, type Outcome } from './outcome.ts';
+import { renderConversion, renderTransfer } from './transfer-command.ts';
 
 /** `plan --problem FILE` solves a problem file; `plan` shows what the agent would decide now. */
 export async function planCommand(context: Context, options: { problem?: string }): Promise<Outcome> {
@@ -70,6 +73,8 @@ interface PlanBody {
   readonly commands?: readonly { readonly device: string; readonly why: string }[];
   readonly heldBack?: { readonly count: number; readonly watts: number; readonly why: string } | null;
   readonly shortfalls?: readonly { readonly target: string; readonly watts: number }[];
+  readonly conversions?: readonly ConversionView[];
+  readonly transfers?: readonly TransferView[];
 }
 
 function renderPlan(plan: PlanBody): string {
@@ -87,5 +92,7 @@ function renderPlan(plan: PlanBody): string {
     );
   for (const short of plan.shortfalls ?? [])
     lines.push(`${short.target} cannot be met: ${formatWatts(short.watts)} too many.`);
+  for (const conversion of plan.conversions ?? []) lines.push(...renderConversion(conversion));
+  for (const transfer of plan.transfers ?? []) lines.push(renderTransfer(transfer));
   return lines.join('\n');
 }

@@ -22,6 +22,7 @@ import { replayCommand } from './replay-command.ts';
 import { runCommand } from './run-command.ts';
 import { scanCommand } from './scan-command.ts';
 import { simulateCommand } from './simulate-command.ts';
+import { type TransferOptions, transferCommand } from './transfer-command.ts';
 
 export interface ProgramDeps {
   readonly version: string;
@@ -240,6 +241,21 @@ export function buildProgram(deps: ProgramDeps): { run(args: readonly string[]):
           watts: string | undefined,
           options: { within: string; for?: string },
         ) => limitCommand(context, verb, limit, watts, options),
+      ),
+    );
+  program
+    .command('transfer [verb] [id]')
+    .description('hand-overs of power between mining and AI: list, start, end ID')
+    .option('--limit <limit>', 'the limit below which power is handed over')
+    .option('--watts <power>', 'how much; without it, all there is')
+    .option('--workload <id>', 'whose power; without it, the first workload below the limit')
+    .option('--to <side>', 'ai or mining', 'ai')
+    .option('--until <time>', 'ISO 8601; without it, until it is ended')
+    .action(
+      action(
+        'transfer',
+        (context, verb: string | undefined, id: string | undefined, options: TransferOptions) =>
+          transferCommand(context, verb, id, options),
       ),
     );
   program

@@ -20,7 +20,7 @@ import {
   type StepResult,
   step,
 } from './step.ts';
-import type { StepContext } from './step-context.ts';
+import type { Permitted, StepContext } from './step-context.ts';
 
 /** Where the controller writes down what it is about to do. `false`: it could not be made durable. */
 export interface ControlJournal {
@@ -121,7 +121,7 @@ export class Controller {
     snapshot: Snapshot,
     book: BookState,
     economics: Economics,
-    extra: { shedOnly: boolean; reservedWatts: Record<string, number>; ceilings: Record<string, number> },
+    extra: Permitted & { shedOnly: boolean },
   ): ControlCycle {
     const { model, context, dryRun } = this.deps;
     const inForce = limitsInForce(book, model.limits, snapshot.epochMs);
@@ -136,6 +136,7 @@ export class Controller {
       shedOnly: extra.shedOnly || !this.journalHealthy,
       reservedWatts: extra.reservedWatts,
       ceilings: extra.ceilings,
+      grantedWatts: extra.grantedWatts ?? {},
       interventions: this.interventions.splice(0),
     };
     const observation = observe(model, snapshot, { deviceStaleMs: this.deps.deviceStaleMs });

@@ -1,4 +1,5 @@
 import type { DeviceId, LimitId, Milliseconds, MonotonicMs, Watts } from '../../protocols/units.ts';
+import type { Answer } from '../allocation/problem.ts';
 import { solveProblem } from '../allocation/solve.ts';
 import type { Decision } from './decision.ts';
 import { commandsOf } from './gate.ts';
@@ -14,9 +15,22 @@ import {
 } from './ledger.ts';
 import { type LimitMemory, newLimitMemory, updateLimit } from './limit-memory.ts';
 import type { Observation, ObservedDevice } from './observation.ts';
-import { buildPlan, currentPoint, type PlanLimit } from './plan.ts';
+import {
+  buildPlan,
+  currentPoint,
+  type Plan,
+  type PlanFloor,
+  type PlanLimit,
+  type PlanRules,
+} from './plan.ts';
 import { type DeviceFacts, type Economics, gpuNodeFacts, minerFacts } from './points.ts';
-import { RAMP_BUCKET_MS, type StepContext, type StepDevice, type StepLimit } from './step-context.ts';
+import {
+  type Permitted,
+  RAMP_BUCKET_MS,
+  type StepContext,
+  type StepDevice,
+  type StepLimit,
+} from './step-context.ts';
 
 /**
  * One control cycle as a pure function: what was known, what is seen, what is asked -> what is known now and
@@ -24,7 +38,7 @@ import { RAMP_BUCKET_MS, type StepContext, type StepDevice, type StepLimit } fro
  */
 
 /** What is asked at this moment. */
-export interface StepOrders {
+export interface StepOrders extends Permitted {
   readonly economics: Economics;
   /** Limit in force per node (at most its rating), and by when a fallen one must be met. */
   readonly inForce: Readonly<
@@ -32,10 +46,6 @@ export interface StepOrders {
   >;
   /** Nothing may rise: no journal, or an operator said so. */
   readonly shedOnly: boolean;
-  /** Watts below a limit that are promised to somebody and may not be used by anybody else. */
-  readonly reservedWatts: Readonly<Record<LimitId, Watts>>;
-  /** Largest point allowed for a device (a grant, a staged hand-over); absent = any. */
-  readonly ceilings: Readonly<Record<DeviceId, Watts>>;
   /** What people said since the last cycle. */
   readonly interventions: readonly Intervention[];
 }
@@ -63,6 +73,8 @@ export interface StepResult {
   readonly decision: Decision;
   readonly findings: readonly Finding[];
   readonly facts: ReadonlyMap<DeviceId, DeviceFacts>;
+  /** Every device as this cycle saw it, before anything was commanded: what the sums were made of. */
+  readonly inputs: readonly DeviceInput[];
 }
 
 export const INITIAL_STATE: ControlState = {
@@ -106,17 +118,28 @@ export function step(
   const phase =
     before.phase === 'normal' || evidenceComplete(context, limits, observation, now) ? 'normal' : 'starting';
   const planLimits = context.limits.map((limit) => planLimit(context, limit, limits[limit.id]!, orders, now));
-  const plan = buildPlan(planLimits, inputs, context.floors, {
+  const planRules = {
     now,
+    ceilings: orders.ceilings,
     shedOnly: orders.shedOnly || phase === 'starting',
     dwellMs: context.rules.dwellMs,
     leastSleepMs: context.rules.leastSleepMs,
     wakesPerHour: context.rules.wakesPerHour,
     meterLagMs: context.rules.meterLagMs,
-  });
-  const answer = solveProblem(plan.problem, { workUnits: TICK_WORK_UNITS });
+  };
+  const { plan, answer } = solveWithGrants(context, orders, limits, planLimits, inputs, planRules);
   const ramp = refill(before, context, orders, now);
-  const gated = commandsOf({ context, plan, answer, limits, sums, inputs, now, rampTokensWatts: ramp });
+  const gated = commandsOf({
+    context,
+    plan,
+    answer,
+    limits,
+    sums,
+    inputs,
+    orders,
+    now,
+    rampTokensWatts: ramp,
+  });
   const entries: Record<string, Entry> = {};
   for (const input of inputs) entries[input.facts.id] = gated.entries.get(input.facts.id) ?? input.entry;
   for (const id of gated.shedLimits) limits[id] = { ...limits[id]!, lastShedAt: now };
@@ -142,7 +165,52 @@ export function step(
     },
     findings,
     facts: new Map(inputs.map((input) => [input.facts.id, input.facts])),
+    inputs,
   };
+}
+
+/**
+ * What is granted to AI is planned like a floor, so that mining does not take what was freed for it. It gives
+ * way where a limit has just fallen, and where it cannot be met: grants are then withdrawn, not insisted on.
+ */
+function solveWithGrants(
+  context: StepContext,
+  orders: StepOrders,
+  limits: Readonly<Record<string, LimitMemory>>,
+  planLimits: readonly PlanLimit[],
+  inputs: readonly DeviceInput[],
+  rules: PlanRules,
+): { plan: Plan; answer: Answer } {
+  const solve = (floors: readonly PlanFloor[]) => {
+    const plan = buildPlan(planLimits, inputs, floors, rules);
+    return { plan, answer: solveProblem(plan.problem, { workUnits: TICK_WORK_UNITS }) };
+  };
+  const floors = grantedFloors(context, orders, limits, inputs);
+  const granted = solve(floors);
+  if (granted.answer.status !== 'infeasible' || floors === context.floors) return granted;
+  return solve(context.floors);
+}
+
+function grantedFloors(
+  context: StepContext,
+  orders: StepOrders,
+  limits: Readonly<Record<string, LimitMemory>>,
+  inputs: readonly DeviceInput[],
+): readonly PlanFloor[] {
+  const falling = context.limits.some((limit) => limits[limit.id]!.drop !== null);
+  if (falling || context.floors.every((floor) => floor.devices.every((id) => !(id in orders.ceilings))))
+    return context.floors;
+  const pointsOf = new Map(inputs.map((input) => [input.facts.id, input.facts.points]));
+  return context.floors.map((floor) => {
+    let watts = 0;
+    for (const id of floor.devices) {
+      const ceiling = orders.ceilings[id];
+      if (ceiling === undefined) continue;
+      const allowed = (pointsOf.get(id) ?? []).filter((point) => point.watts <= ceiling);
+      watts += allowed.at(-1)?.watts ?? 0;
+    }
+    return { ...floor, watts: Math.max(floor.watts, watts) };
+  });
 }
 
 function learnAll(

@@ -30,7 +30,8 @@ export function changesEffect(book: BookState, before: BookState | null): boolea
     book.leases !== before.leases ||
     book.holds !== before.holds ||
     book.lastSeq !== before.lastSeq ||
-    book.prices !== before.prices
+    book.prices !== before.prices ||
+    book.transfers !== before.transfers
   );
 }
 

@@ -2,6 +2,8 @@ import { type ControlJournal, Controller, promise } from '../../agent/control/co
 import { explain } from '../../agent/control/explain.ts';
 import { Poller } from '../../agent/control/poller.ts';
 import { economicsOf, stepContext } from '../../agent/control/rules.ts';
+import { transferFacts } from '../../agent/control/transfer-evidence.ts';
+import { TransferService } from '../../agent/control/transfer-service.ts';
 import type { OrderAnswer } from '../../agent/orders/book.ts';
 import { EMPTY_BOOK, limitsInForce } from '../../agent/orders/book.ts';
 import { OrderService } from '../../agent/orders/service.ts';
@@ -44,6 +46,7 @@ export interface VirtualSite {
   readonly nodes: ReadonlyMap<string, SimulatedGpuNode>;
   readonly controller: Controller;
   readonly orders: OrderService;
+  readonly transfers: TransferService;
   readonly answers: OrderAnswer[];
   readonly meterFaults: Map<string, { frozen?: boolean; factor?: number; silent?: boolean }>;
   /** What `explain` says of a target now. */
@@ -62,6 +65,10 @@ export interface VirtualOptions {
   readonly seed: number;
   readonly config: string;
   readonly meterLagMs?: number;
+  /** Wall time at the start. */
+  readonly epochMs?: number;
+  /** Range of the GPU caps, and the caps that nodes are found with; default: 200 to 700 W, 700 W. */
+  readonly gpu?: { readonly minWatts: number; readonly maxWatts: number; readonly foundWatts: number };
   /** Where the controller writes down what it does; default: nowhere. */
   readonly journal?: (clock: VirtualClock) => ControlJournal;
   /** Faults by device id. */
@@ -78,7 +85,7 @@ const FAMILY_TIMING = {
 type Family = keyof typeof FAMILY_TIMING;
 
 export function startVirtualSite(options: VirtualOptions): VirtualSite {
-  const clock = new VirtualClock();
+  const clock = new VirtualClock(options.epochMs);
   const random = seededRandom(options.seed);
   const loaded = loadConfigText(options.config);
   if (!loaded.ok) throw new Error(JSON.stringify(loaded.problems));
@@ -117,10 +124,10 @@ export function startVirtualSite(options: VirtualOptions): VirtualSite {
     const gpus = Array.from({ length: 8 }, (_, index) => ({
       uuid: `GPU-${node.id}-${index}`,
       name: 'NVIDIA H100 80GB HBM3',
-      minLimitWatts: 200,
-      maxLimitWatts: 700,
+      minLimitWatts: options.gpu?.minWatts ?? 200,
+      maxLimitWatts: options.gpu?.maxWatts ?? 700,
       idleWatts: 70,
-      limitWatts: 700,
+      limitWatts: options.gpu?.foundWatts ?? 700,
       utilization: 0,
     }));
     const simulated = new SimulatedGpuNode(
@@ -184,18 +191,29 @@ export function startVirtualSite(options: VirtualOptions): VirtualSite {
       },
       snapshot: () => undefined,
       released: (target) => controller.intervene({ kind: 'release', device: target, why: 'released' }),
-      delegate: () => null,
+      delegate: (order, answer) => transfers.order(order, answer),
     },
     EMPTY_BOOK,
+  );
+  const transfers = new TransferService(
+    transferFacts(config, model, context),
+    {
+      persist: (kept) => orders.keepTransfers(kept),
+      answer: (answer) => orders.conclude(answer),
+      publish: () => undefined,
+      clear: () => undefined,
+    },
+    null,
+    { now: clock.monotonicMs(), epochMs: clock.epochMs() },
   );
   let conditions: readonly Condition[] = [];
   const cycle = () => {
     const snapshot = state.freeze(clock.monotonicMs(), clock.epochMs());
     const control = controller.cycle(snapshot, orders.book, economicsOf(config, orders.book.prices), {
       shedOnly: false,
-      reservedWatts: {},
-      ceilings: {},
+      ...transfers.permits(),
     });
+    transfers.cycle(context, control.result, (limit) => control.inForce.get(limit)!.watts, snapshot.epochMs);
     orders.cycle(
       (limit) => {
         const meter = snapshot.meters.find((candidate) => candidate.limit === limit);
@@ -238,6 +256,7 @@ export function startVirtualSite(options: VirtualOptions): VirtualSite {
     nodes,
     controller,
     orders,
+    transfers,
     answers,
     meterFaults,
     explain: (target) => {
