@@ -164,7 +164,7 @@ function workloadLines(count: number): string[] {
   return Array.from(
     { length: count },
     (_, index) =>
-      `  - { id: job-${index + 1}, nodes: [gpu-${index + 1}], firm: 4 kW, flexible: 3 kW, notice: 30s, checkpoint: 10s, dollarsPerGpuHour: 2.3, penaltyDollarsPerHour: 100 }`,
+      `  - { id: job-${index + 1}, nodes: [gpu-${index + 1}], firm: 5 kW, flexible: 3 kW, notice: 30s, checkpoint: 10s, dollarsPerGpuHour: 2.3, penaltyDollarsPerHour: 100 }`,
   );
 }
 
