@@ -182,7 +182,10 @@ describe.skipIf(!installed)(name, () => {
       ]) {
         await page.evaluate(`location.hash = '${hash}'`);
         if (place === 'device') await until(`/GPUs/.test(document.getElementById('device').textContent)`);
-        else await until(`document.querySelectorAll('#devices tr').length > 0`);
+        else
+          await until(
+            `document.querySelectorAll('#devices tr').length > 0 && document.querySelector('#plot .limit') !== null`,
+          );
         for (const colorScheme of ['light', 'dark'] as const) {
           await page.emulateMedia({ colorScheme });
           await page.screenshot({

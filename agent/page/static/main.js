@@ -145,7 +145,12 @@ function renderPlot() {
   const limit = selectedLimit();
   if (limit === null) return;
   const [, label, seconds] = SPANS.find(([id]) => id === state.span);
-  showPlot(state.points, { seconds, now: state.site.ts, stepMs: STEP_MS[state.span] });
+  showPlot(state.points, {
+    seconds,
+    now: state.site.ts,
+    stepMs: STEP_MS[state.span],
+    limitWatts: limit.limitWatts,
+  });
   const summary = summaryOf(state.points, label);
   setText($('plot-summary'), summary);
   $('plot').setAttribute(
@@ -317,6 +322,8 @@ function onRoute() {
   state.offset = 0;
   if (route().device === null) state.device = null;
   state.points = [];
+  // What belongs to another limit must not stand under this one.
+  if (route().device === null) renderDeviceRows($('devices'), []);
   if (state.site === null) return;
   render();
   renderPlot();
