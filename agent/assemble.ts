@@ -4,13 +4,16 @@ import type { LoadedConfig, MinerPlace } from '../config/load.ts';
 import type { GpuNodeConfig, MeterConfig } from '../config/schema.ts';
 import type { Secret } from '../config/secret.ts';
 import type { LoadDriver, MeterDriver } from '../drivers/load-driver.ts';
+import { type ReopenableDriver, reopenable } from '../drivers/reopenable.ts';
 import type { Clock } from '../protocols/clock.ts';
 import type { Random } from '../protocols/random.ts';
 import { Controller, promise } from './control/controller.ts';
+import { explain } from './control/explain.ts';
 import { Loop } from './control/loop.ts';
 import { Poller, type PollTarget } from './control/poller.ts';
 import { economicsOf, stepContext } from './control/rules.ts';
-import { EMPTY_BOOK } from './orders/book.ts';
+import { transferFacts } from './control/transfer-evidence.ts';
+import { TransferService } from './control/transfer-service.ts';
 import { OrderService } from './orders/service.ts';
 import { baselineOf, History, SPANS, type SpanName } from './page/history.ts';
 import { localSocketPath, serveLocal } from './page/local-socket.ts';
@@ -21,7 +24,10 @@ import { buildSiteModel, pathUp, type SiteModel } from './site/model.ts';
 import type { SiteEvent, Snapshot } from './site/snapshot.ts';
 import { SiteState } from './site/state.ts';
 import { buildView, type SiteView } from './site/view.ts';
+import { type Journal, openJournal } from './store/journal.ts';
+import { historyBody, logBody } from './store/queries.ts';
 import { HostHealthReader } from './telemetry/host-health.ts';
+import { type HostInventory, readInventory } from './telemetry/inventory.ts';
 import { envelope, stateBody } from './telemetry/messages.ts';
 import { MqttLink } from './telemetry/mqtt-link.ts';
 import { REPORT_RULES, Reporter } from './telemetry/reporter.ts';
@@ -57,6 +63,8 @@ export interface RunningAgent {
 
 /** Reads under way at once: enough for 300 miners with a tenth of them in time-outs. */
 const MINER_READS_AT_ONCE = 48;
+/** Part of the store's maximum that the journal may use; the rest is for telemetry that waits. */
+const JOURNAL_SHARE = 0.5;
 const HEALTH_INTERVAL_MS = 10_000;
 
 /** Builds the agent of one configuration out of its parts and starts it. */
@@ -78,6 +86,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   let snapshot: Snapshot | null = null;
   let page: RunningPage | null = null;
   let lastHealthMs = Number.NEGATIVE_INFINITY;
+  let inventory: HostInventory | null = null;
 
   const loads = openLoads(options, state, clock);
   const meters = config.meters.map((meter) => ({ meter, driver: options.drivers.meter(meter) }));
@@ -135,6 +144,10 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
     { publish: (message) => link?.publish(message) },
   );
 
+  const journal = openJournal(config.store.path, config.store.maximum * JOURNAL_SHARE, clock);
+  if (journal.failure !== null) log.error({ reason: journal.failure }, 'no journal: the agent only lowers');
+  const restored = journal.restore({ meterStaleMs: config.control.staleAfter });
+  state.restoreSeen(restored.seenDevices);
   const context = stepContext(config, model);
   const controller = new Controller(
     {
@@ -145,13 +158,13 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
       stop: stop.signal,
       dryRun: options.dryRun,
       deviceStaleMs: config.control.deviceStaleAfter,
-      journal: null,
+      journal,
       hurry: (device) => {
         minerPoller.hurry(device);
         nodePoller.hurry(device);
       },
     },
-    null,
+    restored.controlState,
   );
   controller.gpusOf = (device) => gpusOf(snapshot, device);
   const limitOf = (id: string) => view?.limits.find((limit) => limit.id === id);
@@ -171,7 +184,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
     },
     {
       answer: (answer) => reporter.answer(answer.id, clock.epochMs(), answer),
-      persist: () => true,
+      persist: (book) => journal.persist(book),
       decideNow: (lease) => {
         loop.poke();
         const result = controller.lastResult;
@@ -180,9 +193,31 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
       snapshot: () => {
         if (snapshot !== null) reporter.full(snapshot);
       },
-      delegate: () => null,
+      released: (target) => {
+        for (const device of model.devices) {
+          if (
+            device.id === target ||
+            device.tags.includes(target) ||
+            pathUp(model, device.limit).includes(target)
+          ) {
+            controller.intervene({ kind: 'release', device: device.id, why: 'released by a person' });
+          }
+        }
+      },
+      delegate: (order, answer) => transfers.order(order, answer),
     },
-    EMPTY_BOOK,
+    restored.book,
+  );
+  const transfers = new TransferService(
+    transferFacts(config, model, context),
+    {
+      persist: (kept) => orders.keepTransfers(kept),
+      answer: (answer) => orders.conclude(answer),
+      publish: (id, epochMs, body) => reporter.retain(`transfer/${id}`, epochMs, body),
+      clear: (id) => reporter.clearRetained(`transfer/${id}`),
+    },
+    restored.book.transfers ?? null,
+    { now: clock.monotonicMs(), epochMs: clock.epochMs() },
   );
 
   const cycle = () => {
@@ -190,14 +225,20 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
     snapshot = state.freeze(clock.monotonicMs(), clock.epochMs());
     const control = controller.cycle(snapshot, orders.book, economicsOf(config, orders.book.prices), {
       shedOnly: false,
-      reservedWatts: {},
-      ceilings: {},
+      ...transfers.permits(),
     });
+    transfers.cycle(context, control.result, (limit) => control.inForce.get(limit)!.watts, snapshot.epochMs);
     orders.cycle(
       (limit) => measuredOf(snapshot, limit),
       (limit) => control.worstWatts.get(limit) ?? null,
     );
-    const conditions = [...conditionsOf(model, snapshot), ...control.conditions, ...orders.conditions()];
+    const conditions = [
+      ...conditionsOf(model, snapshot),
+      ...control.conditions,
+      ...orders.conditions(),
+      ...transfers.conditions(),
+      ...journal.conditions(),
+    ];
     // A meter that has not had time to answer is not yet silent.
     const settled = snapshot.monotonicMs - startedAt > config.control.staleAfter;
     const { raised, cleared } = alarmBook.update(
@@ -208,9 +249,11 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
       ...state.drainEvents(),
       ...control.events,
       ...orders.drainEvents(),
+      ...transfers.drainEvents(),
       ...alarmEvents(raised, cleared, snapshot.epochMs),
     ];
     for (const alarm of raised) log.warn({ alarm: alarm.id }, alarm.message);
+    journal.recordEvents(events);
     view = buildView(model, snapshot, {
       mode: control.mode,
       inForce: control.inForce,
@@ -218,8 +261,10 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
       alarms: alarmBook.active(),
     });
     history.record(view);
+    journal.recordView(view);
     reporter.cycle(view, snapshot, [...control.inForce.values()], events);
     if (control.decision !== null) {
+      journal.recordDecision(control.decision);
       reporter.decision(snapshot.epochMs, { ...control.decision });
       log.info(
         { down: control.decision.devicesDown, up: control.decision.devicesUp, why: control.decision.why[0] },
@@ -230,6 +275,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
       lastHealthMs = snapshot.monotonicMs;
       reporter.health(snapshot.epochMs, {
         host: host.read(),
+        inventory,
         agent: source.counters(),
         broker: link?.health() ?? null,
       });
@@ -261,7 +307,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
       worstReadLatenessMs: minerPoller.counters.worstLatenessMs,
       commands: controller.commandCount,
     }),
-    api: (name, query) => apiOf(name, query, source, history, controller, orders),
+    api: (name, query) => apiOf(name, query, source, history, controller, orders, transfers, journal),
   };
 
   meterPoller.add(
@@ -280,10 +326,23 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   const local = await serveLocal(socketPath, source, async (verb, args) =>
     verb === 'order'
       ? { status: 200, body: orders.receiveLocal(args) }
-      : { status: 404, body: { error: `nothing known as "${verb}"` } },
-  );
+      : verb === 'transfer-end'
+        ? transferEnd(args, transfers)
+        : localVerb(verb, args, { model, state, controller, loads }),
+  ).catch((error: NodeJS.ErrnoException) => {
+    // A disk that cannot be written takes the command line away, never control. Another agent is another matter.
+    if (error.code === undefined) throw error;
+    log.error({ reason: error.message }, 'no local socket: the command line cannot reach this agent');
+    return null;
+  });
   page = await openPage(options, source);
   link?.start();
+  readInventory().then(
+    (read) => {
+      inventory = read;
+    },
+    () => undefined,
+  );
   loop.start();
   return {
     pageUrl: page.url,
@@ -306,10 +365,11 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
       await Promise.all([
         link?.stop(last),
         page?.close(),
-        local.close(),
+        local?.close(),
         ...loads.map(({ driver }) => driver[Symbol.asyncDispose]()),
         ...meters.map(({ driver }) => driver[Symbol.asyncDispose]()),
       ]);
+      journal.close();
       host.close();
     },
   };
@@ -362,9 +422,76 @@ function gpusOf(
   );
 }
 
+/** What the last cycle wanted, whatever of it was sent: the answer of `plan`. */
+function planBody(controller: Controller, transfers: TransferService): unknown {
+  const result = controller.lastResult;
+  if (result === null) return { v: 1, status: 'starting' };
+  const { decision } = result;
+  return {
+    v: 1,
+    status: decision.status,
+    dollarsPerHour: decision.dollarsPerHour,
+    upperBoundDollarsPerHour: decision.upperBoundDollarsPerHour,
+    gap: decision.gap,
+    binding: decision.binding,
+    commands: decision.commands,
+    heldBack: decision.heldBack,
+    shortfalls: decision.shortfalls,
+    conversions: transfers.conversions(),
+    transfers: transfers.list().filter((transfer) => transfer.endedAt === null),
+    limits: decision.sums,
+    points: Object.fromEntries(
+      Object.values(result.state.entries).map((entry) => [entry.id, entry.pending?.pointId ?? entry.pointId]),
+    ),
+  };
+}
+
+/** A technician ends a hand-over: `{"id","who"}`. */
+function transferEnd(args: unknown, transfers: TransferService): { status: number; body: unknown } {
+  const { id, who = 'technician' } = (args ?? {}) as { id?: unknown; who?: unknown };
+  const refused = transfers.end(String(id), String(who).slice(0, 100));
+  return refused === null ? { status: 200, body: { ended: id } } : { status: 409, body: { error: refused } };
+}
+
+interface LocalParts {
+  readonly model: SiteModel;
+  readonly state: SiteState;
+  readonly controller: Controller;
+  readonly loads: readonly OpenLoad[];
+}
+
+/** What only a person on the gateway may say: set a device aside, accept another in its place, call it removed. */
+function localVerb(verb: string, args: unknown, parts: LocalParts): { status: number; body: unknown } {
+  const { device, why = '' } = (args ?? {}) as { device?: unknown; why?: unknown };
+  const load = parts.loads.find(({ driver }) => driver.deviceId === device);
+  if (load === undefined) return { status: 404, body: { error: `there is no device "${String(device)}"` } };
+  const id = load.driver.deviceId;
+  switch (verb) {
+    case 'quarantine':
+      parts.controller.intervene({
+        kind: 'quarantine',
+        device: id,
+        why: String(why).slice(0, 200) || 'set aside by a person',
+      });
+      break;
+    case 'replace':
+      parts.controller.intervene({ kind: 'forget', device: id, why: 'replaced' });
+      parts.state.forgetIdentity(id);
+      parts.state.setRemoved(id, false);
+      void load.driver.reopen();
+      break;
+    case 'removed':
+      parts.state.setRemoved(id, true);
+      break;
+    default:
+      return { status: 404, body: { error: `nothing known as "${verb}"` } };
+  }
+  return { status: 200, body: { v: 1, device: id, verb, done: true } };
+}
+
 interface OpenLoad {
   readonly kind: 'miner' | 'gpu-node';
-  readonly driver: LoadDriver;
+  readonly driver: ReopenableDriver;
   readonly target: PollTarget<unknown>;
 }
 
@@ -373,11 +500,11 @@ function openLoads(options: AgentOptions, state: SiteState, clock: Clock): OpenL
   const indexOf = new Map(loaded.config.miners.map((entry, index) => [entry.id, index]));
   const miners = loaded.miners.map((place): OpenLoad => {
     const password = loaded.secrets.get(`miners[${indexOf.get(place.entry.id)}].password`) ?? null;
-    const driver = drivers.miner(place, password);
+    const driver = reopenable(() => drivers.miner(place, password));
     return { kind: 'miner', driver, target: loadTarget(driver, place.entry.interval, state, clock) };
   });
   const nodes = loaded.config.gpuNodes.map((node): OpenLoad => {
-    const driver = drivers.gpuNode(node);
+    const driver = reopenable(() => drivers.gpuNode(node));
     return { kind: 'gpu-node', driver, target: loadTarget(driver, node.interval, state, clock) };
   });
   return [...miners, ...nodes];
@@ -473,6 +600,8 @@ function apiOf(
   history: History,
   controller: Controller,
   orders: OrderService,
+  transfers: TransferService,
+  journal: Journal,
 ): unknown {
   const snapshot = source.snapshot();
   if (name === 'devices') {
@@ -489,6 +618,8 @@ function apiOf(
       meters: snapshot?.meters ?? [],
     };
   }
+  if (name === 'log') return logBody(journal, query);
+  if (name === 'history' && query.has('from')) return historyBody(journal, query);
   if (name === 'history') {
     const span = query.get('span') ?? '5m';
     const limit = query.get('limit') ?? source.model.limits[0]?.id ?? '';
@@ -502,10 +633,29 @@ function apiOf(
     };
   }
   if (name === 'decisions') return { v: 1, decisions: controller.recentDecisions().slice(-100).reverse() };
+  if (name === 'plan') return planBody(controller, transfers);
   if (name === 'orders')
     return { v: 1, leases: orders.book.leases, holds: orders.book.holds, prices: orders.book.prices };
   if (name === 'commands')
     return { v: 1, device: query.get('id'), commands: controller.commandsOf(query.get('id') ?? '') };
-  if (name === 'transfers') return { v: 1, transfers: [] };
+  const view = source.view();
+  if (name === 'explain' && snapshot !== null && view !== null) {
+    const target = query.get('target') ?? '';
+    return {
+      v: 1,
+      ...explain({
+        target,
+        model: source.model,
+        snapshot,
+        view,
+        result: controller.lastResult,
+        commands: controller.commandsOf(target),
+        decisions: controller.recentDecisions(),
+        holds: orders.book.holds,
+      }),
+    };
+  }
+  if (name === 'transfers')
+    return { v: 1, transfers: transfers.list(), conversions: transfers.conversions() };
   return null;
 }

@@ -314,6 +314,22 @@ const control = z.strictObject({
     .describe('Power limits and presets may be used, not only sleep'),
 });
 
+const transfers = z.strictObject({
+  askedByNodes: z
+    .boolean()
+    .default(false)
+    .describe('A GPU node that works at its ceiling asks for its flexible watts by itself'),
+  lease: durationSeconds
+    .default(300_000)
+    .describe('A grant that is not renewed by fresh evidence for this long is withdrawn'),
+  shedWithin: durationSeconds
+    .default(600_000)
+    .describe('Mining has this long to free what a hand-over needs, verified'),
+  followWithin: durationSeconds
+    .default(300_000)
+    .describe('A GPU node has this long to take up a grant, and to let go of one'),
+});
+
 const mqtt = z.strictObject({
   url: z.string().regex(/^mqtts?:\/\//, 'write mqtt://host:1883 or mqtts://host:8883'),
   root: z
@@ -362,6 +378,7 @@ export const configSchema = z.strictObject({
   issuers: z.array(issuer).default([]),
   conversions: z.array(conversion).default([]),
   control: control.prefault({}),
+  transfers: transfers.prefault({}),
   mqtt: mqtt.optional(),
   page: page.prefault({}),
   store: store.prefault({}),

@@ -52,6 +52,7 @@ export class SimulatedMiner {
   private readonly random: Random;
   private ramp: Ramp;
   private asleep = false;
+  private supplied = true;
   private limit: number;
   private bootedAtMs = 0;
   private nowMs = 0;
@@ -75,6 +76,7 @@ export class SimulatedMiner {
 
   /** Reboots: forgets sleep and limit, comes back at full power. */
   restart(): void {
+    if (!this.supplied) return;
     this.asleep = false;
     this.limit = this.traits.normalWatts;
     this.bootedAtMs = this.nowMs;
@@ -85,8 +87,17 @@ export class SimulatedMiner {
     );
   }
 
+  /** Its supply goes away (it draws nothing and answers nothing) or comes back (it starts by itself). */
+  supply(on: boolean): void {
+    if (on === this.supplied) return;
+    this.supplied = on;
+    this.faults.dead = !on;
+    if (on) this.restart();
+    else this.ramp = { fromWatts: 0, toWatts: 0, startMs: this.nowMs, endMs: this.nowMs };
+  }
+
   sleep(): void {
-    if (this.faults.disobeys || this.asleep) return;
+    if (this.faults.disobeys || this.asleep || !this.supplied) return;
     this.asleep = true;
     this.rampTo(
       this.traits.sleepWatts,
@@ -97,7 +108,7 @@ export class SimulatedMiner {
 
   /** Works at or under `limitWatts` (`null`: the limit as it stands). */
   run(limitWatts: Watts | null): void {
-    if (this.faults.disobeys) return;
+    if (this.faults.disobeys || !this.supplied) return;
     const next = Math.min(
       this.traits.normalWatts,
       Math.max(this.traits.minimumWatts, limitWatts ?? this.limit),

@@ -23,6 +23,8 @@ export interface ServedSite {
   meterFault(meterId: string, faults: MeterFaults): boolean;
   /** Changes what is wrong with a miner. */
   minerFault(deviceId: string, faults: MinerFaults): boolean;
+  /** Opens or closes the breaker of a limit: what hangs below is off, and starts by itself when it closes. */
+  breaker(limit: string, open: boolean): boolean;
   /** Moves the physics to now. */
   advance(): void;
   close(): Promise<void>;
@@ -110,9 +112,28 @@ export async function serveSite(loaded: LoadedConfig, options: ServeOptions): Pr
       replace(miner.faults, faults);
       return true;
     },
+    breaker: (limit, open) => {
+      const below = limitsBelow(config.limits, limit);
+      for (const place of loaded.miners)
+        if (below.has(place.entry.limit)) miners.get(place.deviceId)?.supply(!open);
+      return below.size > 0;
+    },
     advance,
     close: closeAll,
   };
+}
+
+function limitsBelow(
+  limits: readonly { readonly id: string; readonly parent?: string | undefined }[],
+  top: string,
+): Set<string> {
+  const found = new Set(limits.some((limit) => limit.id === top) ? [top] : []);
+  for (let before = -1; before !== found.size; ) {
+    before = found.size;
+    for (const limit of limits)
+      if (limit.parent !== undefined && found.has(limit.parent)) found.add(limit.id);
+  }
+  return found;
 }
 
 function replace<T extends object>(target: T, values: T): void {

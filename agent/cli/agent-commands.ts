@@ -1,4 +1,5 @@
 import { formatWatts } from '../../config/quantity.ts';
+import { systemClock } from '../../protocols/clock.ts';
 import type { SiteView } from '../site/view.ts';
 import { ask, type Context } from './context.ts';
 import { EXIT, failureOutcome, type Outcome } from './outcome.ts';
@@ -70,4 +71,34 @@ function depthOf(view: SiteView, id: string): number {
     at = view.limits.find((limit) => limit.id === parent);
   }
   return depth;
+}
+
+/** `explain TARGET`: why a device or limit is as it is. */
+export async function explainCommand(context: Context, target: string): Promise<Outcome> {
+  const answer = await ask(context, 'GET', `/api/v1/explain?target=${encodeURIComponent(target)}`);
+  if (!answer.ok) return failureOutcome(answer.error);
+  const explanation = answer.value.body as { kind: string; sentences?: readonly string[] };
+  if (explanation.sentences === undefined)
+    return {
+      exit: EXIT.unanswered,
+      problems: [{ code: 'starting', message: 'the agent has not completed a cycle yet.' }],
+    };
+  return {
+    exit: explanation.kind === 'unknown' ? EXIT.usage : EXIT.ok,
+    data: explanation,
+    text: explanation.sentences.join('\n'),
+  };
+}
+
+/** `top`: the status again and again until interrupted. */
+export async function topCommand(context: Context): Promise<Outcome> {
+  while (!context.signal.aborted) {
+    const answer = await ask(context, 'GET', '/api/v1/site');
+    if (!answer.ok) return failureOutcome(answer.error);
+    const view = answer.value.body as SiteView;
+    const clear = context.flags.color ? '\u001b[2J\u001b[H' : '\n';
+    context.streams.out(context.flags.json ? `${JSON.stringify(view)}\n` : `${clear}${renderStatus(view)}\n`);
+    await systemClock.sleep(1000, context.signal);
+  }
+  return { exit: EXIT.interrupted };
 }

@@ -1,12 +1,14 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
+import { createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Aedes } from 'aedes';
+import { connect } from 'mqtt';
 import { loadConfig } from '../../config/load.ts';
 import type { RunningAgent } from '../assemble.ts';
 import { renderStatus } from './agent-commands.ts';
 import { type Context, problemsOf } from './context.ts';
+import { DEMO_SCENARIOS, type DemoAct, type DemoStep } from './demo-scenarios.ts';
 import { demoConfig, freeNetwork, portOrFree } from './demo-site.ts';
 import { aborted } from './lifecycle.ts';
 import { EXIT, type Outcome } from './outcome.ts';
@@ -32,6 +34,19 @@ export async function demoCommand(
       problems: [{ code: 'usage', message: '--miners is 0 to 5000, --gpu-nodes 0 to 100.' }],
     };
   }
+  const scenario = DEMO_SCENARIOS[options['scenario'] ?? 'story'];
+  const pace = Number(options['pace'] ?? '1');
+  if (scenario === undefined || !(pace >= 1 && pace <= 100)) {
+    return {
+      exit: EXIT.usage,
+      problems: [
+        {
+          code: 'usage',
+          message: `--scenario is one of ${Object.keys(DEMO_SCENARIOS).join(', ')}; --pace is 1 to 100.`,
+        },
+      ],
+    };
+  }
   const folder = mkdtempSync(join(tmpdir(), 'switchyard-demo-'));
   const file = join(folder, 'switchyard.yaml');
   const [network, mqttPort, pagePort] = await Promise.all([
@@ -50,9 +65,7 @@ export async function demoCommand(
       smiCommand: (place) => [process.execPath, smi, place],
     }),
   );
-  const broker = await Aedes.createBroker();
-  const listener = createServer({ noDelay: true }, broker.handle);
-  await new Promise<void>((resolve) => listener.listen(mqttPort, '127.0.0.1', resolve));
+  let broker = await openBroker(mqttPort);
   let agent: RunningAgent | null = null;
   const ended: (() => Promise<unknown> | unknown)[] = [];
   try {
@@ -67,6 +80,16 @@ export async function demoCommand(
     const startedAt = performance.now();
     agent = await openAgent(loaded.value, context, log, { dryRun: false, anyPort: true });
     await firstPicture(context, agent, size, startedAt, { file, mqttPort });
+    const perform = (act: DemoAct): void => {
+      if (act.kind === 'simulator') simulator.send(act.request);
+      else if (act.kind === 'order') sendOrder(mqttPort, agent!, act);
+      else if (act.up)
+        void openBroker(mqttPort).then((opened) => {
+          broker = opened;
+        });
+      else void broker.close();
+    };
+    tell(context, scenario, pace, perform);
     const end = await Promise.race([
       aborted(context.signal),
       agent.bug.then((error) => ({ error })),
@@ -77,8 +100,7 @@ export async function demoCommand(
   } finally {
     await agent?.stop();
     for (const end of ended) await end();
-    listener.close();
-    await new Promise<void>((resolve) => broker.close(() => resolve()));
+    await broker.close();
     rmSync(folder, { recursive: true, force: true });
   }
 }
@@ -128,9 +150,89 @@ async function firstPicture(
       '',
       'Try in another terminal:',
       run('status'),
-      run('limit set grid 600kW --within 30s'),
+      run('explain grid'),
       `  npm run --silent switchyard -- mqtt watch --url mqtt://127.0.0.1:${places.mqttPort}`,
       '',
     ].join('\n'),
+  );
+}
+
+interface DemoBroker {
+  close(): Promise<void>;
+}
+
+/** The embedded broker of the demo, on loopback. */
+async function openBroker(port: number): Promise<DemoBroker> {
+  const broker = await Aedes.createBroker();
+  const sockets = new Set<Socket>();
+  const listener = createServer({ noDelay: true }, (socket) => {
+    sockets.add(socket);
+    socket.on('close', () => sockets.delete(socket));
+    broker.handle(socket);
+  });
+  await new Promise<void>((resolve) => listener.listen(port, '127.0.0.1', resolve));
+  let open = true;
+  return {
+    close: async () => {
+      if (!open) return;
+      open = false;
+      listener.close();
+      for (const socket of sockets) socket.destroy();
+      await new Promise<void>((resolve) => broker.close(() => resolve()));
+    },
+  };
+}
+
+/** Lets the steps of a scenario happen in their time, and says each on stderr. */
+function tell(
+  context: Context,
+  steps: readonly DemoStep[],
+  pace: number,
+  perform: (act: DemoAct) => void,
+): void {
+  if (steps.length > 0)
+    context.streams.err(
+      `What will happen${pace === 1 ? '' : ` (pace ${pace}: ${pace} times faster)`}:\n${steps.map((step) => `  +${Math.round(step.atSeconds / pace)} s  ${step.words}`).join('\n')}\n`,
+    );
+  for (const step of steps) {
+    const timer = setTimeout(
+      () => {
+        context.streams.err(`[demo] ${step.words}\n`);
+        perform(step.act);
+      },
+      (step.atSeconds / pace) * 1000,
+    );
+    context.signal.addEventListener('abort', () => clearTimeout(timer), { once: true });
+  }
+}
+
+/** Sends an order the way a central system does: over the broker. */
+function sendOrder(port: number, agent: RunningAgent, act: Extract<DemoAct, { kind: 'order' }>): void {
+  const rating = agent.source.model.limits.find((limit) => limit.id === act.args['limit'])?.ratingWatts ?? 0;
+  const now = Date.now();
+  const id = `demo-${now}`;
+  const args = act.share === undefined ? act.args : { ...act.args, watts: Math.round(rating * act.share) };
+  const order = {
+    v: 1,
+    id,
+    site: agent.source.model.siteId,
+    type: act.type,
+    issuer: 'demo',
+    priority: 80,
+    issued: now,
+    expires: now + 30_000,
+    seq: now,
+    args,
+  };
+  const client = connect({
+    protocol: 'mqtt',
+    host: '127.0.0.1',
+    port,
+    protocolVersion: 4,
+    reconnectPeriod: 0,
+  });
+  client.on('error', () => client.end(true));
+  client.on('connect', () =>
+    client.publish(`switchyard/v1/demo/cmd/req/${id}`, JSON.stringify(order), { qos: 1 }, () => client.end()),
   );
 }

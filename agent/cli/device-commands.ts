@@ -21,6 +21,7 @@ import { openBus } from '../../protocols/modbus/bus.ts';
 import { BusPool, type ModbusTransport } from '../../protocols/modbus/bus-pool.ts';
 import { tcpPath } from '../../protocols/modbus/connect.ts';
 import { poke } from '../../protocols/modbus/values.ts';
+import type { Failure } from '../../protocols/result.ts';
 import { ask, type Context, configPath, needConfig } from './context.ts';
 import { EXIT, failureOutcome, type Outcome } from './outcome.ts';
 import { renderGpu, renderMeter, renderMiner } from './render-device.ts';
@@ -37,6 +38,16 @@ function usage(message: string, hint?: string): Outcome {
 /** A signal that aborts with Ctrl-C or when the time is over. */
 function limited(context: Context, milliseconds: number): AbortSignal {
   return AbortSignal.any([context.signal, AbortSignal.timeout(milliseconds)]);
+}
+
+/** How a failed read ends: giving up after --timeout is a time-out, only Ctrl-C is an interruption. */
+function deviceFailure(context: Context, target: string, failure: Failure): Outcome {
+  if (failure.kind !== 'cancelled' || context.signal.aborted) return failureOutcome(failure);
+  return failureOutcome({
+    kind: 'timeout',
+    message: `${target} gave no complete answer within ${context.flags.timeoutMs / 1000} s.`,
+    hint: 'Something accepts the connection there: check that it is the right device, or wait longer with --timeout 15s.',
+  });
 }
 
 /** A device id of the configuration, where there is one and it names this. */
@@ -86,9 +97,9 @@ export async function minerCommand(
   );
   try {
     const identity = await driver.identify(limited(context, context.flags.timeoutMs));
-    if (!identity.ok) return failureOutcome(identity.error);
+    if (!identity.ok) return deviceFailure(context, target, identity.error);
     const reading = await driver.read(limited(context, context.flags.timeoutMs));
-    if (!reading.ok) return failureOutcome(reading.error);
+    if (!reading.ok) return deviceFailure(context, target, reading.error);
     if (reading.value.kind !== 'miner')
       return failureOutcome({ kind: 'wrong-device', message: `${target} is no miner.` });
     if (verb !== undefined)
@@ -263,7 +274,7 @@ export async function meterCommand(
   try {
     for (;;) {
       const reading = await driver.read(limited(context, context.flags.timeoutMs));
-      if (!reading.ok) return failureOutcome(reading.error);
+      if (!reading.ok) return deviceFailure(context, found.id, reading.error);
       const data = meterData(reading.value);
       const outcome: Outcome = {
         exit: data.quality === 'good' || data.quality === 'estimated' ? EXIT.ok : EXIT.problems,
@@ -381,7 +392,7 @@ export async function modbusReadCommand(
       systemClock.monotonicMs() + context.flags.timeoutMs,
       context.signal,
     );
-    if (!reply.ok) return failureOutcome(reply.error);
+    if (!reply.ok) return deviceFailure(context, `${host}:${port ?? 502}`, reply.error);
     const { words } = reply.value;
     const rows = types.flatMap((type) => poke(address, words, type).map((row) => ({ type, ...row })));
     const text = [
@@ -439,7 +450,7 @@ export async function gpuCommand(
   );
   try {
     const reading = await driver.read(limited(context, Math.max(context.flags.timeoutMs, 15_000)));
-    if (!reading.ok) return failureOutcome(reading.error);
+    if (!reading.ok) return deviceFailure(context, host ?? 'the GPU node', reading.error);
     if (reading.value.kind !== 'gpu-node')
       return failureOutcome({ kind: 'wrong-device', message: 'this is no GPU node.' });
     if (verb === 'cap') {

@@ -138,3 +138,22 @@ export async function limitCommand(
     `${limit} is limited to ${formatWatts(power.value)}.${promise}`,
   );
 }
+
+/** `quarantine` and `replace [--removed]`: what only a person on the gateway may say of a device. */
+export async function localCommand(
+  context: Context,
+  verb: 'quarantine' | 'replace' | 'removed',
+  device: string,
+  why: string,
+): Promise<Outcome> {
+  const answer = await ask(context, 'POST', `/local/${verb}`, { device, why });
+  if (!answer.ok) return failureOutcome(answer.error);
+  const { error } = answer.value.body as { error?: string };
+  if (error !== undefined) return { exit: EXIT.usage, problems: [{ code: 'usage', message: `${error}.` }] };
+  const text = {
+    quarantine: `${device} is set aside: it counts at its nameplate and is commanded by nobody until it is released.`,
+    replace: `${device}: whatever answers there now is taken as the device of this place, at its worst until it is read.`,
+    removed: `${device} counts as removed: it reserves no power until it answers again.`,
+  }[verb];
+  return { exit: EXIT.ok, data: answer.value.body, text };
+}

@@ -1,12 +1,14 @@
 import { Command, CommanderError } from 'commander';
 import { parseDuration } from '../../config/quantity.ts';
-import { statusCommand } from './agent-commands.ts';
+import { explainCommand, statusCommand, topCommand } from './agent-commands.ts';
 import { checkCommand, sampleCommand, schemaCommand } from './config-commands.ts';
 import type { Context } from './context.ts';
 import { demoCommand } from './demo-command.ts';
 import { gpuCommand, meterCommand, minerCommand, modbusReadCommand } from './device-commands.ts';
+import { doctorCommand } from './doctor-command.ts';
+import { historyCommand, logCommand } from './history-commands.ts';
 import { mqttTestCommand, mqttWatchCommand } from './mqtt-commands.ts';
-import { limitCommand, orderCommand } from './order-commands.ts';
+import { limitCommand, localCommand, orderCommand } from './order-commands.ts';
 import {
   EXIT,
   type ExitCode,
@@ -16,8 +18,11 @@ import {
   type Streams,
 } from './outcome.ts';
 import { planCommand } from './plan-command.ts';
+import { replayCommand } from './replay-command.ts';
 import { runCommand } from './run-command.ts';
+import { scanCommand } from './scan-command.ts';
 import { simulateCommand } from './simulate-command.ts';
+import { type TransferOptions, transferCommand } from './transfer-command.ts';
 
 export interface ProgramDeps {
   readonly version: string;
@@ -102,7 +107,12 @@ export function buildProgram(deps: ProgramDeps): { run(args: readonly string[]):
   program
     .command('check [file]')
     .description('check a configuration')
-    .action(action('check', (context, file: string | undefined) => checkCommand(context, file)));
+    .option('--online', 'ask the devices too')
+    .action(
+      action('check', (context, file: string | undefined, options: { online?: boolean }) =>
+        checkCommand(context, file, options.online ?? false),
+      ),
+    );
   program
     .command('schema')
     .description('JSON Schema of the configuration')
@@ -198,6 +208,25 @@ export function buildProgram(deps: ProgramDeps): { run(args: readonly string[]):
     .description('what the running agent knows')
     .action(action('status', statusCommand));
   program
+    .command('scan [range...]')
+    .description('find miners, meters and GPU nodes; never writes')
+    .option('--ip-file <file>', 'more addresses, one a line')
+    .option('--rate <n>', 'hosts per second', '200/s')
+    .action(
+      action('scan', (context, ranges: string[], options: { ipFile?: string; rate: string }) =>
+        scanCommand(context, ranges, options),
+      ),
+    );
+  program
+    .command('doctor')
+    .description('all checks, with causes and next steps')
+    .action(action('doctor', (context) => doctorCommand(context)));
+  program.command('top').description('the status, live').action(action('top', topCommand));
+  program
+    .command('explain <target>')
+    .description('why a device or limit is as it is')
+    .action(action('explain', (context, target: string) => explainCommand(context, target)));
+  program
     .command('limit [verb] [limit] [watts]')
     .description('show, set or clear a limit of the running agent')
     .option('--within <duration>', 'deadline', '60s')
@@ -215,6 +244,21 @@ export function buildProgram(deps: ProgramDeps): { run(args: readonly string[]):
       ),
     );
   program
+    .command('transfer [verb] [id]')
+    .description('hand-overs of power between mining and AI: list, start, end ID')
+    .option('--limit <limit>', 'the limit below which power is handed over')
+    .option('--watts <power>', 'how much; without it, all there is')
+    .option('--workload <id>', 'whose power; without it, the first workload below the limit')
+    .option('--to <side>', 'ai or mining', 'ai')
+    .option('--until <time>', 'ISO 8601; without it, until it is ended')
+    .action(
+      action(
+        'transfer',
+        (context, verb: string | undefined, id: string | undefined, options: TransferOptions) =>
+          transferCommand(context, verb, id, options),
+      ),
+    );
+  program
     .command('hold <target>')
     .description('people are at work there: nothing is commanded')
     .requiredOption('--who <name>')
@@ -226,6 +270,24 @@ export function buildProgram(deps: ProgramDeps): { run(args: readonly string[]):
       ),
     );
   program
+    .command('quarantine <device>')
+    .description('set a device aside: it counts at its nameplate and nobody commands it')
+    .option('--why <text>', 'reason', '')
+    .action(
+      action('quarantine', (context, device: string, options: { why: string }) =>
+        localCommand(context, 'quarantine', device, options.why),
+      ),
+    );
+  program
+    .command('replace <device>')
+    .description('another machine stands there now; with --removed: nothing does')
+    .option('--removed', 'the place is empty')
+    .action(
+      action('replace', (context, device: string, options: { removed?: boolean }) =>
+        localCommand(context, options.removed === true ? 'removed' : 'replace', device, ''),
+      ),
+    );
+  program
     .command('release <target>')
     .description('the hold or quarantine of a device, tag or limit ends')
     .option('--who <name>', 'who', '')
@@ -234,6 +296,34 @@ export function buildProgram(deps: ProgramDeps): { run(args: readonly string[]):
         orderCommand(context, 'release', { target, ...options }),
       ),
     );
+  program
+    .command('log')
+    .description('what happened, was decided and was commanded')
+    .option('-f, --follow', 'go on as it happens')
+    .option('--device <id>', 'only this device, limit or meter')
+    .option('--from <time>', 'ISO 8601')
+    .option('--count <n>', 'at most so many, the newest', '100')
+    .action(
+      action('log', (context, options: { follow?: boolean; device?: string; from?: string; count: string }) =>
+        logCommand(context, options),
+      ),
+    );
+  program
+    .command('history')
+    .description('power of every limit by the minute')
+    .option('--from <time>', 'ISO 8601; default: 24 hours before --to')
+    .option('--to <time>', 'ISO 8601; default: now')
+    .option('--limit <id>', 'only this limit')
+    .option('--csv', 'comma-separated, for a spreadsheet')
+    .action(
+      action('history', (context, options: { from?: string; to?: string; limit?: string; csv?: boolean }) =>
+        historyCommand(context, options),
+      ),
+    );
+  program
+    .command('replay <journal>')
+    .description('decide again from a journal; exit 1 at the first difference')
+    .action(action('replay', (_context, journal: string) => replayCommand(journal)));
   const mqtt = program.command('mqtt').description('the broker');
   mqtt
     .command('test')

@@ -1,8 +1,12 @@
 import type { LimitId } from '../../protocols/units.ts';
 import type { Condition } from '../site/alarms.ts';
 import type { InForce } from '../site/view.ts';
+import type { Observation } from './observation.ts';
 import type { StepResult } from './step.ts';
 import type { StepContext } from './step-context.ts';
+
+/** A device that woke by itself is worth a look for this long. */
+const ROSE_SHOWN_MS = 15 * 60_000;
 
 /** Unexplained load above this share of a limit is worth a person's look. */
 const BIAS_SHARE = 0.05;
@@ -11,8 +15,9 @@ const BIAS_SHARE = 0.05;
 export function controlConditions(
   context: StepContext,
   result: StepResult,
+  observation: Observation,
   inForce: ReadonlyMap<LimitId, InForce>,
-  journalHealthy: boolean,
+  journalFailure: string | null,
 ): Condition[] {
   const conditions: Condition[] = [];
   for (const entry of Object.values(result.state.entries)) {
@@ -25,7 +30,16 @@ export function controlConditions(
         nextStep: `Look at it on site, then run \`switchyard release ${entry.id}\`.`,
       });
     }
-    if (entry.roseAt !== null) {
+    if (entry.quarantine === null && entry.disobeyed > 0) {
+      conditions.push({
+        code: 'does-not-obey',
+        severity: 'minor',
+        target: entry.id,
+        message: `${entry.id} showed no effect of its last ${entry.disobeyed === 1 ? 'command' : `${entry.disobeyed} commands`}; other devices made up for it.`,
+        nextStep: `Run \`switchyard explain ${entry.id}\`; check its credentials and whether its API may write.`,
+      });
+    }
+    if (entry.roseAt !== null && result.decision.at - entry.roseAt < ROSE_SHOWN_MS) {
       conditions.push({
         code: 'rose-by-itself',
         severity: 'minor',
@@ -34,6 +48,16 @@ export function controlConditions(
         nextStep: 'If it happens again, look for another controller or a watchdog that restarts it.',
       });
     }
+  }
+  for (const device of observation.devices) {
+    if (!device.implausible) continue;
+    conditions.push({
+      code: 'implausible-power',
+      severity: 'minor',
+      target: device.id,
+      message: `${device.id} claims far fewer watts than its hash rate can be had for; its figure is not used.`,
+      nextStep: 'Compare with a clamp meter; look for a firmware that misreports.',
+    });
   }
   for (const limit of context.limits) {
     const memory = result.state.limits[limit.id];
@@ -71,13 +95,14 @@ export function controlConditions(
       nextStep: 'Switch something off by hand, or give the agent authority over more of it.',
     });
   }
-  if (!journalHealthy) {
+  if (journalFailure !== null) {
     conditions.push({
       code: 'journal-failed',
       severity: 'critical',
       target: 'site',
-      message: 'The journal cannot be written: the agent only lowers until it can.',
-      nextStep: 'Check the disk of the gateway: space, and whether it is mounted read-only.',
+      message: `The journal does not hold (${journalFailure}): the agent only lowers until it does.`,
+      nextStep:
+        'Check the disk of the gateway: space, whether it is mounted read-only, and what `switchyard log` says.',
     });
   }
   return conditions;

@@ -12,11 +12,20 @@ import { type DecisionRecord, recordOf } from './decision.ts';
 import { Dispatcher, type Sent } from './dispatch.ts';
 import { observe } from './observation.ts';
 import type { Economics } from './points.ts';
-import { type ControlState, INITIAL_STATE, type StepOrders, type StepResult, step } from './step.ts';
-import type { StepContext } from './step-context.ts';
+import {
+  type ControlState,
+  INITIAL_STATE,
+  type Intervention,
+  type StepOrders,
+  type StepResult,
+  step,
+} from './step.ts';
+import type { Permitted, StepContext } from './step-context.ts';
 
 /** Where the controller writes down what it is about to do. `false`: it could not be made durable. */
 export interface ControlJournal {
+  /** Why nothing can be made durable, or `null`. */
+  readonly failure: string | null;
   /** Called before any command of this cycle leaves. Ups need `true`. */
   recordStep(input: StepRecord): boolean;
   recordSent(sent: Sent, at: MonotonicMs): void;
@@ -93,6 +102,7 @@ export class Controller {
   private readonly commands = new Map<DeviceId, CommandMemory[]>();
   private events: SiteEvent[] = [];
   private journalHealthy = true;
+  private readonly interventions: Intervention[] = [];
 
   constructor(deps: ControllerDeps, restored: ControlState | null) {
     this.deps = deps;
@@ -111,7 +121,7 @@ export class Controller {
     snapshot: Snapshot,
     book: BookState,
     economics: Economics,
-    extra: { shedOnly: boolean; reservedWatts: Record<string, number>; ceilings: Record<string, number> },
+    extra: Permitted & { shedOnly: boolean },
   ): ControlCycle {
     const { model, context, dryRun } = this.deps;
     const inForce = limitsInForce(book, model.limits, snapshot.epochMs);
@@ -126,6 +136,8 @@ export class Controller {
       shedOnly: extra.shedOnly || !this.journalHealthy,
       reservedWatts: extra.reservedWatts,
       ceilings: extra.ceilings,
+      grantedWatts: extra.grantedWatts ?? {},
+      interventions: this.interventions.splice(0),
     };
     const observation = observe(model, snapshot, { deviceStaleMs: this.deps.deviceStaleMs });
     const before = this.state;
@@ -161,10 +173,21 @@ export class Controller {
       worstWatts: new Map(result.decision.sums.map((sum) => [sum.limit, sum.worstWatts])),
       mode,
       decision: record,
-      conditions: controlConditions(context, result, inForce, this.journalHealthy),
+      conditions: controlConditions(
+        context,
+        result,
+        observation,
+        inForce,
+        this.journalHealthy ? null : (this.deps.journal?.failure ?? 'unknown'),
+      ),
       events: [...events, ...findingEvents(result, snapshot.epochMs)],
       result,
     };
+  }
+
+  /** Notes what a person said about a device; the next cycle takes it in. */
+  intervene(intervention: Intervention): void {
+    this.interventions.push(intervention);
   }
 
   get commandCount(): number {

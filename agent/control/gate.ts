@@ -5,7 +5,7 @@ import { book, type DeviceInput, type Entry, type NodeSums, OVERSHOOT, worstOf }
 import type { LimitMemory } from './limit-memory.ts';
 import type { Candidate, Plan } from './plan.ts';
 import type { OperatingPoint } from './points.ts';
-import { RAMP_BUCKET_MS, type StepContext } from './step-context.ts';
+import { type Permitted, RAMP_BUCKET_MS, type StepContext } from './step-context.ts';
 
 export interface GateInput {
   readonly context: StepContext;
@@ -14,6 +14,7 @@ export interface GateInput {
   readonly limits: Readonly<Record<LimitId, LimitMemory>>;
   readonly sums: ReadonlyMap<LimitId, NodeSums>;
   readonly inputs: readonly DeviceInput[];
+  readonly orders: Permitted;
   readonly now: MonotonicMs;
   readonly rampTokensWatts: Watts;
 }
@@ -145,6 +146,14 @@ function reason(
     if (binding === null && memory?.drop != null) binding = { id: at, price };
   }
   const verb = target.kind === 'sleep' ? 'sleeps' : `goes down to ${target.watts} W`;
+  if (candidate.overGrant) {
+    const entitled = input.orders.ceilings[candidate.facts.id] ?? 0;
+    return {
+      text: `${candidate.facts.id} ${verb}: it may draw ${entitled} W, no grant covers more`,
+      limit: null,
+      price: null,
+    };
+  }
   if (binding !== null) {
     const watts = Math.round(input.limits[binding.id]!.inForceWatts);
     return {
@@ -174,6 +183,9 @@ class Room {
   private readonly worst = new Map<LimitId, { sum: number; metered: number | null }>();
   private readonly paths = new Map<LimitId, { id: LimitId; gain: number }[]>();
   private readonly wakesAt = new Map<LimitId, MonotonicMs[]>();
+  /** Granted and not yet drawn: per node, and what it comes to at each limit. */
+  private readonly granted: Record<string, Watts>;
+  private readonly promised = new Map<LimitId, Watts>();
 
   constructor(input: GateInput) {
     this.input = input;
@@ -182,17 +194,36 @@ class Room {
       this.worst.set(limit.id, { sum: sums.sumWorstWatts, metered: sums.meteredWorstWatts });
       this.wakesAt.set(limit.id, [...(input.limits[limit.id]?.wakesAt ?? [])]);
     }
+    this.granted = { ...input.orders.grantedWatts };
+    for (const { facts } of input.inputs) {
+      const watts = this.granted[facts.id] ?? 0;
+      if (watts > 0) this.promise(facts.limit, watts);
+    }
+  }
+
+  private promise(limit: LimitId, watts: Watts): void {
+    for (const { id, gain } of this.path(limit))
+      this.promised.set(id, (this.promised.get(id) ?? 0) + watts * gain);
+  }
+
+  /** The part of a rise that a grant stands behind: all above what the node may draw without it. */
+  private ownGrant(candidate: Candidate, target: OperatingPoint): Watts {
+    const granted = this.granted[candidate.facts.id] ?? 0;
+    const without = (this.input.orders.ceilings[candidate.facts.id] ?? 0) - granted;
+    return Math.max(0, Math.min(granted, target.watts - without));
   }
 
   /** Why a rise may not happen now, or null. */
   refuse(candidate: Candidate, target: OperatingPoint, shed: ReadonlySet<LimitId>): string | null {
     const { context, limits } = this.input;
     const wakes = target.kind === 'run' && candidate.current.kind === 'sleep';
+    const own = this.ownGrant(candidate, target);
     for (const { id, gain } of this.path(candidate.facts.limit)) {
       if (shed.has(id)) return `${id} was shed in this cycle`;
       const memory = limits[id]!;
       const after = this.after(id, gain, candidate, target);
-      const room = memory.inForceWatts * (1 - context.rules.reserveShare / 2);
+      const kept = (this.input.orders.reservedWatts[id] ?? 0) + (this.promised.get(id) ?? 0) - own * gain;
+      const room = memory.inForceWatts * (1 - context.rules.reserveShare / 2) - kept;
       if (after > room) return `the worst case of ${id} (${Math.round(after)} W of ${Math.round(room)} W)`;
       if (wakes && this.wakesAt.get(id)!.length >= context.rules.wakesPerTenSeconds)
         return `the stagger of wakes below ${id}`;
@@ -202,6 +233,11 @@ class Room {
 
   take(candidate: Candidate, target: OperatingPoint): void {
     const wakes = target.kind === 'run' && candidate.current.kind === 'sleep';
+    const own = this.ownGrant(candidate, target);
+    if (own > 0) {
+      this.granted[candidate.facts.id] = this.granted[candidate.facts.id]! - own;
+      this.promise(candidate.facts.limit, -own);
+    }
     for (const { id, gain } of this.path(candidate.facts.limit)) {
       const { sumRise, meterRise } = this.rises(candidate, target);
       const before = this.worst.get(id)!;

@@ -22,7 +22,7 @@ export interface Entry {
   readonly observedWatts: Watts;
   /** Power limit under which it was first found working. */
   readonly normalLimitWatts: Watts | null;
-  /** Consecutive readings that show work although it was told to sleep. */
+  /** When it was last seen at work although it was told to sleep. */
   readonly roseAt: MonotonicMs | null;
   /** The last fall that evidence showed: meters with a lag have yet to follow. */
   readonly lastDrop: { readonly watts: Watts; readonly at: MonotonicMs } | null;
@@ -111,7 +111,6 @@ export function learn(
       pending: null,
       disobeyed: 0,
       provenWatts: provenAt(pending, facts, device, next.provenWatts),
-      roseAt: null,
       lastDrop:
         pending.direction === 'down'
           ? { watts: Math.max(0, pending.fromWatts - pending.watts), at: fallenAt(pending, facts, device) }
@@ -170,7 +169,7 @@ function provenAt(pending: Pending, facts: DeviceFacts, device: ObservedDevice, 
 
 /** Nothing is pending: the entry follows what the device shows, upwards at once. */
 function follow(entry: Entry, facts: DeviceFacts, device: ObservedDevice, findings: Finding[]): Entry {
-  const shown = pointShown(facts, device);
+  const shown = stillAt(entry, facts, device) ?? pointShown(facts, device);
   if (facts.kind === 'gpu-node') {
     const bound = device.limitWatts ?? facts.nameplateWatts;
     return { ...entry, pointId: shown?.id ?? null, provenWatts: bound };
@@ -201,6 +200,16 @@ function follow(entry: Entry, facts: DeviceFacts, device: ObservedDevice, findin
   // A running device is bounded by its operating point and by what it says, whichever is more.
   const bound = Math.min(Math.max(facts.nameplateWatts, own), Math.max(shown.watts, own));
   return { ...entry, pointId: shown.id, provenWatts: Math.max(bound, Math.min(entry.provenWatts, own)) };
+}
+
+/** The point it was put to, as long as what it draws agrees: not every firmware reads a limit back. */
+function stillAt(entry: Entry, facts: DeviceFacts, device: ObservedDevice): OperatingPoint | null {
+  if (facts.kind !== 'miner' || device.activity !== 'running') return null;
+  const point = facts.points.find((candidate) => candidate.id === entry.pointId);
+  if (point?.kind !== 'run' || !device.reported || device.powerWatts === null) return null;
+  const lower = pointShown(facts, device);
+  if (lower !== null && lower.watts < point.watts) return lower;
+  return device.powerWatts <= point.watts * 1.05 ? point : null;
 }
 
 function observeFull(entry: Entry, facts: DeviceFacts, device: ObservedDevice): Entry {

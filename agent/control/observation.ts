@@ -1,4 +1,5 @@
-import type { LoadControl, LoadReading, Quality } from '../../drivers/load-driver.ts';
+import { findMinerModel } from '../../config/miners/models.ts';
+import type { LoadControl, LoadReading, MinerReading, Quality } from '../../drivers/load-driver.ts';
 import type {
   DeviceId,
   LimitId,
@@ -53,6 +54,8 @@ export interface ObservedDevice {
   readonly hashrateThs: TerahashesPerSecond | null;
   readonly control: LoadControl | null;
   readonly gpus: readonly ObservedGpu[] | null;
+  /** It claims far fewer watts than its hash rate can be had for: its figure is not used. */
+  readonly implausible: boolean;
 }
 
 export interface ObservedGpu {
@@ -94,12 +97,14 @@ function observeDevice(
 ): ObservedDevice {
   const { reading } = device;
   const host = reading?.kind === 'gpu-node' ? hostWattsOf(reading, model) : 0;
+  const implausible = reading?.kind === 'miner' && claimsTooLittle(reading, model?.modelName ?? null);
   return {
     id: device.id,
     inventory: device.inventory,
     activity: activityOf(reading),
-    powerWatts: reading?.powerWatts == null ? null : round(reading.powerWatts + host),
-    reported: reading !== null && (reading.kind === 'gpu-node' || reading.powerSource === 'reported'),
+    powerWatts: reading?.powerWatts == null || implausible ? null : round(reading.powerWatts + host),
+    reported:
+      reading !== null && !implausible && (reading.kind === 'gpu-node' || reading.powerSource === 'reported'),
     limitWatts: limitOf(reading, host),
     requestedAt: reading === null ? null : round(reading.requestedAt),
     sampledAt: reading === null ? null : round(reading.sampledAt),
@@ -123,7 +128,21 @@ function observeDevice(
             maxWatts: gpu.maxLimitWatts,
           }))
         : null,
+    implausible,
   };
+}
+
+/** No firmware tunes a model to less than this share of its nominal joules per terahash. */
+const LEAST_EFFICIENCY_SHARE = 0.6;
+
+function claimsTooLittle(reading: MinerReading, configuredModel: string | null): boolean {
+  const table = findMinerModel(reading.model) ?? findMinerModel(configuredModel);
+  if (table === null || reading.powerSource !== 'reported' || reading.state !== 'hashing') return false;
+  const { powerWatts, hashrateThs } = reading;
+  // A machine that has just begun reports a rate that lags behind its watts, never ahead of them.
+  if (powerWatts === null || hashrateThs === null || hashrateThs < table.nominalHashrateThs * 0.3)
+    return false;
+  return powerWatts / hashrateThs < (table.nominalWatts / table.nominalHashrateThs) * LEAST_EFFICIENCY_SHARE;
 }
 
 function activityOf(reading: LoadReading | null): Activity {

@@ -1,7 +1,7 @@
 import type { Authority } from '../../config/schema.ts';
 import type { LimitId, Milliseconds, MonotonicMs, Watts } from '../../protocols/units.ts';
 import type { Problem, ProblemDevice, ProblemFloor, ProblemLimit } from '../allocation/problem.ts';
-import { type DeviceInput, worstOf } from './ledger.ts';
+import { type DeviceInput, NOISE_SHARE, worstOf } from './ledger.ts';
 import type { OperatingPoint } from './points.ts';
 
 /** A limit as the plan sees it. */
@@ -36,6 +36,8 @@ export interface PlanRules {
   readonly wakesPerHour: number;
   /** From a fall of watts until the meter shows it. */
   readonly meterLagMs: Milliseconds;
+  /** Largest point that may be chosen for a device; absent = any. */
+  readonly ceilings: Readonly<Record<string, Watts>>;
 }
 
 /** The price of last resort: a device too slow for a deadline, or awake for too short a time. */
@@ -45,6 +47,8 @@ const RELUCTANT_DOLLARS_PER_HOUR = 1000;
 export interface Candidate extends DeviceInput {
   readonly current: OperatingPoint;
   readonly allowed: readonly OperatingPoint[];
+  /** It is above what it is entitled to. */
+  readonly overGrant: boolean;
 }
 
 export interface Plan {
@@ -103,6 +107,15 @@ function pathOf(limitOf: ReadonlyMap<string, PlanLimit>, limit: string): PlanLim
 function constantWatts(input: DeviceInput): Watts {
   const { device, facts } = input;
   if (device.inventory === 'expected' || device.inventory === 'removed') return 0;
+  // Not read yet since the agent started: what it was last told or proved to do says whether others must fall.
+  // Its worst case still forbids every rise; a start alone must not shed the site. The margin that proof adds
+  // for noise is taken off: the plan counts points.
+  if (device.inventory === 'present' && device.sampledAt === null) {
+    const { pending, provenWatts } = input.entry;
+    return pending !== null && !pending.failed && pending.direction === 'down'
+      ? pending.watts
+      : provenWatts / (1 + NOISE_SHARE);
+  }
   const trusted =
     device.inventory === 'present' &&
     device.fresh &&
@@ -137,8 +150,11 @@ function candidateOf(input: DeviceInput, path: readonly PlanLimit[], rules: Plan
     asleep && entry.wakes.filter((at) => rules.now - at < 3_600_000).length >= rules.wakesPerHour;
   const moving = pending !== null && !pending.failed;
   const ceiling = noRise || tooEarly || tooOften || moving ? current.watts : Number.POSITIVE_INFINITY;
-  const allowed = facts.points.filter((point) => point.watts <= ceiling);
-  return { ...input, current, allowed: allowed.length === 0 ? [current] : allowed };
+  // Without a grant a node stays at its ceiling; below its lowest point there is nothing to tell it.
+  const granted = Math.max(rules.ceilings[facts.id] ?? Number.POSITIVE_INFINITY, facts.points[0]!.watts);
+  const allowed = facts.points.filter((point) => point.watts <= Math.min(ceiling, granted));
+  const overGrant = current.watts > granted;
+  return { ...input, current, overGrant, allowed: allowed.length === 0 ? [current] : allowed };
 }
 
 /** Where the device is, or is on its way to. */

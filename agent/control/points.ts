@@ -68,8 +68,10 @@ export function minerFacts(
   const table = findMinerModel(device.model) ?? findMinerModel(model.modelName);
   const nominalWatts =
     memory.normalLimitWatts ?? table?.nominalWatts ?? model.nameplateWatts ?? UNKNOWN_MINER_WATTS;
+  // LuxOS gives the nominal rate of the profile in force: under a lower limit it says nothing of full power.
+  const limited = device.limitWatts !== null && device.limitWatts < nominalWatts * 0.97;
   const nominalThs =
-    device.nominalHashrateThs ??
+    (limited ? null : device.nominalHashrateThs) ??
     table?.nominalHashrateThs ??
     (UNKNOWN_MINER_THS * nominalWatts) / UNKNOWN_MINER_WATTS;
   const nameplateWatts = Math.ceil(
@@ -93,11 +95,12 @@ export function minerFacts(
   }
   const limit = control?.powerLimit ?? null;
   if (limit !== null && shareLimits) {
-    for (const limitWatts of lowerLimits(limit, fullWatts)) {
+    for (const [step, limitWatts] of lowerLimits(limit, fullWatts).entries()) {
       // Below nominal, machines hash a little more per watt: rate falls slower than power.
       const ths = nominalThs * (limitWatts / fullWatts) ** 0.9;
       points.push({
-        id: `limit-${limitWatts}`,
+        // Named by step, not by watts: full power is learnt, and a point must keep its name.
+        id: `low-${step + 1}`,
         kind: 'run',
         watts: limitWatts,
         limitWatts,

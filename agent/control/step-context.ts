@@ -1,5 +1,5 @@
 import type { Authority } from '../../config/schema.ts';
-import type { LimitId, Milliseconds, Watts } from '../../protocols/units.ts';
+import type { DeviceId, LimitId, Milliseconds, Watts } from '../../protocols/units.ts';
 import type { DeviceModel } from '../site/model.ts';
 import type { PlanFloor } from './plan.ts';
 
@@ -46,6 +46,16 @@ export interface ControlRules {
   readonly driftShare: number;
   readonly reserveShare: number;
   readonly shareLimits: boolean;
+}
+
+/** What hand-overs allow and withhold at this moment. */
+export interface Permitted {
+  /** Watts below a limit that are promised to somebody and may not be used by anybody else. */
+  readonly reservedWatts: Readonly<Record<LimitId, Watts>>;
+  /** Largest point allowed for a device (a grant, a staged hand-over); absent = any. */
+  readonly ceilings: Readonly<Record<DeviceId, Watts>>;
+  /** Granted to a GPU node and not yet drawn: room for it and for nobody else. */
+  readonly grantedWatts?: Readonly<Record<DeviceId, Watts>>;
 }
 
 /** The restore ramp never saves up more than this: in no minute does more come back than it says. */

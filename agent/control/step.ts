@@ -1,4 +1,5 @@
 import type { DeviceId, LimitId, Milliseconds, MonotonicMs, Watts } from '../../protocols/units.ts';
+import type { Answer } from '../allocation/problem.ts';
 import { solveProblem } from '../allocation/solve.ts';
 import type { Decision } from './decision.ts';
 import { commandsOf } from './gate.ts';
@@ -14,10 +15,17 @@ import {
 } from './ledger.ts';
 import { type LimitMemory, newLimitMemory, updateLimit } from './limit-memory.ts';
 import type { Observation, ObservedDevice } from './observation.ts';
-import { buildPlan, currentPoint, type PlanFloor, type PlanLimit } from './plan.ts';
+import {
+  buildPlan,
+  currentPoint,
+  type Plan,
+  type PlanFloor,
+  type PlanLimit,
+  type PlanRules,
+} from './plan.ts';
 import { type DeviceFacts, type Economics, gpuNodeFacts, minerFacts } from './points.ts';
 import {
-  type ControlRules,
+  type Permitted,
   RAMP_BUCKET_MS,
   type StepContext,
   type StepDevice,
@@ -30,7 +38,7 @@ import {
  */
 
 /** What is asked at this moment. */
-export interface StepOrders {
+export interface StepOrders extends Permitted {
   readonly economics: Economics;
   /** Limit in force per node (at most its rating), and by when a fallen one must be met. */
   readonly inForce: Readonly<
@@ -38,10 +46,16 @@ export interface StepOrders {
   >;
   /** Nothing may rise: no journal, or an operator said so. */
   readonly shedOnly: boolean;
-  /** Watts below a limit that are promised to somebody and may not be used by anybody else. */
-  readonly reservedWatts: Readonly<Record<LimitId, Watts>>;
-  /** Largest point allowed for a device (a grant, a staged hand-over); absent = any. */
-  readonly ceilings: Readonly<Record<DeviceId, Watts>>;
+  /** What people said since the last cycle. */
+  readonly interventions: readonly Intervention[];
+}
+
+/** Something that a person says about one device. */
+export interface Intervention {
+  /** `release` ends a quarantine, `quarantine` begins one, `forget` takes it for a new device at its worst. */
+  readonly kind: 'release' | 'quarantine' | 'forget';
+  readonly device: DeviceId;
+  readonly why: string;
 }
 
 /** Everything that control remembers. Plain data. */
@@ -59,6 +73,8 @@ export interface StepResult {
   readonly decision: Decision;
   readonly findings: readonly Finding[];
   readonly facts: ReadonlyMap<DeviceId, DeviceFacts>;
+  /** Every device as this cycle saw it, before anything was commanded: what the sums were made of. */
+  readonly inputs: readonly DeviceInput[];
 }
 
 export const INITIAL_STATE: ControlState = {
@@ -69,8 +85,8 @@ export const INITIAL_STATE: ControlState = {
   rampAt: 0,
 };
 
-/** Part of the GPUs' ceiling beyond which a figure is a spike: work units of the tick's search. */
-const TICK_WORK_UNITS = 150_000;
+/** Budget of the search after the sweep: a millisecond or so; the gap is certified either way. */
+const TICK_WORK_UNITS = 20_000;
 
 /** Decides one cycle. Pure: the same arguments always give the same result. */
 export function step(
@@ -102,17 +118,28 @@ export function step(
   const phase =
     before.phase === 'normal' || evidenceComplete(context, limits, observation, now) ? 'normal' : 'starting';
   const planLimits = context.limits.map((limit) => planLimit(context, limit, limits[limit.id]!, orders, now));
-  const plan = buildPlan(planLimits, inputs, context.floors, {
+  const planRules = {
     now,
+    ceilings: orders.ceilings,
     shedOnly: orders.shedOnly || phase === 'starting',
     dwellMs: context.rules.dwellMs,
     leastSleepMs: context.rules.leastSleepMs,
     wakesPerHour: context.rules.wakesPerHour,
     meterLagMs: context.rules.meterLagMs,
-  });
-  const answer = solveProblem(plan.problem, { workUnits: TICK_WORK_UNITS });
+  };
+  const { plan, answer } = solveWithGrants(context, orders, limits, planLimits, inputs, planRules);
   const ramp = refill(before, context, orders, now);
-  const gated = commandsOf({ context, plan, answer, limits, sums, inputs, now, rampTokensWatts: ramp });
+  const gated = commandsOf({
+    context,
+    plan,
+    answer,
+    limits,
+    sums,
+    inputs,
+    orders,
+    now,
+    rampTokensWatts: ramp,
+  });
   const entries: Record<string, Entry> = {};
   for (const input of inputs) entries[input.facts.id] = gated.entries.get(input.facts.id) ?? input.entry;
   for (const id of gated.shedLimits) limits[id] = { ...limits[id]!, lastShedAt: now };
@@ -138,7 +165,52 @@ export function step(
     },
     findings,
     facts: new Map(inputs.map((input) => [input.facts.id, input.facts])),
+    inputs,
   };
+}
+
+/**
+ * What is granted to AI is planned like a floor, so that mining does not take what was freed for it. It gives
+ * way where a limit has just fallen, and where it cannot be met: grants are then withdrawn, not insisted on.
+ */
+function solveWithGrants(
+  context: StepContext,
+  orders: StepOrders,
+  limits: Readonly<Record<string, LimitMemory>>,
+  planLimits: readonly PlanLimit[],
+  inputs: readonly DeviceInput[],
+  rules: PlanRules,
+): { plan: Plan; answer: Answer } {
+  const solve = (floors: readonly PlanFloor[]) => {
+    const plan = buildPlan(planLimits, inputs, floors, rules);
+    return { plan, answer: solveProblem(plan.problem, { workUnits: TICK_WORK_UNITS }) };
+  };
+  const floors = grantedFloors(context, orders, limits, inputs);
+  const granted = solve(floors);
+  if (granted.answer.status !== 'infeasible' || floors === context.floors) return granted;
+  return solve(context.floors);
+}
+
+function grantedFloors(
+  context: StepContext,
+  orders: StepOrders,
+  limits: Readonly<Record<string, LimitMemory>>,
+  inputs: readonly DeviceInput[],
+): readonly PlanFloor[] {
+  const falling = context.limits.some((limit) => limits[limit.id]!.drop !== null);
+  if (falling || context.floors.every((floor) => floor.devices.every((id) => !(id in orders.ceilings))))
+    return context.floors;
+  const pointsOf = new Map(inputs.map((input) => [input.facts.id, input.facts.points]));
+  return context.floors.map((floor) => {
+    let watts = 0;
+    for (const id of floor.devices) {
+      const ceiling = orders.ceilings[id];
+      if (ceiling === undefined) continue;
+      const allowed = (pointsOf.get(id) ?? []).filter((point) => point.watts <= ceiling);
+      watts += allowed.at(-1)?.watts ?? 0;
+    }
+    return { ...floor, watts: Math.max(floor.watts, watts) };
+  });
 }
 
 function learnAll(
@@ -155,9 +227,27 @@ function learnAll(
     const known = before.entries[device.id];
     const facts = factsOf(context, stepDevice, device, known, orders);
     const entry: Entry = known ?? { ...NEW_ENTRY, id: device.id, provenWatts: facts.nameplateWatts };
-    const learnt = learn(entry, facts, device, observation.now, findings);
+    const told = intervene(entry, facts, orders.interventions, observation.now);
+    const learnt = learn(told, facts, device, observation.now, findings);
     return [{ entry: learnt, facts, device }];
   });
+}
+
+function intervene(
+  entry: Entry,
+  facts: DeviceFacts,
+  interventions: readonly Intervention[],
+  now: MonotonicMs,
+): Entry {
+  let next = entry;
+  for (const { kind, device, why } of interventions) {
+    if (device !== entry.id) continue;
+    if (kind === 'release') next = { ...next, quarantine: null, disobeyed: 0, roseAt: null };
+    else if (kind === 'quarantine') next = { ...next, quarantine: { since: now, why } };
+    else
+      next = { ...NEW_ENTRY, id: entry.id, provenWatts: Math.max(facts.nameplateWatts, entry.provenWatts) };
+  }
+  return next;
 }
 
 function factsOf(
@@ -314,11 +404,17 @@ function planLimit(
     // Without its meter for longer than the grace, twice the reserve is kept.
     capacityWatts:
       memory.inForceWatts - reserve * (blind ? 3 : 1) - overshed - (orders.reservedWatts[limit.id] ?? 0),
-    fixedWatts: limit.loadWorstWatts + memory.biasWatts,
+    fixedWatts: limit.loadWorstWatts + coarse(memory.biasWatts, limit.ratingWatts),
     authority: limit.authority,
     noRise: stale || memory.drop !== null || now - memory.lastShedAt < rules.restoreHoldMs,
     deadlineAt: memory.drop?.deadlineAt ?? null,
   };
+}
+
+/** Rounded up to a thousandth of the rating: noise in the last digits does not change the plan. */
+function coarse(watts: Watts, ratingWatts: Watts): Watts {
+  const grain = Math.max(10, ratingWatts / 1000);
+  return Math.ceil(watts / grain) * grain;
 }
 
 /** Every controlled limit with a meter was read, and every device answered or is known to be silent. */

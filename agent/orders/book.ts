@@ -1,5 +1,6 @@
 import type { IssuerConfig } from '../../config/schema.ts';
 import type { EpochMs, LimitId, MonotonicMs, Watts } from '../../protocols/units.ts';
+import type { TransferState } from '../control/transfer-state.ts';
 import type { InForce } from '../site/view.ts';
 import type { Order } from './order.ts';
 
@@ -19,6 +20,17 @@ export interface Lease {
   /** Not in force before this. */
   readonly notBefore: EpochMs | null;
   readonly withinMs: number;
+  /** A limit that belongs to a set point: what is to be held, and how fast the limit goes there. */
+  readonly setPoint?: SetPoint;
+}
+
+/** Hold at, not only under: the limit is the upper end of the band, and power may rise up to it. */
+export interface SetPoint {
+  readonly targetWatts: Watts;
+  readonly bandWatts: Watts;
+  /** Draw when it was ordered; with a ramp the limit starts there. */
+  readonly fromWatts: Watts | null;
+  readonly rampWattsPerMinute: number | null;
 }
 
 export interface Hold {
@@ -54,6 +66,8 @@ export interface BookState {
   /** The last answer of each order, for repeats; the oldest are forgotten. */
   readonly answers: Readonly<Record<string, OrderAnswer>>;
   readonly prices: Readonly<Record<string, number>>;
+  /** Hand-overs between mining and AI; absent before the first cycle. */
+  readonly transfers?: TransferState;
 }
 
 export const EMPTY_BOOK: BookState = { leases: [], holds: [], lastSeq: {}, answers: {}, prices: {} };
@@ -131,10 +145,15 @@ export function admit(book: BookState, order: Order, context: AdmitContext): Adm
   };
   let lease: Lease | null = null;
   let superseded: string[] = [];
-  if (order.type === 'set_limit' || order.type === 'curtail') {
+  if (order.type === 'set_limit' || order.type === 'curtail' || order.type === 'set_point') {
     lease = leaseOf(order, issuer, context);
     superseded = next.leases
-      .filter((old) => old.issuer === lease!.issuer && old.limit === lease!.limit)
+      .filter((old) => old.limit === lease!.limit)
+      // Two set points cannot both hold: the later one of no lower priority stays.
+      .filter(
+        (old) =>
+          old.issuer === lease!.issuer || (old.setPoint !== undefined && lease!.setPoint !== undefined),
+      )
       .map((old) => old.orderId);
     next = { ...next, leases: [...next.leases.filter((old) => !superseded.includes(old.orderId)), lease] };
   } else if (order.type === 'restore') {
@@ -190,12 +209,13 @@ export function remember(book: BookState, answer: OrderAnswer): BookState {
 }
 
 function leaseOf(
-  order: Extract<Order, { type: 'set_limit' | 'curtail' }>,
+  order: Extract<Order, { type: 'set_limit' | 'curtail' | 'set_point' }>,
   issuer: IssuerConfig,
   context: AdmitContext,
 ): Lease {
   const rating = context.limits.find((limit) => limit.id === order.args.limit)!.ratingWatts;
-  const watts = order.type === 'set_limit' ? order.args.watts : curtailedWatts(order.args, rating, context)!;
+  const setPoint = order.type === 'set_point' ? setPointOf(order.args, context) : null;
+  const watts = limitWattsOf(order, rating, context);
   return {
     orderId: order.id,
     issuer: issuer.id,
@@ -212,8 +232,55 @@ function leaseOf(
       (issuer.onExpiry === 'release' && !context.local ? 'release' : context.local ? 'release' : 'hold'),
     overdue: false,
     notBefore: order.notBefore,
-    withinMs: order.args.withinMs,
+    withinMs: order.type === 'set_point' ? setPointMs(setPoint!) : order.args.withinMs,
+    ...(setPoint === null ? {} : { setPoint }),
   };
+}
+
+function limitWattsOf(
+  order: Extract<Order, { type: 'set_limit' | 'curtail' | 'set_point' }>,
+  rating: Watts,
+  context: AdmitContext,
+): Watts {
+  if (order.type === 'set_limit') return order.args.watts;
+  if (order.type === 'set_point') return order.args.targetWatts + order.args.bandWatts;
+  return curtailedWatts(order.args, rating, context)!;
+}
+
+function setPointOf(args: Extract<Order, { type: 'set_point' }>['args'], context: AdmitContext): SetPoint {
+  return {
+    targetWatts: args.targetWatts,
+    bandWatts: args.bandWatts,
+    fromWatts: context.drawWatts(args.limit),
+    rampWattsPerMinute: args.rampWattsPerMinute ?? null,
+  };
+}
+
+/** Without a ramp of its own a rise follows the restore ramp of the site, a fall takes a minute. */
+const SETTLE_MS = 60_000;
+const RISE_MS = 900_000;
+
+/** How long until a set point can be held: the ramp, and a minute to settle. */
+function setPointMs(setPoint: SetPoint): number {
+  const { targetWatts, fromWatts, rampWattsPerMinute } = setPoint;
+  const way = fromWatts === null ? 0 : Math.abs(fromWatts - targetWatts);
+  const rises = fromWatts !== null && fromWatts < targetWatts;
+  const rampMs = rampWattsPerMinute === null ? 0 : (way / rampWattsPerMinute) * 60_000;
+  return Math.round(Math.min(86_400_000, Math.max(rampMs, rises ? RISE_MS : 0) + SETTLE_MS));
+}
+
+/** The limit that a lease stands for at a moment: a set point moves there by its ramp. */
+function leaseWatts(lease: Lease, now: EpochMs): Watts {
+  const { setPoint, watts } = lease;
+  if (setPoint === undefined || setPoint.fromWatts === null || setPoint.rampWattsPerMinute === null)
+    return watts;
+  const minutes = Math.max(0, now - Math.max(lease.createdAt, lease.notBefore ?? 0)) / 60_000;
+  const way = setPoint.rampWattsPerMinute * minutes;
+  return Math.floor(
+    setPoint.fromWatts > watts
+      ? Math.max(watts, setPoint.fromWatts - way)
+      : Math.min(watts, setPoint.fromWatts + setPoint.bandWatts + way),
+  );
 }
 
 function curtailedWatts(
@@ -271,6 +338,13 @@ function refuse(
   }
   if (order.lease?.onExpiry === 'release' && issuer.onExpiry !== 'release')
     return no(`${issuer.id} may not ask for release on expiry`);
+  if (order.type === 'set_point') {
+    const above = book.leases.find(
+      (lease) => lease.setPoint !== undefined && lease.limit === limit && lease.priority > order.priority,
+    );
+    if (above !== undefined && above.issuer !== issuer.id)
+      return no(`a set point of ${above.issuer} with priority ${above.priority} holds on ${above.limit}`);
+  }
   if (order.type === 'curtail') {
     const rating = context.limits.find((candidate) => candidate.id === order.args.limit)?.ratingWatts ?? 0;
     if (curtailedWatts(order.args, rating, context) === null)
@@ -342,10 +416,11 @@ export function limitsInForce(
   for (const lease of book.leases) {
     if (lease.notBefore !== null && lease.notBefore > now) continue;
     const present = inForce.get(lease.limit);
-    if (present === undefined || lease.watts >= present.watts) continue;
+    const watts = leaseWatts(lease, now);
+    if (present === undefined || watts >= present.watts) continue;
     inForce.set(lease.limit, {
       limit: lease.limit,
-      watts: lease.watts,
+      watts,
       source: lease.issuer,
       priority: lease.priority,
       until: lease.overdue ? null : lease.expiresAt,

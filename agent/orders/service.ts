@@ -1,5 +1,6 @@
 import type { IssuerConfig } from '../../config/schema.ts';
 import type { EpochMs, LimitId, MonotonicMs, Watts } from '../../protocols/units.ts';
+import type { TransferState } from '../control/transfer-state.ts';
 import type { Condition } from '../site/alarms.ts';
 import type { SiteEvent } from '../site/snapshot.ts';
 import {
@@ -38,8 +39,10 @@ export interface OrderEffects {
   decideNow(lease: Lease): { expectedWatts: Watts; shortfallWatts: Watts } | null;
   /** `ping` with `snapshot`. */
   snapshot(): void;
-  /** Orders that others carry out (`transfer`, `set_point`): their answer, or null for not known. */
-  delegate(order: Order, answer: OrderAnswer): OrderAnswer | null;
+  /** The hold of a target ended: its quarantine ends with it. */
+  released(target: string): void;
+  /** Orders that others carry out (`transfer`): their answer, or null for not known. */
+  delegate(order: Extract<Order, { type: 'transfer' }>, answer: OrderAnswer): OrderAnswer | null;
 }
 
 /** An accepted limit whose outcome is still open. */
@@ -48,6 +51,8 @@ interface Open {
   readonly acceptedAt: MonotonicMs;
   readonly deadlineAt: MonotonicMs;
   metSamples: number;
+  /** Said that it is under way: set points are, for as long as their ramp takes. */
+  running: boolean;
   lastSampleAt: MonotonicMs;
 }
 
@@ -154,6 +159,17 @@ export class OrderService {
       this.followUp(id, open, measured(open.lease.limit), worst(open.lease.limit));
   }
 
+  /** What became of an order that others carry out. */
+  conclude(answer: OrderAnswer): void {
+    this.reply(this.note(answer));
+  }
+
+  /** Hand-overs are kept with the book: durable before they act. */
+  keepTransfers(transfers: TransferState): void {
+    this.state = { ...this.state, transfers };
+    this.effects.persist(this.state);
+  }
+
   /** Alarms of orders: leases held past their end, holds past theirs. */
   conditions(): Condition[] {
     const now = this.facts.now();
@@ -228,7 +244,7 @@ export class OrderService {
     );
     for (const old of admission.superseded) this.supersede(old);
     let { answer } = admission;
-    if (order.type === 'transfer' || order.type === 'set_point') {
+    if (order.type === 'transfer') {
       answer = this.effects.delegate(order, answer) ?? {
         ...answer,
         status: 'rejected',
@@ -240,6 +256,7 @@ export class OrderService {
       if (expected !== null) answer = { ...answer, ...expected };
     } else {
       if (order.type === 'ping' && order.args.snapshot) this.effects.snapshot();
+      if (order.type === 'release') this.effects.released(order.args.target);
       // Nothing to wait for: what was asked is in force.
       this.reply(this.note(answer));
       answer = { ...answer, status: 'done', at: this.facts.now() };
@@ -253,6 +270,7 @@ export class OrderService {
       acceptedAt: this.facts.monotonic(),
       deadlineAt,
       metSamples: 0,
+      running: false,
       lastSampleAt: Number.NEGATIVE_INFINITY,
     });
   }
@@ -267,9 +285,14 @@ export class OrderService {
     const now = this.facts.monotonic();
     if (sample !== null && sample.sampledAt > open.acceptedAt && sample.sampledAt > open.lastSampleAt) {
       open.lastSampleAt = sample.sampledAt;
-      open.metSamples = sample.watts <= lease.watts ? open.metSamples + 1 : 0;
+      open.metSamples = met(lease, sample.watts) ? open.metSamples + 1 : 0;
     }
-    const provedWithoutMeter = sample === null && worst !== null && worst <= lease.watts;
+    if (lease.setPoint !== undefined && !open.running) {
+      open.running = true;
+      this.reply(this.note({ v: 1, id, status: 'running', limitWatts: lease.watts, at: this.facts.now() }));
+    }
+    const provedWithoutMeter =
+      sample === null && worst !== null && worst <= lease.watts && lease.setPoint === undefined;
     if (open.metSamples >= DONE_SAMPLES || provedWithoutMeter) {
       this.open.delete(id);
       this.reply(
@@ -302,7 +325,9 @@ export class OrderService {
         reason:
           sample === null
             ? 'no fresh measurement at the deadline'
-            : 'not met by the deadline; shedding goes on',
+            : sample.watts <= lease.watts
+              ? 'below the band at the deadline: no more load may rise, or there is none'
+              : 'not met by the deadline; shedding goes on',
         limitWatts: lease.watts,
         measuredWatts: sample?.watts ?? null,
         ...(short === null ? {} : { shortfallWatts: short }),
@@ -343,4 +368,11 @@ function lowersOnly(order: Order): boolean {
   return (
     order.type === 'set_limit' || order.type === 'curtail' || order.type === 'hold' || order.type === 'ping'
   );
+}
+
+/** Under the limit; for a set point, within its band. */
+function met(lease: Lease, watts: Watts): boolean {
+  if (lease.setPoint === undefined) return watts <= lease.watts;
+  const { targetWatts, bandWatts } = lease.setPoint;
+  return Math.abs(watts - targetWatts) <= bandWatts;
 }

@@ -152,6 +152,12 @@ export class SiteState {
     if (record !== undefined) record.held = held;
   }
 
+  /** Another machine stands at this place now: the next identity is taken without an event. */
+  forgetIdentity(id: DeviceId): void {
+    const record = this.devices.get(id);
+    if (record !== undefined) record.identity = null;
+  }
+
   /** An operator says that it is gone; it counts again as soon as it answers. */
   setRemoved(id: DeviceId, removed: boolean): void {
     const record = this.devices.get(id);

@@ -15,6 +15,7 @@ import {
   siteBody,
   stateBody,
 } from './messages.ts';
+import { CLEAR } from './mqtt-link.ts';
 
 /** Where messages go: the broker link in life, a list in tests. */
 export interface MessageSink {
@@ -124,6 +125,12 @@ export class Reporter {
   /** A retained topic of its own, such as `transfer/<id>`. */
   retain(topic: string, epochMs: number, body: Readonly<Record<string, unknown>>): void {
     this.publishRetained(topic, body, epochMs);
+  }
+
+  /** Takes a retained topic off the broker. */
+  clearRetained(topic: string): void {
+    this.retained.delete(topic);
+    this.sink.publish({ topic, body: CLEAR, retain: true, kind: 'retained' });
   }
 
   /** An answer to an order. Never retained, never dropped. */

@@ -86,6 +86,18 @@ export const MINER_MODELS: readonly MinerModel[] = (
  */
 export function findMinerModel(name: string | null): MinerModel | null {
   if (name === null) return null;
+  const known = found.get(name);
+  if (known !== undefined) return known;
+  const model = lookUp(name);
+  // Names come from devices: what is remembered is bounded.
+  if (found.size >= 1000) found.clear();
+  found.set(name, model);
+  return model;
+}
+
+const found = new Map<string, MinerModel | null>();
+
+function lookUp(name: string): MinerModel | null {
   const tokens = tokensOf(name);
   let best: MinerModel | null = null;
   let bestLength = 0;

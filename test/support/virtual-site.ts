@@ -1,12 +1,16 @@
-import { Controller, promise } from '../../agent/control/controller.ts';
+import { type ControlJournal, Controller, promise } from '../../agent/control/controller.ts';
+import { explain } from '../../agent/control/explain.ts';
 import { Poller } from '../../agent/control/poller.ts';
 import { economicsOf, stepContext } from '../../agent/control/rules.ts';
+import { transferFacts } from '../../agent/control/transfer-evidence.ts';
+import { TransferService } from '../../agent/control/transfer-service.ts';
 import type { OrderAnswer } from '../../agent/orders/book.ts';
-import { EMPTY_BOOK } from '../../agent/orders/book.ts';
+import { EMPTY_BOOK, limitsInForce } from '../../agent/orders/book.ts';
 import { OrderService } from '../../agent/orders/service.ts';
 import { type Condition, conditionsOf } from '../../agent/site/alarms.ts';
 import { buildSiteModel } from '../../agent/site/model.ts';
 import { SiteState } from '../../agent/site/state.ts';
+import { buildView } from '../../agent/site/view.ts';
 import { loadConfigText } from '../../config/load.ts';
 import { findMinerModel } from '../../config/miners/models.ts';
 import { BITMAIN_TIMING, LUXOS_TIMING, WHATSMINER_TIMING } from '../../config/miners/timing.ts';
@@ -42,8 +46,11 @@ export interface VirtualSite {
   readonly nodes: ReadonlyMap<string, SimulatedGpuNode>;
   readonly controller: Controller;
   readonly orders: OrderService;
+  readonly transfers: TransferService;
   readonly answers: OrderAnswer[];
   readonly meterFaults: Map<string, { frozen?: boolean; factor?: number; silent?: boolean }>;
+  /** What `explain` says of a target now. */
+  explain(target: string): readonly string[];
   /** Conditions of the last cycle. */
   conditions(): readonly Condition[];
   /** Runs `ms` of virtual time. */
@@ -58,6 +65,12 @@ export interface VirtualOptions {
   readonly seed: number;
   readonly config: string;
   readonly meterLagMs?: number;
+  /** Wall time at the start. */
+  readonly epochMs?: number;
+  /** Range of the GPU caps, and the caps that nodes are found with; default: 200 to 700 W, 700 W. */
+  readonly gpu?: { readonly minWatts: number; readonly maxWatts: number; readonly foundWatts: number };
+  /** Where the controller writes down what it does; default: nowhere. */
+  readonly journal?: (clock: VirtualClock) => ControlJournal;
   /** Faults by device id. */
   readonly faults?: (id: string, random: () => number) => MinerFaults;
   /** Uncontrolled load by its id: true watts over time. */
@@ -72,7 +85,7 @@ const FAMILY_TIMING = {
 type Family = keyof typeof FAMILY_TIMING;
 
 export function startVirtualSite(options: VirtualOptions): VirtualSite {
-  const clock = new VirtualClock();
+  const clock = new VirtualClock(options.epochMs);
   const random = seededRandom(options.seed);
   const loaded = loadConfigText(options.config);
   if (!loaded.ok) throw new Error(JSON.stringify(loaded.problems));
@@ -111,10 +124,10 @@ export function startVirtualSite(options: VirtualOptions): VirtualSite {
     const gpus = Array.from({ length: 8 }, (_, index) => ({
       uuid: `GPU-${node.id}-${index}`,
       name: 'NVIDIA H100 80GB HBM3',
-      minLimitWatts: 200,
-      maxLimitWatts: 700,
+      minLimitWatts: options.gpu?.minWatts ?? 200,
+      maxLimitWatts: options.gpu?.maxWatts ?? 700,
       idleWatts: 70,
-      limitWatts: 700,
+      limitWatts: options.gpu?.foundWatts ?? 700,
       utilization: 0,
     }));
     const simulated = new SimulatedGpuNode(
@@ -143,7 +156,7 @@ export function startVirtualSite(options: VirtualOptions): VirtualSite {
       stop: stop.signal,
       dryRun: false,
       deviceStaleMs: config.control.deviceStaleAfter,
-      journal: null,
+      journal: options.journal?.(clock) ?? null,
       hurry: (id) => poller.hurry(id),
     },
     null,
@@ -177,18 +190,30 @@ export function startVirtualSite(options: VirtualOptions): VirtualSite {
         return promise(controller.lastResult!, lease, context, clock.monotonicMs());
       },
       snapshot: () => undefined,
-      delegate: () => null,
+      released: (target) => controller.intervene({ kind: 'release', device: target, why: 'released' }),
+      delegate: (order, answer) => transfers.order(order, answer),
     },
     EMPTY_BOOK,
+  );
+  const transfers = new TransferService(
+    transferFacts(config, model, context),
+    {
+      persist: (kept) => orders.keepTransfers(kept),
+      answer: (answer) => orders.conclude(answer),
+      publish: () => undefined,
+      clear: () => undefined,
+    },
+    null,
+    { now: clock.monotonicMs(), epochMs: clock.epochMs() },
   );
   let conditions: readonly Condition[] = [];
   const cycle = () => {
     const snapshot = state.freeze(clock.monotonicMs(), clock.epochMs());
     const control = controller.cycle(snapshot, orders.book, economicsOf(config, orders.book.prices), {
       shedOnly: false,
-      reservedWatts: {},
-      ceilings: {},
+      ...transfers.permits(),
     });
+    transfers.cycle(context, control.result, (limit) => control.inForce.get(limit)!.watts, snapshot.epochMs);
     orders.cycle(
       (limit) => {
         const meter = snapshot.meters.find((candidate) => candidate.limit === limit);
@@ -231,8 +256,29 @@ export function startVirtualSite(options: VirtualOptions): VirtualSite {
     nodes,
     controller,
     orders,
+    transfers,
     answers,
     meterFaults,
+    explain: (target) => {
+      const snapshot = state.freeze(clock.monotonicMs(), clock.epochMs());
+      const inForce = limitsInForce(orders.book, model.limits, clock.epochMs());
+      const view = buildView(model, snapshot, {
+        mode: 'normal',
+        inForce,
+        worstWatts: new Map(controller.lastResult?.decision.sums.map((sum) => [sum.limit, sum.worstWatts])),
+        alarms: [],
+      });
+      return explain({
+        target,
+        model,
+        snapshot,
+        view,
+        result: controller.lastResult,
+        commands: controller.commandsOf(target),
+        decisions: controller.recentDecisions(),
+        holds: orders.book.holds,
+      }).sentences;
+    },
     conditions: () => conditions,
     run: (ms) => clock.advance(ms),
     order: (type, args, more = {}) =>

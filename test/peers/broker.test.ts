@@ -1,0 +1,196 @@
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { connect, type MqttClient } from 'mqtt';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import {
+  freePort,
+  type LiveSite,
+  runCli,
+  startAgentProcess,
+  startLiveSite,
+  until,
+} from '../support/live-site.ts';
+
+function available(program: string): boolean {
+  try {
+    execFileSync('which', [program], { stdio: 'ignore' });
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+describe.skipIf(!available('mosquitto'))(
+  'a real mosquitto (skipped without the Debian package mosquitto)',
+  () => {
+    let folder = '';
+    let port = 0;
+    let broker: ChildProcess;
+    let live: LiveSite;
+    let agent: ChildProcess;
+    let client: MqttClient;
+    const seen: { topic: string; retain: boolean; body: Record<string, unknown> }[] = [];
+    const last = (topic: string) =>
+      seen.findLast((message) => message.topic === `switchyard/v1/demo/${topic}`)?.body ?? null;
+
+    const startBroker = () => {
+      const child = spawn('mosquitto', ['-c', join(folder, 'm.conf')], { stdio: 'ignore' });
+      return child;
+    };
+    const watch = async () => {
+      client = connect({ protocol: 'mqtt', host: '127.0.0.1', port, reconnectPeriod: 200 });
+      client.on('message', (topic, payload, packet) => {
+        if (payload.length > 0)
+          seen.push({ topic, retain: packet.retain, body: JSON.parse(payload.toString('utf8')) });
+      });
+      await until(() => (client.connected ? true : null));
+      await client.subscribeAsync('switchyard/v1/demo/#', { qos: 1 });
+    };
+
+    beforeAll(async () => {
+      folder = mkdtempSync(join(tmpdir(), 'switchyard-broker-'));
+      port = await freePort();
+      writeFileSync(
+        join(folder, 'm.conf'),
+        `set_tcp_nodelay true\npersistence false\nlistener ${port} 127.0.0.1\nallow_anonymous true\n`,
+      );
+      broker = startBroker();
+      live = await startLiveSite({ miners: 12, gpuNodes: 2 }, port);
+      await watch();
+      agent = startAgentProcess(live.config);
+    }, 60_000);
+
+    afterAll(async () => {
+      client?.end(true);
+      agent?.kill('SIGTERM');
+      await live?.stop();
+      broker?.kill('SIGTERM');
+      rmSync(folder, { recursive: true, force: true });
+    });
+
+    it('gets state, info, limits and telemetry in the contract form', async () => {
+      await until(
+        () =>
+          last('tele/miners') !== null &&
+          last('tele/gpus') !== null &&
+          last('tele/meters') !== null &&
+          last('info/devices/0') !== null
+            ? true
+            : null,
+        40_000,
+      );
+      expect(last('state')).toMatchObject({ v: 1, site: 'demo', online: true });
+      expect(last('info/site')).toMatchObject({ schema: 1 });
+      const site = last('tele/site') as {
+        seq: number;
+        limits: { id: string; powerWatts: number | null; quality: string; basis: string }[];
+      };
+      const grid = site.limits.find((limit) => limit.id === 'grid');
+      expect(grid?.basis).toBe('measured');
+      expect(grid?.powerWatts).toBeGreaterThan(10_000);
+      expect(site.seq).toBeGreaterThan(0);
+      const retained = await until(async () => {
+        const again = connect({ protocol: 'mqtt', host: '127.0.0.1', port });
+        const topics = new Set<string>();
+        again.on('message', (topic, _payload, packet) => {
+          if (packet.retain) topics.add(topic);
+        });
+        await until(() => (again.connected ? true : null));
+        await again.subscribeAsync('switchyard/v1/demo/#', { qos: 1 });
+        await until(() => (topics.size >= 5 ? true : null), 5000).catch(() => null);
+        again.end(true);
+        return topics;
+      });
+      expect([...retained].sort()).toEqual(
+        ['alarms', 'info/devices/0', 'info/site', 'limits', 'state'].map(
+          (topic) => `switchyard/v1/demo/${topic}`,
+        ),
+      );
+    }, 60_000);
+
+    it('carries an order, and its answers tell what was measured', async () => {
+      const order = {
+        v: 1,
+        id: 'test-1',
+        site: 'demo',
+        type: 'set_limit',
+        issuer: 'demo',
+        priority: 50,
+        issued: Date.now(),
+        expires: Date.now() + 30_000,
+        seq: 1,
+        args: { limit: 'grid', watts: 30_000, withinMs: 30_000 },
+      };
+      await client.publishAsync('switchyard/v1/demo/cmd/req/test-1', JSON.stringify(order), { qos: 1 });
+      await until(() =>
+        seen.some(
+          (message) => message.topic.endsWith('cmd/res/test-1') && message.body['status'] === 'accepted',
+        )
+          ? true
+          : null,
+      );
+      const accepted = seen.find((message) => message.topic.endsWith('cmd/res/test-1'))!.body;
+      expect(accepted).toMatchObject({ limitWatts: 30_000 });
+      expect(accepted['expectedWatts']).toBeTypeOf('number');
+      const done = await until(
+        () =>
+          seen.find(
+            (message) =>
+              message.topic.endsWith('cmd/res/test-1') &&
+              (message.body['status'] === 'done' || message.body['status'] === 'failed'),
+          ) ?? null,
+        60_000,
+      );
+      expect(done.body).toMatchObject({ status: 'done', limitWatts: 30_000 });
+      expect(done.body['measuredWatts']).toBeLessThanOrEqual(30_000);
+      expect(last('decision')).toMatchObject({ mode: 'curtailed' });
+    }, 90_000);
+
+    it('comes back after the broker was away, and says everything retained again', async () => {
+      broker.kill('SIGKILL');
+      await until(() => (client.connected ? null : true));
+      seen.length = 0;
+      broker = startBroker();
+      await until(() => (client.connected ? true : null), 20_000);
+      await client.subscribeAsync('switchyard/v1/demo/#', { qos: 1 });
+      await until(
+        () =>
+          last('state')?.['online'] === true && last('limits') !== null && last('tele/site') !== null
+            ? true
+            : null,
+        40_000,
+      );
+    }, 80_000);
+
+    it('delivers the will when the agent is killed', async () => {
+      agent.kill('SIGKILL');
+      await until(() => (last('state')?.['online'] === false ? true : null), 40_000);
+      agent = startAgentProcess(live.config);
+      await until(() => (last('state')?.['online'] === true ? true : null), 40_000);
+    }, 90_000);
+
+    it('answers mqtt test and has metrics that promtool accepts', async () => {
+      const test = await runCli(['mqtt', 'test', '--url', `mqtt://127.0.0.1:${port}`, '--json']);
+      expect(JSON.parse(test.stdout)).toMatchObject({ ok: true, exit: 0 });
+      const dead = await runCli(['mqtt', 'test', '--url', `mqtt://127.0.0.1:${await freePort()}`]);
+      expect(dead.code).toBe(4);
+      expect(dead.stderr).toMatch(/no broker at/);
+      if (!available('promtool')) return;
+      const metrics = await until(async () => {
+        const response = await fetch(`http://127.0.0.1:${live.pagePort}/metrics`).catch(() => null);
+        return response === null ? null : response.text();
+      });
+      const checked = spawn('promtool', ['check', 'metrics']);
+      let said = '';
+      checked.stderr.on('data', (chunk: Buffer) => {
+        said += chunk.toString('utf8');
+      });
+      checked.stdin.end(metrics);
+      const code = await new Promise((resolve) => checked.once('close', resolve));
+      expect(said).toBe('');
+      expect(code).toBe(0);
+    }, 60_000);
+  },
+);
