@@ -133,7 +133,11 @@ describe('the diagram', () => {
         .filter((wire) => wire.to === `sink:${kind}`)
         .reduce((sum, wire) => sum + wire.watts, 0);
     expect([into('mining'), into('ai'), into('other')]).toEqual([360_000, 40_000, 20_000]);
-    expect(sinks.map((sink: { kind: string }) => sink.kind)).toEqual(['mining', 'ai', 'other']);
+    expect(sinks.map((sink: { kind: string; watts: number }) => [sink.kind, sink.watts])).toEqual([
+      ['mining', 360_000],
+      ['ai', 40_000],
+      ['other', 20_000],
+    ]);
   });
 
   test('channels of one column do not touch', () => {

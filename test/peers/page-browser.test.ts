@@ -21,9 +21,9 @@ const COMPARE = `(async () => {
   const drawn = [...document.querySelectorAll('#diagram a.node')].map((node) => [
     node.querySelector('.name').textContent, node.querySelector('.figure').textContent]);
   const sent = event.limits.map((limit) => [limit.id, formatWatts(limit.powerWatts) + ' of ' + formatWatts(limit.limitWatts)]);
-  const sinks = [...document.querySelectorAll('#diagram .sink .name')].map((text) => text.textContent);
-  const { miningWatts, aiWatts, otherWatts } = event.totals;
-  return { drawn, sent, sinks, totals: ['Mining ' + formatWatts(miningWatts), 'AI ' + formatWatts(aiWatts), 'Other ' + formatWatts(otherWatts)] };
+  const sinks = [...document.querySelectorAll('#diagram a.sink .name')].map((text) => text.textContent);
+  const { miningWatts, aiWatts } = event.totals;
+  return { drawn, sent, sinks, totals: ['Mining ' + formatWatts(miningWatts), 'AI ' + formatWatts(aiWatts)] };
 })()`;
 
 describe.skipIf(!installed)(name, () => {
@@ -172,6 +172,9 @@ describe.skipIf(!installed)(name, () => {
     'nothing sticks out at %i px, light and dark',
     async (width) => {
       await page.setViewportSize({ width, height: 900 });
+      await page.evaluate(`location.hash = '#/'`);
+      await until(`!document.getElementById('limit-view').hidden`);
+      await page.locator('#show').selectOption('all');
       for (const [place, hash] of [
         ['site', '#/'],
         ['limit', '#/limit/feeder-g'],
@@ -179,7 +182,10 @@ describe.skipIf(!installed)(name, () => {
       ]) {
         await page.evaluate(`location.hash = '${hash}'`);
         if (place === 'device') await until(`/GPUs/.test(document.getElementById('device').textContent)`);
-        else await until(`document.querySelectorAll('#devices tr').length > 0`);
+        else
+          await until(
+            `document.querySelectorAll('#devices tr').length > 0 && document.querySelector('#plot .limit') !== null`,
+          );
         for (const colorScheme of ['light', 'dark'] as const) {
           await page.emulateMedia({ colorScheme });
           await page.screenshot({
@@ -214,6 +220,7 @@ describe.skipIf(!installed)(name, () => {
       );
       expect(await page.locator('#diagram a.node.old').count()).toBe(5);
       expect(await text('#verdict')).toMatch(/The draw of grid is .* old/);
+      await page.evaluate('scrollTo(0, 0)');
       await page.screenshot({ path: join(shots, 'stale-1280.png') });
     } finally {
       process.kill(demo.simulatorPid, 'SIGCONT');

@@ -4,6 +4,8 @@ import { layoutDiagram, ribbonPath, wirePath } from './layout.js';
 
 // The single-line diagram: grid, feeders, mining and AI, and the switch between the two.
 
+/** Below this width, in pixels, a wire is drawn as a stroke. */
+const THIN = 10;
 const NAMES = { mining: 'Mining', ai: 'AI', other: 'Other' };
 /** States of a transfer in which it has ended. */
 const ENDED = new Set([
@@ -70,13 +72,19 @@ export function createDiagram(svg) {
     for (const wire of wires) {
       const layer = drawing.elements.get('layer-wire');
       const state = old.get(wire.from) || old.get(wire.to) ? ' old' : '';
+      // A thin wire is a stroke, so that it stays as wide where it is steep.
+      const thin = wire.width < THIN;
       drawing.put(
         `wire ${wire.key}`,
         'path',
-        { class: `wire ${wire.kind}${state}`, d: ribbonPath(wire) },
+        {
+          class: `wire ${wire.kind}${thin ? ' thin' : ''}${state}`,
+          d: thin ? wirePath(wire) : ribbonPath(wire),
+          'stroke-width': thin ? wire.width.toFixed(1) : 0.8,
+        },
         layer,
       );
-      if (wire.width >= 5 && state === '')
+      if (wire.width >= THIN && state === '')
         drawing.put(`flow ${wire.key}`, 'path', { class: 'flow', d: wirePath(wire) }, layer);
     }
     for (const node of nodes) limitNode(drawing, node, old.get(node.limit.id), selected, narrow);
@@ -220,7 +228,7 @@ function sinkOf(drawing, sink, site, { narrow, lost, whole }) {
   const counts = !whole ? null : kind === 'mining' ? totals.miners : kind === 'ai' ? totals.gpuNodes : null;
   // Nobody answered yet: the sum of nothing is not zero watts.
   const unknown = counts !== null && counts.configured > 0 && counts.present + counts.held === 0;
-  const watts = formatWatts(unknown ? null : whole ? totals[`${kind}Watts`] : sink.watts);
+  const watts = formatWatts(unknown ? null : whole && counts !== null ? totals[`${kind}Watts`] : sink.watts);
   const working = counts === null ? '' : `${counts.working}/${counts.configured}`;
   const detail =
     counts === null

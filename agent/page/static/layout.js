@@ -65,8 +65,8 @@ function room(limit) {
 
 /**
  * `{ width, height, narrow, whole, nodes, wires, sinks, gate }`. A node: `{ limit, x0, x1, y, height, power, limitY,
- * ratingY }` (`y` is the top of its channel). A wire: `{ key, kind, width, x0, x1, x2, y0, y2 }`, straight from
- * x0 to x1 at y0, then curved to x2 at y2 (its centre line). `gate` is where the switch between mining and AI
+ * ratingY }` (`y` is the top of its channel). A wire: `{ key, kind, width, x0, x1, bend, x2, y0, y2 }`, straight from
+ * x0 to x1 at y0, curved to y2 at bend, and on to x2 (all of its centre line). `gate` is where the switch between mining and AI
  * stands.
  */
 export function layoutDiagram({ limits, totals, selected = null, width }) {
@@ -96,13 +96,19 @@ export function layoutDiagram({ limits, totals, selected = null, width }) {
   const wires = drawWires({ nodes, childrenOf, scale });
   const sinks = placeSinks({ wires, totals, style, x0: width - style.sink, width });
   const treeHeight = Math.max(...nodes.map((node) => node.y + node.height), 0);
-  const sinkHeight = sinks.length === 0 ? 0 : sinks.at(-1).top + sinks.at(-1).block;
-  shift(sinks, Math.max(0, (treeHeight - sinkHeight) / 2));
-  shift(nodes, Math.max(0, (sinkHeight - treeHeight) / 2));
-  joinWires(wires, nodes, sinks);
+  const loads = sinks.filter((sink) => sink.kind !== 'other');
+  const loadHeight = loads.length === 0 ? 0 : loads.at(-1).top + loads.at(-1).block;
+  shift(loads, Math.max(0, (treeHeight - loadHeight) / 2));
+  shift(nodes, Math.max(0, (loadHeight - treeHeight) / 2));
+  const other = sinks.find((sink) => sink.kind === 'other');
+  // The rest runs below everything, so that its wire crosses no words.
+  if (other !== undefined)
+    shift([other], Math.max(treeHeight + 12 - other.y, loadHeight + style.gap - other.top));
+  const bottom = Math.max(treeHeight, loadHeight, other === undefined ? 0 : other.top + other.block);
+  joinWires(wires, nodes, sinks, style.bend);
   return {
     width,
-    height: Math.ceil(Math.max(treeHeight, sinkHeight) + 6),
+    height: Math.ceil(bottom + 6),
     narrow,
     whole: roots.every((root) => limits.some((limit) => limit.id === root.id && limit.parent === null)),
     nodes,
@@ -218,6 +224,7 @@ function placeSinks({ wires, totals, style, x0, width }) {
     const height = Math.max(bar, style.label);
     sinks.push({
       kind,
+      watts: incoming.reduce((sum, wire) => sum + wire.watts, 0),
       x0,
       x1: width,
       bar: x0 + style.bar,
@@ -239,7 +246,7 @@ function shift(list, by) {
 }
 
 /** Gives every wire its ends: stacked in the channel it leaves and in the one it enters. */
-function joinWires(wires, nodes, sinks) {
+function joinWires(wires, nodes, sinks, bend) {
   const left = new Map();
   const entered = new Map();
   const nodeOf = new Map(nodes.map((node) => [node.limit.id, node]));
@@ -254,6 +261,7 @@ function joinWires(wires, nodes, sinks) {
     wire.x0 = from.x0;
     wire.x1 = from.x1;
     wire.x2 = to.x0;
+    wire.bend = Math.min(to.x0, from.x1 + bend);
     wire.y0 = from.y + start + wire.width / 2;
     wire.y2 = to.y + end + wire.width / 2;
   }
@@ -275,15 +283,16 @@ function gateOf(sinks) {
 const f = (value) => Math.round(value * 10) / 10;
 
 /** The centre line of a wire. */
-export function wirePath({ x1, x2, y0, y2, x0 }) {
-  const middle = f((x1 + x2) / 2);
-  return `M${f(x0)} ${f(y0)}H${f(x1)}C${middle} ${f(y0)} ${middle} ${f(y2)} ${f(x2)} ${f(y2)}`;
+export function wirePath({ x0, x1, bend, x2, y0, y2 }) {
+  const middle = f((x1 + bend) / 2);
+  return `M${f(x0)} ${f(y0)}H${f(x1)}C${middle} ${f(y0)} ${middle} ${f(y2)} ${f(bend)} ${f(y2)}H${f(x2)}`;
 }
 
 /** A wire as a closed shape that is `width` high everywhere. */
-export function ribbonPath({ x0, x1, x2, y0, y2, width }) {
-  const middle = f((x1 + x2) / 2);
-  const [above, below] = [-width / 2, width / 2];
-  const there = `M${f(x0)} ${f(y0 + above)}H${f(x1)}C${middle} ${f(y0 + above)} ${middle} ${f(y2 + above)} ${f(x2)} ${f(y2 + above)}`;
-  return `${there}V${f(y2 + below)}C${middle} ${f(y2 + below)} ${middle} ${f(y0 + below)} ${f(x1)} ${f(y0 + below)}H${f(x0)}Z`;
+export function ribbonPath({ x0, x1, bend, x2, y0, y2, width }) {
+  const middle = f((x1 + bend) / 2);
+  const [top, bottom] = [y0 - width / 2, y0 + width / 2];
+  const [endTop, endBottom] = [y2 - width / 2, y2 + width / 2];
+  const there = `M${f(x0)} ${f(top)}H${f(x1)}C${middle} ${f(top)} ${middle} ${f(endTop)} ${f(bend)} ${f(endTop)}H${f(x2)}`;
+  return `${there}V${f(endBottom)}H${f(bend)}C${middle} ${f(endBottom)} ${middle} ${f(bottom)} ${f(x1)} ${f(bottom)}H${f(x0)}Z`;
 }
