@@ -58,6 +58,8 @@ interface Open {
 
 /** Good samples in a row at or under the limit that make an order done. */
 const DONE_SAMPLES = 2;
+/** The cycle that an order sets off itself comes before its acceptance is said. */
+const RUNNING_AFTER_MS = 100;
 
 /**
  * Takes orders in, keeps the book, follows every accepted limit to its measured end: `done` means that a meter
@@ -287,7 +289,7 @@ export class OrderService {
       open.lastSampleAt = sample.sampledAt;
       open.metSamples = met(lease, sample.watts) ? open.metSamples + 1 : 0;
     }
-    if (lease.setPoint !== undefined && !open.running) {
+    if (lease.setPoint !== undefined && !open.running && now > open.acceptedAt + RUNNING_AFTER_MS) {
       open.running = true;
       this.reply(this.note({ v: 1, id, status: 'running', limitWatts: lease.watts, at: this.facts.now() }));
     }

@@ -56,6 +56,8 @@ export interface VirtualSite {
   /** Runs `ms` of virtual time. */
   run(ms: number): Promise<void>;
   order(type: string, args: Record<string, unknown>, more?: Record<string, unknown>): OrderAnswer;
+  /** Switches a GPU node on. */
+  energise(id: string): void;
   /** Called ten times a second with true watts. */
   watch: (nowMs: number) => void;
   stop(): void;
@@ -65,6 +67,8 @@ export interface VirtualOptions {
   readonly seed: number;
   readonly config: string;
   readonly meterLagMs?: number;
+  /** GPU nodes that are off at the start. */
+  readonly offNodes?: readonly string[];
   /** Wall time at the start. */
   readonly epochMs?: number;
   /** Range of the GPU caps, and the caps that nodes are found with; default: 200 to 700 W, 700 W. */
@@ -120,6 +124,7 @@ export function startVirtualSite(options: VirtualOptions): VirtualSite {
     site.place(place.entry.limit, miner);
     drivers.set(place.deviceId, virtualMiner(miner, family, place.entry.model, clock, random));
   }
+  const off = new Set(options.offNodes ?? []);
   for (const node of config.gpuNodes) {
     const gpus = Array.from({ length: 8 }, (_, index) => ({
       uuid: `GPU-${node.id}-${index}`,
@@ -137,7 +142,14 @@ export function startVirtualSite(options: VirtualOptions): VirtualSite {
       seededRandom(options.seed + 99),
     );
     nodes.set(node.id, simulated);
-    site.place(node.limit, simulated);
+    // A node that is off draws nothing and answers nobody until it is energised.
+    simulated.dead = off.has(node.id);
+    site.place(node.limit, {
+      advance: (now) => simulated.advance(now),
+      get powerWatts() {
+        return off.has(node.id) ? 0 : simulated.powerWatts;
+      },
+    });
     drivers.set(node.id, virtualNode(simulated, clock, random));
   }
   const stop = new AbortController();
@@ -293,6 +305,11 @@ export function startVirtualSite(options: VirtualOptions): VirtualSite {
         args,
         ...more,
       }),
+    energise: (id) => {
+      off.delete(id);
+      nodes.get(id)!.dead = false;
+      nodes.get(id)!.setUtilization(1);
+    },
     watch: () => undefined,
     stop: () => stop.abort(),
   };
