@@ -225,6 +225,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
     snapshot = state.freeze(clock.monotonicMs(), clock.epochMs());
     const control = controller.cycle(snapshot, orders.book, economicsOf(config, orders.book.prices), {
       shedOnly: false,
+      deadlineAt: (id) => orders.deadlineAt(id),
       ...transfers.permits(),
     });
     transfers.cycle(context, control.result, (limit) => control.inForce.get(limit)!.watts, snapshot.epochMs);

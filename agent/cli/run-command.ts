@@ -1,5 +1,6 @@
 import pino, { type Logger } from 'pino';
-import type { LoadedConfig } from '../../config/load.ts';
+import { type LoadedConfig, loadConfig } from '../../config/load.ts';
+import { formatProblem } from '../../config/problem.ts';
 import { systemClock } from '../../protocols/clock.ts';
 import { type RunningAgent, startAgent } from '../assemble.ts';
 import { realDrivers } from '../drivers.ts';
@@ -76,14 +77,26 @@ export async function runCommand(context: Context, flags: RunFlags): Promise<Out
       ],
     };
   }
+  const onHangup = () => sayReload(context, log);
+  process.on('SIGHUP', onHangup);
   log.info({ page: agent.pageUrl, socket: agent.socketPath }, 'agent runs');
   notify(`READY=1\nSTATUS=page ${agent.pageUrl}`);
   if (flags.once) return runOnce(agent, context);
   const ended = await Promise.race([aborted(context.signal), agent.bug.then((error) => ({ error }))]);
+  process.off('SIGHUP', onHangup);
   notify('STOPPING=1');
   await agent.stop();
   if (ended !== null) throw ended.error;
   return { exit: EXIT.ok };
+}
+
+/** SIGHUP: the configuration is checked and the result logged; what runs stays as it is until a restart. */
+function sayReload(context: Context, log: Logger): void {
+  const path = configPath(context);
+  const result = path === null ? null : loadConfig(path, context.environment);
+  if (result === null) log.error('reload: the configuration is gone; the one that runs stays in force');
+  else if (result.ok) log.warn('reload: the new configuration is valid; restart the agent to use it');
+  else for (const problem of result.problems) log.error(`reload refused: ${formatProblem(problem)}`);
 }
 
 /** Waits until everything has been tried once, shows the status, ends. */

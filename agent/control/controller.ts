@@ -121,7 +121,11 @@ export class Controller {
     snapshot: Snapshot,
     book: BookState,
     economics: Economics,
-    extra: Permitted & { shedOnly: boolean },
+    extra: Permitted & {
+      shedOnly: boolean;
+      /** When a followed order must be met. */
+      deadlineAt?: (orderId: string) => MonotonicMs | null;
+    },
   ): ControlCycle {
     const { model, context, dryRun } = this.deps;
     const inForce = limitsInForce(book, model.limits, snapshot.epochMs);
@@ -130,7 +134,7 @@ export class Controller {
       inForce: Object.fromEntries(
         [...inForce.values()].map((limit) => [
           limit.limit,
-          { watts: limit.watts, deadlineAt: deadlineOf(book, limit, snapshot) },
+          { watts: limit.watts, deadlineAt: deadlineOf(book, limit, snapshot, extra.deadlineAt) },
         ]),
       ),
       shedOnly: extra.shedOnly || !this.journalHealthy,
@@ -291,14 +295,23 @@ export class Controller {
   gpusOf: ((device: DeviceId) => readonly { uuid: string; minWatts: Watts; maxWatts: Watts }[]) | null = null;
 }
 
-/** When a limit that fell must be met, on the monotonic clock: from the order that set it. */
-function deadlineOf(book: BookState, limit: InForce, snapshot: Snapshot): MonotonicMs | null {
+/**
+ * When a limit that fell must be met: from the receipt of its order on the monotonic clock, where the order is
+ * still followed; else by the wall clock of its acceptance.
+ */
+function deadlineOf(
+  book: BookState,
+  limit: InForce,
+  snapshot: Snapshot,
+  followed: ((orderId: string) => MonotonicMs | null) | undefined,
+): MonotonicMs | null {
   const lease = book.leases.find(
     (candidate) =>
       candidate.issuer === limit.source && candidate.limit === limit.limit && candidate.watts === limit.watts,
   );
   if (lease === undefined) return null;
-  return Math.round(snapshot.monotonicMs + (lease.createdAt + lease.withinMs - snapshot.epochMs));
+  const known = followed?.(lease.orderId) ?? null;
+  return Math.round(known ?? snapshot.monotonicMs + (lease.createdAt + lease.withinMs - snapshot.epochMs));
 }
 
 /** Dry run: what is seen is learnt, what was decided is not booked. */

@@ -89,6 +89,11 @@ export class OrderService {
     return this.state;
   }
 
+  /** When an order that is still followed must be met, on the monotonic clock. */
+  deadlineAt(orderId: string): MonotonicMs | null {
+    return this.open.get(orderId)?.deadlineAt ?? null;
+  }
+
   /** An order from the broker. */
   receive(id: string, payload: Uint8Array, retained: boolean): OrderAnswer {
     const parsed = parseOrder(payload);

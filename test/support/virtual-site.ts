@@ -223,6 +223,7 @@ export function startVirtualSite(options: VirtualOptions): VirtualSite {
     const snapshot = state.freeze(clock.monotonicMs(), clock.epochMs());
     const control = controller.cycle(snapshot, orders.book, economicsOf(config, orders.book.prices), {
       shedOnly: false,
+      deadlineAt: (id) => orders.deadlineAt(id),
       ...transfers.permits(),
     });
     transfers.cycle(context, control.result, (limit) => control.inForce.get(limit)!.watts, snapshot.epochMs);
