@@ -394,6 +394,8 @@ export function sumNodes(
     }
     carried.set(node.limit, own);
     const metered = node.measured === null ? null : meteredWorst(node.measured.highestWatts, own, rules);
+    // What its meter shows is there, whatever the parts add up to.
+    own.worst = Math.max(own.worst, node.measured?.highestWatts ?? 0);
     const worst = metered === null ? own.worst : Math.min(own.worst, metered);
     // By the meter, less drops that it cannot have seen yet.
     const expected =
