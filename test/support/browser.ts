@@ -54,7 +54,18 @@ export interface RunningDemo {
 /** Starts `demo` on free ports and waits until everything was read once. Rejects with what it said. */
 export async function startDemo(miners: number, gpuNodes: number): Promise<RunningDemo> {
   const [pagePort, mqttPort] = await Promise.all([freePort(), freePort()]);
-  const words = ['--json', 'demo', '--miners', miners, '--gpu-nodes', gpuNodes, '--seed', 7];
+  const words = [
+    '--json',
+    'demo',
+    '--miners',
+    miners,
+    '--gpu-nodes',
+    gpuNodes,
+    '--seed',
+    7,
+    '--scenario',
+    'quiet',
+  ];
   const child = spawn(
     process.execPath,
     [MAIN, ...words.map(String), '--page-port', String(pagePort), '--mqtt-port', String(mqttPort)],
