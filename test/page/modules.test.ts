@@ -9,7 +9,6 @@ const { verdictOf } = await load('verdict');
 const { plotGeometry, summaryOf, pointText } = await load('plots');
 const { decisionText, inForce } = await load('lists');
 const { switchState } = await load('diagram');
-const { explainLines } = await load('details');
 
 const plain = (text: string) => text.replaceAll('\u00a0', ' ');
 
@@ -229,17 +228,15 @@ describe('the diagram', () => {
   });
 
   test('the switch closes when capacity has been granted, not when it is asked for', () => {
-    const transfer = { id: 't', limit: 'grid', direction: 'mining-to-ai', watts: 40_000, workload: 'job-1' };
+    const transfer = { id: 't', limit: 'grid', direction: 'mining-to-ai', watts: 40_000, endedAt: null };
     expect(switchState([], 0)).toMatchObject({ closed: false, watts: 0 });
-    expect(switchState([{ ...transfer, state: 'freeing' }], 0)).toMatchObject({ closed: false });
-    expect(switchState([{ ...transfer, state: 'granted', grantedWatts: 40_000 }], 0)).toMatchObject({
+    expect(switchState([{ ...transfer, state: 'shedding' }], 0)).toMatchObject({ closed: false });
+    expect(switchState([{ ...transfer, state: 'granted' }], 0)).toMatchObject({
       closed: true,
       watts: 40_000,
     });
-    expect(switchState([{ ...transfer, state: 'done', grantedWatts: 40_000 }], 0)).toMatchObject({
-      closed: false,
-      watts: 0,
-    });
+    expect(switchState([{ ...transfer, state: 'draining' }], 0)).toMatchObject({ closed: true });
+    expect(switchState([{ ...transfer, state: 'released', endedAt: 5 }], 0)).toMatchObject({ closed: false });
   });
 });
 
@@ -382,12 +379,5 @@ describe('the lists', () => {
       binding: [{ limit: 'grid', dollarsPerKwh: 0.045 }],
     };
     expect(plain(decisionText(decision))).toBe('42 devices down by 113 kW; grid binds');
-  });
-
-  test('take an explanation in whatever form it comes', () => {
-    expect(explainLines(null)).toEqual([]);
-    expect(explainLines({ v: 1, target: 'x' })).toEqual([]);
-    expect(explainLines({ lines: ['a', { text: 'b' }, { other: 1 }] })).toEqual(['a', 'b']);
-    expect(explainLines({ text: 'a\n\nb' })).toEqual(['a', 'b']);
   });
 });

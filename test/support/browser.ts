@@ -57,14 +57,14 @@ export async function startDemo(miners: number, gpuNodes: number): Promise<Runni
   const words = [
     '--json',
     'demo',
-    '--scenario',
-    'quiet',
     '--miners',
     miners,
     '--gpu-nodes',
     gpuNodes,
     '--seed',
     7,
+    '--scenario',
+    'quiet',
   ];
   const child = spawn(
     process.execPath,

@@ -202,14 +202,18 @@ function commandItem(command) {
   );
 }
 
-/** Sentences of an explanation, whatever form it has. Pure. */
-export function explainLines(answer) {
-  const source = answer?.explanation ?? answer?.lines ?? answer?.why ?? answer?.text ?? null;
-  if (typeof source === 'string') return source.split('\n').filter((line) => line.trim() !== '');
-  if (!Array.isArray(source)) return [];
-  return source
-    .map((line) => (typeof line === 'string' ? line : (line?.text ?? line?.message ?? line?.why ?? '')))
-    .filter((line) => line !== '');
+/** The sentences of an explanation, each on its line. */
+export function renderWhy(list, explained) {
+  const sentences = explained?.sentences ?? [];
+  syncList(
+    list,
+    sentences.map((text, index) => ({ text, index })),
+    ({ index }) => index,
+    () => el('li'),
+    (item, { text }) => {
+      if (item.textContent !== text) item.textContent = text;
+    },
+  );
 }
 
 /** Everything known of one device. */
@@ -219,9 +223,8 @@ export function renderDevice(host, device, commands, explained) {
     return;
   }
   const { reading } = device;
-  const lines = explainLines(explained);
   // Age alone changes each second: it has its own element, so that the rest is only made anew with a reading.
-  const key = JSON.stringify([reading, device.inventory, device.failure, device.quality, commands, lines]);
+  const key = JSON.stringify([reading, device.inventory, device.failure, device.quality, commands]);
   replaceWhen(host, key, () => [
     el('p', { class: 'age' }),
     device.failure === null
@@ -241,20 +244,12 @@ export function renderDevice(host, device, commands, explained) {
           : gpuFacts(reading, device)),
       ['Inventory', words(device.inventory)],
     ]),
+    el('h3', { text: 'Why' }),
+    el('ul', { class: 'why' }),
     el('h3', { text: 'Commands, newest first' }),
     commands.length === 0
       ? el('p', { class: 'quiet', text: 'The agent has not commanded it yet.' })
       : el('ul', { class: 'plain' }, [...commands].reverse().slice(0, 10).map(commandItem)),
-    ...(lines.length === 0
-      ? []
-      : [
-          el('h3', { text: 'Why it does what it does' }),
-          el(
-            'ul',
-            {},
-            lines.map((text) => el('li', { text })),
-          ),
-        ]),
     reading === null ? null : reading.kind === 'miner' ? boards(reading) : gpus(reading),
     reading?.kind === 'miner' ? pools(reading) : null,
     el('h3', { text: 'What it is' }),
@@ -284,6 +279,7 @@ export function renderDevice(host, device, commands, explained) {
       'broad',
     ),
   ]);
+  renderWhy(host.querySelector('.why'), explained);
   const age = host.querySelector('.age');
   const old = isOld(device.quality);
   host.classList.toggle('old-reading', old);

@@ -7,35 +7,32 @@ import { layoutDiagram, ribbonPath, wirePath } from './layout.js';
 /** Below this width, in pixels, a wire is drawn as a stroke. */
 const THIN = 10;
 const NAMES = { mining: 'Mining', ai: 'AI', other: 'Other' };
-/** States of a transfer in which it has ended. */
-const ENDED = new Set([
-  'done',
-  'ended',
-  'returned',
-  'failed',
-  'rejected',
-  'expired',
-  'cancelled',
-  'superseded',
-  'refused',
-]);
+/** States of a hand-over in which its watts may be drawn by the side that got them. */
+const GRANTED = new Set(['granted', 'ramping', 'active', 'draining', 'verifying-release', 'breached']);
 
-/** Transfers that are under way or in force. */
+/** Hand-overs that are under way or in force. */
 export function liveTransfers(transfers) {
-  return transfers.filter((transfer) => !ENDED.has(transfer.state));
+  return transfers.filter(
+    ({ endedAt, state }) => endedAt == null && state !== 'released' && state !== 'aborted',
+  );
 }
 
-/** `{ closed, watts, lines }`: the position of the switch between mining and AI and what is written beside it. */
+/**
+ * `{ closed, watts, lines, short }`: the position of the switch between mining and AI and what is written beside
+ * it. It closes when capacity is granted, not when it is asked for.
+ */
 export function switchState(transfers, now) {
   const live = liveTransfers(transfers);
-  if (live.length === 0)
+  const granted = live.filter((transfer) => GRANTED.has(transfer.state));
+  const shown = granted.length > 0 ? granted : live;
+  if (shown.length === 0)
     return { closed: false, watts: 0, lines: ['Switch open', 'nothing handed over'], short: ['open'] };
-  const granted = live.reduce((sum, each) => sum + (each.grantedWatts ?? 0), 0);
-  const asked = live.reduce((sum, each) => sum + (each.watts ?? 0), 0);
-  const [first] = live;
+  const [first] = shown;
+  const total = shown.reduce((sum, each) => sum + (each.watts || each.askedWatts || 0), 0);
+  const watts = formatWatts(total);
   const to = first.direction === 'ai-to-mining' ? 'mining' : 'AI';
-  if (granted === 0) {
-    const [watts, state] = [formatWatts(asked), words(first.state)];
+  if (granted.length === 0) {
+    const state = words(first.state);
     return {
       closed: false,
       watts: 0,
@@ -43,14 +40,9 @@ export function switchState(transfers, now) {
       short: [watts, shorten(state, 8)],
     };
   }
-  const until = live.length === 1 && first.until ? [`until ${formatTime(first.until, now)}`] : [];
-  const watts = formatWatts(granted);
-  return {
-    closed: true,
-    watts: granted,
-    lines: [watts, `handed to ${to}`, ...until],
-    short: [watts, `to ${to}`],
-  };
+  const until =
+    granted.length === 1 && first.until ? `until ${formatTime(first.until, now)}` : words(first.state);
+  return { closed: true, watts: total, lines: [watts, `handed to ${to}`, until], short: [watts, `to ${to}`] };
 }
 
 /** Draws into `svg` (a `<svg>` in the page) and returns `render(state)`. */

@@ -96,11 +96,11 @@ export function inForce({ leases, holds, transfers }, now) {
     })),
     ...liveTransfers(transfers).map((transfer) => ({
       key: `transfer ${transfer.id}`,
-      what: `${formatWatts(transfer.grantedWatts ?? transfer.watts)} of ${transfer.limit} ${transfer.direction === 'ai-to-mining' ? 'from AI to mining' : 'from mining to AI'}`,
-      who: transfer.workload ? `workload ${transfer.workload}` : (transfer.issuer ?? ''),
+      what: `${formatWatts(transfer.watts || transfer.askedWatts)} of ${transfer.limit} ${transfer.direction === 'ai-to-mining' ? 'from AI to mining' : 'from mining to AI'}`,
+      who: `${setBy(transfer.asker.replace(/^order:/, ''))} for ${transfer.workload}`,
       until: end(transfer.until),
-      next: words(transfer.state),
-      warn: false,
+      next: [words(transfer.state), transfer.reason].filter((part) => part).join(': '),
+      warn: transfer.state === 'breached',
     })),
     ...holds.map((hold) => ({
       key: `hold ${hold.target}`,

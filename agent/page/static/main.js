@@ -1,4 +1,4 @@
-import { ROWS_PER_PAGE, renderDevice, renderDeviceRows } from './details.js';
+import { ROWS_PER_PAGE, renderDevice, renderDeviceRows, renderWhy } from './details.js';
 import { createDiagram } from './diagram.js';
 import { el, syncList } from './dom.js';
 import { formatAge, formatNumber, formatTime, formatWatts, isOld, qualityText, words } from './format.js';
@@ -243,6 +243,15 @@ function askDevices() {
   });
 }
 
+/** Why the chosen limit is as it is. */
+function askWhy() {
+  const limit = selectedLimit();
+  if (limit === null || route().device !== null) return;
+  ask('explain', { target: limit.id }, (explained) => {
+    if (selectedLimit()?.id === limit.id) renderWhy($('limit-why'), explained);
+  });
+}
+
 function askDevice() {
   const { device: id } = route();
   if (id === null) return;
@@ -311,6 +320,7 @@ function onTick(lostSince) {
   const every = (count) => seconds % count === 0 && document.visibilityState === 'visible';
   if (state.site === null || state.site.limits.length === 0) askSite();
   if (every(2)) askDevice();
+  if (every(3)) askWhy();
   if (every(3)) askDevices();
   if (every(3)) askDecisions();
   if (every(5)) askOrders();
@@ -330,6 +340,7 @@ function onRoute() {
   askHistory();
   askDevices();
   askDevice();
+  askWhy();
   if (location.hash.length > 2) {
     $('focus-title').focus({ preventScroll: true });
     $('focus').scrollIntoView({ block: 'start' });

@@ -191,8 +191,9 @@ describe('the ledger', () => {
             sleepersAtLeast: 2,
             meterLagMs: 2500,
           }).get('grid')!;
-          // Losing the meter never lowers the worst case.
-          expect(blind.worstWatts).toBeGreaterThanOrEqual(sums.worstWatts);
+          // Losing the meter makes no room. (What it showed above the parts is remembered as bias, and its limit
+          // may not rise while it is silent.)
+          if (metered <= blind.sumWorstWatts) expect(blind.worstWatts).toBeGreaterThanOrEqual(sums.worstWatts);
         },
       ),
       { numRuns: 3000, seed: SEED + 3 },
