@@ -78,7 +78,11 @@ export async function serveSite(loaded: LoadedConfig, options: ServeOptions): Pr
       servers.push(await serveMiner(miner, place, index, options.clock));
     }
     for (const [index, node] of config.gpuNodes.entries()) {
-      const simulated = simulatedNode(node, seededRandom(options.seed + index * 104_729));
+      const simulated = simulatedNode(
+        node,
+        firmWatts(config, node),
+        seededRandom(options.seed + index * 104_729),
+      );
       gpuNodes.set(node.id, simulated);
       site.place(node.limit, simulated);
       servers.push(...(await serveGpuNode(simulated, node, options.clock)));
@@ -256,15 +260,26 @@ async function serveAllMeters(
   return servers;
 }
 
-/** Eight H100 in a host that draws most of its part all the time. */
-function simulatedNode(node: GpuNodeConfig, random: Random): SimulatedGpuNode {
+/** What the node was promised for good, or null where nothing says that more is lent to it. */
+function firmWatts(config: LoadedConfig['config'], node: GpuNodeConfig): number | null {
+  const workload = config.workloads.find((candidate) => candidate.nodes.includes(node.id));
+  return workload === undefined || workload.flexible === 0 ? null : workload.firm / workload.nodes.length;
+}
+
+/**
+ * Eight H100 in a host that draws most of its part all the time. A node that lives on its firm watts and borrows
+ * the rest begins with its caps at them.
+ */
+function simulatedNode(node: GpuNodeConfig, firm: number | null, random: Random): SimulatedGpuNode {
+  const capWatts =
+    firm === null ? 700 : Math.min(700, Math.max(200, Math.floor((firm - (node.hostWatts ?? 2000)) / 8)));
   const gpus = Array.from({ length: 8 }, (_, index) => ({
     uuid: `GPU-${hex(random, 8)}-${hex(random, 4)}-4${hex(random, 3)}-a${hex(random, 3)}-${hex(random, 12)}`,
     name: 'NVIDIA H100 80GB HBM3',
     minLimitWatts: 200,
     maxLimitWatts: 700,
     idleWatts: 70 + index,
-    limitWatts: 700,
+    limitWatts: capWatts,
     utilization: 0.2,
   }));
   return new SimulatedGpuNode(node.id, gpus, (node.hostWatts ?? 2000) * 0.9, random);

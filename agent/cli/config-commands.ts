@@ -6,10 +6,43 @@ import { formatWatts } from '../../config/quantity.ts';
 import { configJsonSchema } from '../../config/schema.ts';
 import { buildSiteModel } from '../site/model.ts';
 import { type Context, configPath, problemsOf } from './context.ts';
+import { deviceChecks } from './doctor-command.ts';
 import { EXIT, type Outcome } from './outcome.ts';
 
-/** `check [FILE]`: syntax, schema, cross-checks, secrets. Exit 3 when invalid, 1 on warnings only. */
-export function checkCommand(context: Context, file: string | undefined): Outcome {
+/**
+ * `check [FILE] [--online]`: syntax, schema, cross-checks, secrets; with `--online` devices are asked as well.
+ * Exit 3 when invalid, 1 on warnings only, 5 or 4 when some or all devices do not answer.
+ */
+export async function checkCommand(
+  context: Context,
+  file: string | undefined,
+  online: boolean,
+): Promise<Outcome> {
+  const outcome = checkFile(context, file);
+  if (!online || outcome.exit === EXIT.configuration) return outcome;
+  const result = loadConfig(file ?? configPath(context) ?? '', context.environment);
+  if (!result.ok) return outcome;
+  const checks = await deviceChecks(context, result.value);
+  const bad = checks.filter((one) => one.result === 'fail' || one.result === 'warn');
+  const lines = checks.map(
+    (one) => `  ${one.result === 'ok' ? 'ok  ' : 'FAIL'} ${one.name}: ${one.evidence}`,
+  );
+  return {
+    exit: bad.length === 0 ? outcome.exit : bad.length === checks.length ? EXIT.unanswered : EXIT.partial,
+    data: { ...(outcome.data as object), online: checks },
+    text: [outcome.text ?? '', ...lines].join('\n'),
+    problems: [
+      ...(outcome.problems ?? []),
+      ...bad.map((one) => ({
+        code: 'device',
+        message: `${one.name}: ${one.evidence}`,
+        ...(one.nextStep === null ? {} : { hint: one.nextStep }),
+      })),
+    ],
+  };
+}
+
+function checkFile(context: Context, file: string | undefined): Outcome {
   const path = file ?? configPath(context);
   if (path === null) {
     return {

@@ -1,4 +1,5 @@
 import { createServer } from 'node:net';
+import type { Random } from '../../protocols/random.ts';
 
 /** Where the demo's simulated devices and services listen. */
 export interface DemoPlaces {
@@ -163,17 +164,26 @@ function workloadLines(count: number): string[] {
   return Array.from(
     { length: count },
     (_, index) =>
-      `  - { id: job-${index + 1}, nodes: [gpu-${index + 1}], firm: 4 kW, flexible: 3 kW, notice: 30s, checkpoint: 10s, dollarsPerGpuHour: 2.3, penaltyDollarsPerHour: 100 }`,
+      `  - { id: job-${index + 1}, nodes: [gpu-${index + 1}], firm: 5 kW, flexible: 3 kW, notice: 30s, checkpoint: 10s, dollarsPerGpuHour: 2.3, penaltyDollarsPerHour: 100 }`,
   );
 }
 
-/** A loopback network (`127.<n>`) on which nothing listens yet, tried in order. */
-export async function freeNetwork(): Promise<string> {
-  for (let second = 77; second < 250; second += 1) {
-    if (await portFree(`127.${second}.200.1`, METER_PORT)) return `127.${second}`;
+/**
+ * A loopback network (`127.<n>`) on which nothing listens yet. Begins at a random one, so that two demos that
+ * start together hardly ever choose the same; who still loses the race tries again.
+ */
+export async function freeNetwork(random: Random = Math.random): Promise<string> {
+  const first = Math.floor(random() * NETWORKS);
+  for (let tried = 0; tried < NETWORKS; tried += 1) {
+    const network = `127.${LOWEST_NETWORK + ((first + tried) % NETWORKS)}`;
+    const probes = [portFree(`${network}.200.1`, METER_PORT), portFree(`${network}.10.1`, MINER_PORT)];
+    if ((await Promise.all(probes)).every((free) => free)) return network;
   }
-  throw new Error('no free loopback network: are 170 demos running?');
+  throw new Error(`no free loopback network: are ${NETWORKS} demos running?`);
 }
+
+const LOWEST_NETWORK = 64;
+const NETWORKS = 180;
 
 /** The port, or a free one when it is taken. */
 export async function portOrFree(port: number): Promise<number> {

@@ -164,7 +164,8 @@ function pickupChecks(model: SiteModel): Check[] {
   );
 }
 
-async function deviceChecks(context: Context, loaded: LoadedConfig): Promise<Check[]> {
+/** Asks every meter, every GPU node and a sample of each miner entry once. Reads only. */
+export async function deviceChecks(context: Context, loaded: LoadedConfig): Promise<Check[]> {
   const drivers = realDrivers(systemClock, Math.random);
   const limited = () =>
     AbortSignal.any([context.signal, AbortSignal.timeout(Math.max(context.flags.timeoutMs, 8000))]);

@@ -107,7 +107,12 @@ export function buildProgram(deps: ProgramDeps): { run(args: readonly string[]):
   program
     .command('check [file]')
     .description('check a configuration')
-    .action(action('check', (context, file: string | undefined) => checkCommand(context, file)));
+    .option('--online', 'ask the devices too')
+    .action(
+      action('check', (context, file: string | undefined, options: { online?: boolean }) =>
+        checkCommand(context, file, options.online ?? false),
+      ),
+    );
   program
     .command('schema')
     .description('JSON Schema of the configuration')

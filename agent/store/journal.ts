@@ -190,6 +190,8 @@ class SqliteJournal implements Journal {
   }
 
   recordSent(sent: Sent, at: MonotonicMs): void {
+    // A command that failed on the way is not known to have left: after a crash it is given again.
+    if (sent.failure !== null) return;
     this.note({
       sent: {
         k: 'sent',
@@ -199,8 +201,7 @@ class SqliteJournal implements Journal {
         acknowledged: sent.acknowledged,
       },
     });
-    // A command that a dead device swallowed never left: it will be given again.
-    if (sent.failure === null) this.writeSoon();
+    this.writeSoon();
   }
 
   persist(book: BookState): boolean {

@@ -133,7 +133,11 @@ describe('the diagram', () => {
         .filter((wire) => wire.to === `sink:${kind}`)
         .reduce((sum, wire) => sum + wire.watts, 0);
     expect([into('mining'), into('ai'), into('other')]).toEqual([360_000, 40_000, 20_000]);
-    expect(sinks.map((sink: { kind: string }) => sink.kind)).toEqual(['mining', 'ai', 'other']);
+    expect(sinks.map((sink: { kind: string; watts: number }) => [sink.kind, sink.watts])).toEqual([
+      ['mining', 360_000],
+      ['ai', 40_000],
+      ['other', 20_000],
+    ]);
   });
 
   test('channels of one column do not touch', () => {
@@ -169,6 +173,30 @@ describe('the diagram', () => {
     ).toEqual([]);
   });
 
+  test.each([
+    ['children that add up to more than their parent', { powerWatts: 500_000 }],
+    ['power flowing back', { powerWatts: -3000 }],
+    ['no power at all', { powerWatts: 0, miningWatts: 0, aiWatts: 0 }],
+    ['a limit of zero', { limitWatts: 0, ratingWatts: 0 }],
+  ])('%s give a picture of real numbers', (_name, more) => {
+    const limits = tree(3, more);
+    const drawn = layout.layoutDiagram({ limits, totals: madeUpView(limits).totals, width: 900 });
+    // JSON writes NaN and infinities as null; only a parent may be null here.
+    expect(
+      JSON.stringify(drawn).replaceAll('"parent":null', '').replaceAll('"until":null', ''),
+    ).not.toContain('null');
+    for (const wire of drawn.wires) expect(layout.ribbonPath(wire)).not.toContain('NaN');
+  });
+
+  test('devices directly on a limit with children have a wire of their own', () => {
+    const limits = tree(2).map((limit) =>
+      limit.id === 'grid' ? { ...limit, powerWatts: 400_000, miningWatts: 360_000 } : limit,
+    );
+    const { wires } = layout.layoutDiagram({ limits, totals: madeUpView(limits).totals, width: 900 });
+    const own = (wires as Wire[]).filter((wire) => wire.from === 'grid' && wire.to === 'sink:mining');
+    expect(own.map((wire) => wire.watts)).toEqual([180_000]);
+  });
+
   test('a site without GPU nodes has no AI and no switch', () => {
     const limits = tree(2, { aiWatts: 0, miningWatts: 100_000 }).map((limit) => ({ ...limit, aiWatts: 0 }));
     const { totals } = madeUpView(limits);
@@ -193,7 +221,8 @@ describe('the diagram', () => {
         .visibleLimits(limits, selected, depth)
         .map((limit: { id: string; hidden: number }) => `${limit.id}+${limit.hidden}`);
     expect(ids(null, 2)).toEqual(['grid+0', 'f-0+3', 'f-1+0']);
-    expect(ids('f-0', 2)).toEqual(['grid+0', 'f-0+3', 'f-1+0']);
+    expect(ids('f-1', 2)).toEqual(['grid+0', 'f-0+3', 'f-1+0']);
+    expect(ids('f-0', 2)).toEqual(['f-0+0', 'p-1+1', 'p-2+0']);
     expect(ids('p-1', 2)).toEqual(['p-1+0', 'r-1+0']);
     expect(ids('p-2', 2)).toEqual(['f-0+0', 'p-1+1', 'p-2+0']);
     expect(ids('no-such-limit', 3)).toEqual(['grid+0', 'f-0+0', 'p-1+1', 'p-2+0', 'f-1+0']);

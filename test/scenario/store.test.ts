@@ -29,7 +29,7 @@ const SEED = 8;
 /** Of 300 miners, for each cycle of a second: 2 GB last for weeks. */
 const BYTES_PER_CYCLE_AT_MOST = 6000;
 
-describe('the journal of a site of 300 miners', () => {
+describe('the journal of a site of 300 miners', { timeout: 120_000 }, () => {
   it(`replays a shed and a restore with faults to the last byte (seed ${SEED})`, async () => {
     const folder = mkdtempSync(join(tmpdir(), 'switchyard-scenario-'));
     let journal: Journal | null = null;
@@ -62,5 +62,53 @@ describe('the journal of a site of 300 miners', () => {
     expect(bytes / report.cycles).toBeLessThan(BYTES_PER_CYCLE_AT_MOST);
     expect(statSync(join(folder, JOURNAL_FILE)).size).toBeLessThan(bytes * 1.5 + 1_000_000);
     rmSync(folder, { recursive: true, force: true });
+  });
+});
+
+const SMALL = `
+site: { id: t }
+limits:
+  - { id: grid, rating: 120 kW, meter: gm, authority: full }
+meters:
+  - { id: gm, profile: eastron-sdm630, transport: { kind: modbus-tcp, host: 127.0.0.1, unit: 1 } }
+miners:
+  - { id: a, limit: grid, hosts: [10.0.0.1-10.0.0.30], firmware: luxos, model: "Antminer S19k Pro" }
+control: { restoreRampPercentPerMinute: 50, dwell: 30s }
+`;
+
+describe('an agent whose disk fails', { timeout: 60_000 }, () => {
+  it(`goes on shedding, lets nothing rise, says so, and restores when the disk is back (seed ${SEED})`, async () => {
+    let failure: string | null = null;
+    const virtual = startVirtualSite({
+      seed: SEED,
+      config: SMALL,
+      journal: () => ({
+        get failure() {
+          return failure;
+        },
+        recordStep: () => failure === null,
+        recordSent: () => undefined,
+      }),
+    });
+    await virtual.run(60_000);
+    const before = virtual.site.watts('grid');
+    failure = 'database or disk is full';
+    virtual.order('set_limit', { limit: 'grid', watts: 50_000, withinMs: 30_000 });
+    await virtual.run(60_000);
+    const low = virtual.site.watts('grid');
+    expect(low).toBeLessThan(50_000);
+    expect(virtual.conditions().map(({ code }) => code)).toContain('journal-failed');
+    virtual.order('restore', { limit: 'grid' });
+    let highest = 0;
+    virtual.watch = () => {
+      highest = Math.max(highest, virtual.site.watts('grid'));
+    };
+    await virtual.run(600_000);
+    expect(highest).toBeLessThan(low * 1.05);
+    failure = null;
+    await virtual.run(900_000);
+    expect(virtual.conditions().map(({ code }) => code)).not.toContain('journal-failed');
+    expect(virtual.site.watts('grid')).toBeGreaterThan(before * 0.9);
+    virtual.stop();
   });
 });

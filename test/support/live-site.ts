@@ -27,7 +27,22 @@ export async function freePort(): Promise<number> {
   });
 }
 
+/** As `openLiveSite`, again on another loopback network when somebody else took the first one meanwhile. */
 export async function startLiveSite(
+  size: { miners: number; gpuNodes: number },
+  mqttPort: number,
+  pace = '1',
+): Promise<LiveSite> {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return await openLiveSite(size, mqttPort, pace);
+    } catch (error) {
+      if (tries >= 5 || !String(error).includes('EADDRINUSE')) throw error;
+    }
+  }
+}
+
+async function openLiveSite(
   size: { miners: number; gpuNodes: number },
   mqttPort: number,
   pace = '1',

@@ -4,7 +4,9 @@ import { layoutDiagram, ribbonPath, wirePath } from './layout.js';
 
 // The single-line diagram: grid, feeders, mining and AI, and the switch between the two.
 
-const NAMES = { mining: 'Mining', ai: 'AI', other: 'Other load' };
+/** Below this width, in pixels, a wire is drawn as a stroke. */
+const THIN = 10;
+const NAMES = { mining: 'Mining', ai: 'AI', other: 'Other' };
 /** States of a transfer in which it has ended. */
 const ENDED = new Set([
   'done',
@@ -31,20 +33,23 @@ export function switchState(transfers, now) {
   const granted = live.reduce((sum, each) => sum + (each.grantedWatts ?? 0), 0);
   const asked = live.reduce((sum, each) => sum + (each.watts ?? 0), 0);
   const [first] = live;
-  const until = live.length === 1 && first.until ? ` until ${formatTime(first.until, now)}` : '';
-  const way = first.direction === 'ai-to-mining' ? 'AI → mining' : 'mining → AI';
-  if (granted > 0)
+  const to = first.direction === 'ai-to-mining' ? 'mining' : 'AI';
+  if (granted === 0) {
+    const [watts, state] = [formatWatts(asked), words(first.state)];
     return {
-      closed: true,
-      watts: granted,
-      lines: [`${formatWatts(granted)} ${way}`, `handed over${until}`],
-      short: [formatWatts(granted), 'handed', 'over'],
+      closed: false,
+      watts: 0,
+      lines: [`${watts} to ${to}`, state],
+      short: [watts, shorten(state, 8)],
     };
+  }
+  const until = live.length === 1 && first.until ? [`until ${formatTime(first.until, now)}`] : [];
+  const watts = formatWatts(granted);
   return {
-    closed: false,
-    watts: 0,
-    lines: [`${formatWatts(asked)} ${way}`, words(first.state)],
-    short: [formatWatts(asked), shorten(words(first.state), 8)],
+    closed: true,
+    watts: granted,
+    lines: [watts, `handed to ${to}`, ...until],
+    short: [watts, `to ${to}`],
   };
 }
 
@@ -53,7 +58,7 @@ export function createDiagram(svg) {
   const drawing = new Drawing(svg);
   return ({ site, transfers, selected, width, now, lost }) => {
     const layout = layoutDiagram({ limits: site.limits, totals: site.totals, selected, width });
-    const { height, nodes, wires, sinks, gate, narrow } = layout;
+    const { height, nodes, wires, sinks, gate, narrow, whole } = layout;
     drawing.begin();
     svg.setAttribute('viewBox', `0 0 ${width} ${height}`);
     svg.setAttribute('height', height);
@@ -67,17 +72,23 @@ export function createDiagram(svg) {
     for (const wire of wires) {
       const layer = drawing.elements.get('layer-wire');
       const state = old.get(wire.from) || old.get(wire.to) ? ' old' : '';
+      // A thin wire is a stroke, so that it stays as wide where it is steep.
+      const thin = wire.width < THIN;
       drawing.put(
         `wire ${wire.key}`,
         'path',
-        { class: `wire ${wire.kind}${state}`, d: ribbonPath(wire) },
+        {
+          class: `wire ${wire.kind}${thin ? ' thin' : ''}${state}`,
+          d: thin ? wirePath(wire) : ribbonPath(wire),
+          'stroke-width': thin ? wire.width.toFixed(1) : 0.8,
+        },
         layer,
       );
-      if (wire.width >= 5 && state === '')
+      if (wire.width >= THIN && state === '')
         drawing.put(`flow ${wire.key}`, 'path', { class: 'flow', d: wirePath(wire) }, layer);
     }
     for (const node of nodes) limitNode(drawing, node, old.get(node.limit.id), selected, narrow);
-    for (const sink of sinks) sinkOf(drawing, sink, site, narrow, lost);
+    for (const sink of sinks) sinkOf(drawing, sink, site, { narrow, lost, whole });
     if (gate !== null) switchOf(drawing, gate, switchState(transfers, now), narrow);
     drawing.end();
   };
@@ -114,7 +125,7 @@ function channel(drawing, node, old) {
 
 function statusOf(limit) {
   if (limit.powerWatts === null || isOld(limit.quality)) return [`? ${qualityText(limit)}`, 'bad'];
-  if (limit.headroomWatts < 0) return [`▲ over by ${formatWatts(-limit.headroomWatts)}`, 'bad'];
+  if (limit.headroomWatts < 0) return [`▲ ${formatWatts(-limit.headroomWatts)} over`, 'bad'];
   const left = `${formatWatts(limit.headroomWatts)} left`;
   return [limit.basis === 'measured' ? left : `${left}, estimated`, ''];
 }
@@ -209,18 +220,21 @@ function limitLines(drawing, { limit, x0, x1, y, power, limitY, ratingY }, link)
   );
 }
 
-function sinkOf(drawing, sink, site, narrow, lost) {
+function sinkOf(drawing, sink, site, { narrow, lost, whole }) {
   const { kind, x0, x1, bar, y, height, top, block } = sink;
   const layer = drawing.elements.get('layer-front');
   const { totals } = site;
-  const counts = kind === 'mining' ? totals.miners : kind === 'ai' ? totals.gpuNodes : null;
+  // Below a part of the site only what flows there counts.
+  const counts = !whole ? null : kind === 'mining' ? totals.miners : kind === 'ai' ? totals.gpuNodes : null;
   // Nobody answered yet: the sum of nothing is not zero watts.
   const unknown = counts !== null && counts.configured > 0 && counts.present + counts.held === 0;
-  const watts = formatWatts(unknown ? null : totals[`${kind}Watts`]);
+  const watts = formatWatts(unknown ? null : whole && counts !== null ? totals[`${kind}Watts`] : sink.watts);
   const working = counts === null ? '' : `${counts.working}/${counts.configured}`;
   const detail =
     counts === null
-      ? 'not controlled'
+      ? whole
+        ? 'not controlled'
+        : 'here'
       : `${working} working${counts.asleep > 0 ? `, ${counts.asleep} asleep` : ''}`;
   const attributes = {
     class: `sink ${kind}${lost ? ' old' : ''}`,
@@ -236,13 +250,13 @@ function sinkOf(drawing, sink, site, narrow, lost) {
   const middle = top + block / 2;
   const lines = narrow
     ? [
-        [kind === 'other' ? 'Other' : NAMES[kind], 'name'],
+        [NAMES[kind], 'name'],
         [watts, 'figure'],
         [working, 'status'],
       ]
     : [
         [`${NAMES[kind]} ${watts}`, 'name'],
-        [counts === null ? 'not controlled' : `${working} working`, 'status'],
+        [counts === null ? detail : `${working} working`, 'status'],
         ...(counts !== null && counts.asleep > 0 ? [[`${counts.asleep} asleep`, 'status asleep']] : []),
       ];
   const first = middle - (lines.length - 1) * 8 + 4;

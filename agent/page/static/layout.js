@@ -14,7 +14,8 @@ export function sharesOf(limit) {
 }
 
 /**
- * The part of the tree to draw: `depth` levels from the top, or from as deep as needed to show `selected`.
+ * The part of the tree to draw: `depth` levels from the top, or from as deep as needed to show `selected` and
+ * what is below it.
  * Parents come before children; `hidden` counts what lies below a limit and is not drawn.
  */
 export function visibleLimits(limits, selected, depth) {
@@ -27,8 +28,8 @@ export function visibleLimits(limits, selected, depth) {
   let roots = limits.filter((limit) => !byId.has(limit.parent));
   let base = 0;
   let focus = byId.get(selected);
-  if (focus !== undefined && levelOf(focus) >= depth) {
-    const leaf = !limits.some((limit) => limit.parent === focus.id);
+  const leaf = focus !== undefined && !limits.some((limit) => limit.parent === focus.id);
+  if (focus !== undefined && levelOf(focus) >= depth - (leaf ? 0 : 1)) {
     if (leaf) focus = byId.get(focus.parent);
     roots = [focus];
     base = levelOf(focus);
@@ -54,21 +55,24 @@ function countBelow(limits, id) {
     .reduce((sum, child) => sum + 1 + countBelow(limits, child.id), 0);
 }
 
+/** Three levels are drawn while so many limits fit; then two. */
+const MOST_SHOWN = 16;
+
 /** Watts that a limit's channel must have room for. */
 function room(limit) {
   return Math.max(limit.ratingWatts ?? 0, limit.limitWatts ?? 0, limit.powerWatts ?? 0, 1);
 }
 
 /**
- * `{ width, height, narrow, nodes, wires, sinks, gate }`. A node: `{ limit, x0, x1, y, height, power, limitY,
- * ratingY }` (`y` is the top of its channel). A wire: `{ key, kind, width, x0, x1, x2, y0, y2 }`, straight from
- * x0 to x1 at y0, then curved to x2 at y2 (its centre line). `gate` is where the switch between mining and AI
+ * `{ width, height, narrow, whole, nodes, wires, sinks, gate }`. A node: `{ limit, x0, x1, y, height, power, limitY,
+ * ratingY }` (`y` is the top of its channel). A wire: `{ key, kind, width, x0, x1, bend, x2, y0, y2 }`, straight from
+ * x0 to x1 at y0, curved to y2 at bend, and on to x2 (all of its centre line). `gate` is where the switch between mining and AI
  * stands.
  */
 export function layoutDiagram({ limits, totals, selected = null, width }) {
   const narrow = width < 620;
-  const small = limits.length <= 40;
-  const shown = visibleLimits(limits, selected, narrow ? 2 : small ? 3 : 2);
+  const deep = visibleLimits(limits, selected, 3);
+  const shown = narrow || deep.length > MOST_SHOWN ? visibleLimits(limits, selected, 2) : deep;
   const childrenOf = new Map(
     shown.map((limit) => [limit.id, shown.filter((child) => child.parent === limit.id)]),
   );
@@ -92,14 +96,21 @@ export function layoutDiagram({ limits, totals, selected = null, width }) {
   const wires = drawWires({ nodes, childrenOf, scale });
   const sinks = placeSinks({ wires, totals, style, x0: width - style.sink, width });
   const treeHeight = Math.max(...nodes.map((node) => node.y + node.height), 0);
-  const sinkHeight = sinks.length === 0 ? 0 : sinks.at(-1).top + sinks.at(-1).block;
-  shift(sinks, Math.max(0, (treeHeight - sinkHeight) / 2));
-  shift(nodes, Math.max(0, (sinkHeight - treeHeight) / 2));
-  joinWires(wires, nodes, sinks);
+  const loads = sinks.filter((sink) => sink.kind !== 'other');
+  const loadHeight = loads.length === 0 ? 0 : loads.at(-1).top + loads.at(-1).block;
+  shift(loads, Math.max(0, (treeHeight - loadHeight) / 2));
+  shift(nodes, Math.max(0, (loadHeight - treeHeight) / 2));
+  const other = sinks.find((sink) => sink.kind === 'other');
+  // The rest runs below everything, so that its wire crosses no words.
+  if (other !== undefined)
+    shift([other], Math.max(treeHeight + 12 - other.y, loadHeight + style.gap - other.top));
+  const bottom = Math.max(treeHeight, loadHeight, other === undefined ? 0 : other.top + other.block);
+  joinWires(wires, nodes, sinks, style.bend);
   return {
     width,
-    height: Math.ceil(Math.max(treeHeight, sinkHeight) + 6),
+    height: Math.ceil(bottom + 6),
     narrow,
+    whole: roots.every((root) => limits.some((limit) => limit.id === root.id && limit.parent === null)),
     nodes,
     wires,
     sinks,
@@ -160,12 +171,12 @@ function besideChildren(limit, children) {
     if (own - below > own * DIRECT_SHARE) beside[kind] = own - below;
   }
   const below = children.reduce((sum, child) => sum + Math.max(0, child.powerWatts ?? 0), 0);
-  const rest = Math.max(0, limit.powerWatts ?? 0) - below;
+  const rest = Math.max(0, (limit.powerWatts ?? 0) - below);
   const direct = beside.mining + beside.ai;
-  if (direct > rest) {
-    beside.mining *= Math.max(0, rest) / direct;
-    beside.ai *= Math.max(0, rest) / direct;
-  } else beside.other = rest - direct;
+  const fits = direct > rest ? rest / direct : 1;
+  beside.mining *= fits;
+  beside.ai *= fits;
+  beside.other = Math.max(0, rest - direct);
   return beside;
 }
 
@@ -213,6 +224,7 @@ function placeSinks({ wires, totals, style, x0, width }) {
     const height = Math.max(bar, style.label);
     sinks.push({
       kind,
+      watts: incoming.reduce((sum, wire) => sum + wire.watts, 0),
       x0,
       x1: width,
       bar: x0 + style.bar,
@@ -234,7 +246,7 @@ function shift(list, by) {
 }
 
 /** Gives every wire its ends: stacked in the channel it leaves and in the one it enters. */
-function joinWires(wires, nodes, sinks) {
+function joinWires(wires, nodes, sinks, bend) {
   const left = new Map();
   const entered = new Map();
   const nodeOf = new Map(nodes.map((node) => [node.limit.id, node]));
@@ -249,6 +261,7 @@ function joinWires(wires, nodes, sinks) {
     wire.x0 = from.x0;
     wire.x1 = from.x1;
     wire.x2 = to.x0;
+    wire.bend = Math.min(to.x0, from.x1 + bend);
     wire.y0 = from.y + start + wire.width / 2;
     wire.y2 = to.y + end + wire.width / 2;
   }
@@ -270,15 +283,16 @@ function gateOf(sinks) {
 const f = (value) => Math.round(value * 10) / 10;
 
 /** The centre line of a wire. */
-export function wirePath({ x1, x2, y0, y2, x0 }) {
-  const middle = f((x1 + x2) / 2);
-  return `M${f(x0)} ${f(y0)}H${f(x1)}C${middle} ${f(y0)} ${middle} ${f(y2)} ${f(x2)} ${f(y2)}`;
+export function wirePath({ x0, x1, bend, x2, y0, y2 }) {
+  const middle = f((x1 + bend) / 2);
+  return `M${f(x0)} ${f(y0)}H${f(x1)}C${middle} ${f(y0)} ${middle} ${f(y2)} ${f(bend)} ${f(y2)}H${f(x2)}`;
 }
 
 /** A wire as a closed shape that is `width` high everywhere. */
-export function ribbonPath({ x0, x1, x2, y0, y2, width }) {
-  const middle = f((x1 + x2) / 2);
-  const [above, below] = [-width / 2, width / 2];
-  const there = `M${f(x0)} ${f(y0 + above)}H${f(x1)}C${middle} ${f(y0 + above)} ${middle} ${f(y2 + above)} ${f(x2)} ${f(y2 + above)}`;
-  return `${there}V${f(y2 + below)}C${middle} ${f(y2 + below)} ${middle} ${f(y0 + below)} ${f(x1)} ${f(y0 + below)}H${f(x0)}Z`;
+export function ribbonPath({ x0, x1, bend, x2, y0, y2, width }) {
+  const middle = f((x1 + bend) / 2);
+  const [top, bottom] = [y0 - width / 2, y0 + width / 2];
+  const [endTop, endBottom] = [y2 - width / 2, y2 + width / 2];
+  const there = `M${f(x0)} ${f(top)}H${f(x1)}C${middle} ${f(top)} ${middle} ${f(endTop)} ${f(bend)} ${f(endTop)}H${f(x2)}`;
+  return `${there}V${f(endBottom)}H${f(bend)}C${middle} ${f(endBottom)} ${middle} ${f(bottom)} ${f(x1)} ${f(bottom)}H${f(x0)}Z`;
 }

@@ -1,7 +1,7 @@
 import { ROWS_PER_PAGE, renderDevice, renderDeviceRows } from './details.js';
 import { createDiagram } from './diagram.js';
 import { el, syncList } from './dom.js';
-import { formatAge, formatNumber, formatTime, formatWatts, qualityText, words } from './format.js';
+import { formatAge, formatNumber, formatTime, formatWatts, isOld, qualityText, words } from './format.js';
 import { renderAlarms, renderDecisions, renderInForce, renderLimits } from './lists.js';
 import { createPlot, SPANS, summaryOf } from './plots.js';
 import { get, listen } from './stream.js';
@@ -101,7 +101,10 @@ function renderFocus(limit) {
     ['Worst case', formatWatts(limit.worstWatts)],
     ['Mining', formatWatts(limit.miningWatts)],
     ['AI', formatWatts(limit.aiWatts)],
-    ['Reading', `${qualityText(limit)}${limit.ageMs === null ? '' : `, ${formatAge(limit.ageMs)} old`}`],
+    [
+      'Reading',
+      isOld(limit.quality) ? qualityText(limit) : `${qualityText(limit)}, ${formatAge(limit.ageMs)} ago`,
+    ],
     ['Authority', words(limit.authority)],
   ];
   syncList(
@@ -142,7 +145,12 @@ function renderPlot() {
   const limit = selectedLimit();
   if (limit === null) return;
   const [, label, seconds] = SPANS.find(([id]) => id === state.span);
-  showPlot(state.points, { seconds, now: state.site.ts, stepMs: STEP_MS[state.span] });
+  showPlot(state.points, {
+    seconds,
+    now: state.site.ts,
+    stepMs: STEP_MS[state.span],
+    limitWatts: limit.limitWatts,
+  });
   const summary = summaryOf(state.points, label);
   setText($('plot-summary'), summary);
   $('plot').setAttribute(
@@ -227,7 +235,7 @@ function askDevices() {
     setText(
       $('device-count'),
       total === 0
-        ? `No ${kind} here.`
+        ? `No ${kind} here${query.q !== '' || query.show !== 'all' ? ' that fit' : ''}.`
         : `${formatNumber(offset + 1)}–${formatNumber(last)} of ${formatNumber(total)} ${kind}`,
     );
     $('previous').disabled = offset === 0;
@@ -269,7 +277,8 @@ function onEvent(event) {
   if ((event.limitCount ?? 0) > event.limits.length && cycle % 5 === 0) askSite();
   const limit = selectedLimit();
   if (state.span === '5m' && ts - (state.points.at(-1)?.ts ?? 0) > 900) {
-    const { powerWatts, limitWatts, miningWatts, aiWatts } = limit;
+    const { limitWatts, miningWatts, aiWatts } = limit;
+    const powerWatts = isOld(limit.quality) ? null : limit.powerWatts;
     state.points = [...state.points.slice(-300), { ts, powerWatts, limitWatts, miningWatts, aiWatts }];
   }
   render();
@@ -313,6 +322,8 @@ function onRoute() {
   state.offset = 0;
   if (route().device === null) state.device = null;
   state.points = [];
+  // What belongs to another limit must not stand under this one.
+  if (route().device === null) renderDeviceRows($('devices'), []);
   if (state.site === null) return;
   render();
   renderPlot();

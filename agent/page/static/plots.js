@@ -28,8 +28,9 @@ function roundStep(most, count) {
  * Where everything of a plot lies: `{ x(ts), y(watts), paths, limit, ticksX, ticksY }`, paths as SVG path data.
  * Unknown figures and missing stretches are gaps. Pure.
  */
-export function plotGeometry(points, { width, height, seconds, now, stepMs }) {
-  const high = Math.max(1, ...points.flatMap((point) => [point.limitWatts, point.powerWatts ?? 0])) * 1.1;
+export function plotGeometry(points, { width, height, seconds, now, stepMs, limitWatts = 1 }) {
+  const high =
+    Math.max(1, limitWatts, ...points.flatMap((point) => [point.limitWatts, point.powerWatts ?? 0])) * 1.1;
   const left = now - seconds * 1000;
   const x = (ts) => MARGIN.left + ((ts - left) / (seconds * 1000)) * (width - MARGIN.left - MARGIN.right);
   const y = (watts) => height - MARGIN.bottom - (watts / high) * (height - MARGIN.top - MARGIN.bottom);
