@@ -18,6 +18,7 @@ import { evidenceOf, type TransferFacts } from './transfer-evidence.ts';
 import { permitsOf } from './transfer-permits.ts';
 import {
   ended,
+  type Lease,
   NO_TRANSFERS,
   type Phase,
   type Transfer,
@@ -48,7 +49,8 @@ export interface TransferView {
   readonly watts: Watts;
   /** Watts per node. */
   readonly nodes: Readonly<Record<DeviceId, Watts>>;
-  readonly lease: Transfer['lease'];
+  /** `expiresAt` is `null` where the watts are mining's for good. */
+  readonly lease: (Omit<Lease, 'expiresAt'> & { readonly expiresAt: EpochMs | null }) | null;
   readonly asker: string;
   readonly priority: number;
   readonly until: EpochMs | null;
@@ -311,7 +313,13 @@ function viewOf(transfer: Transfer): TransferView {
     askedWatts: transfer.askedWatts,
     watts: total(transfer.shares),
     nodes: transfer.shares,
-    lease: transfer.lease,
+    lease:
+      transfer.lease === null
+        ? null
+        : {
+            ...transfer.lease,
+            expiresAt: transfer.lease.expiresAt === Number.MAX_SAFE_INTEGER ? null : transfer.lease.expiresAt,
+          },
     asker: transfer.asker,
     priority: transfer.priority,
     until: transfer.until,
