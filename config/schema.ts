@@ -246,6 +246,11 @@ const economics = z.strictObject({
   hashpriceDollarsPerPhDay: z.number().nonnegative().default(45),
   energyDollarsPerMwh: z.number().default(40),
   poolFeePercent: percent.default(1),
+  dollarsPerGpuHour: z
+    .number()
+    .nonnegative()
+    .default(2)
+    .describe('What an hour of a GPU is worth where its workload does not say'),
 });
 
 export const ORDER_TYPES = [

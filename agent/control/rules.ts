@@ -27,7 +27,10 @@ export function stepContext(config: Config, model: SiteModel): StepContext {
       return {
         model: device,
         hostWatts: node?.hostWatts ?? null,
-        dollarsPerGpuHour: Math.max(0, ...workloads.map((workload) => workload.dollarsPerGpuHour)),
+        // A node that nobody prices is not worthless: it is not to be capped for the price of its energy.
+        dollarsPerGpuHour:
+          Math.max(0, ...workloads.map((workload) => workload.dollarsPerGpuHour)) ||
+          config.economics.dollarsPerGpuHour,
         cappable: node !== undefined && node.cap.kind === 'nvidia-smi',
       };
     }),
