@@ -193,7 +193,8 @@ describe('the ledger', () => {
           }).get('grid')!;
           // Losing the meter makes no room. (What it showed above the parts is remembered as bias, and its limit
           // may not rise while it is silent.)
-          if (metered <= blind.sumWorstWatts) expect(blind.worstWatts).toBeGreaterThanOrEqual(sums.worstWatts);
+          if (metered <= blind.sumWorstWatts)
+            expect(blind.worstWatts).toBeGreaterThanOrEqual(sums.worstWatts);
         },
       ),
       { numRuns: 3000, seed: SEED + 3 },
