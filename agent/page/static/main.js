@@ -73,7 +73,8 @@ function render() {
   setText($('pace'), `simulated, ${formatNumber(pace, pace % 1 === 0 ? 0 : 1)}× real time`);
   const selected = selectedLimit();
   const width = Math.floor($('diagram-box').clientWidth);
-  draw({ site, transfers, selected: route().limit, width, now, lost: lostSince !== null });
+  // Before the first layout there is no width; the observer draws as soon as there is.
+  if (width >= 200) draw({ site, transfers, selected: route().limit, width, now, lost: lostSince !== null });
   renderLimits($('limits'), site.limits, selected.id, lostSince !== null);
   renderAlarms($('alarms'), state.alarms, site.alarmCount ?? state.alarms.length, now);
   renderInForce($('in-force'), state, now);
