@@ -50,6 +50,8 @@ export interface AgentOptions {
   readonly files: ReadonlyMap<string, StaticFile>;
   /** Take a free port when the page's is busy. */
   readonly anyPort: boolean;
+  /** How many times faster than life the site runs, where it is simulated. */
+  readonly pace?: number;
 }
 
 export interface RunningAgent {
@@ -260,6 +262,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
       inForce: control.inForce,
       worstWatts: control.worstWatts,
       alarms: alarmBook.active(),
+      pace: options.pace ?? null,
     });
     history.record(view);
     journal.recordView(view);

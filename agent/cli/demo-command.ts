@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -8,6 +8,7 @@ import { loadConfig } from '../../config/load.ts';
 import type { RunningAgent } from '../assemble.ts';
 import { renderStatus } from './agent-commands.ts';
 import { type Context, problemsOf } from './context.ts';
+import { relocateConfig } from './demo-relocate.ts';
 import { DEMO_SCENARIOS, type DemoAct, type DemoStep } from './demo-scenarios.ts';
 import { demoConfig, freeNetwork, portOrFree } from './demo-site.ts';
 import { aborted } from './lifecycle.ts';
@@ -34,7 +35,8 @@ export async function demoCommand(
       problems: [{ code: 'usage', message: '--miners is 0 to 5000, --gpu-nodes 0 to 100.' }],
     };
   }
-  const scenario = DEMO_SCENARIOS[options['scenario'] ?? 'story'];
+  // The story names the devices of the demo's own site.
+  const scenario = DEMO_SCENARIOS[options['scenario'] ?? (options['site'] === undefined ? 'story' : 'quiet')];
   const pace = Number(options['pace'] ?? '1');
   if (scenario === undefined || !(pace >= 1 && pace <= 100)) {
     return {
@@ -55,22 +57,29 @@ export async function demoCommand(
     portOrFree(Number(options['pagePort'])),
   ]);
   const smi = join(import.meta.dirname, '..', '..', 'simulator', 'nvidia-smi.ts');
+  const places = {
+    network,
+    mqttPort,
+    pagePort,
+    stateFolder: join(folder, 'state'),
+    smiCommand: (place: string) => [process.execPath, smi, place],
+  };
+  const siteFile = options['site'];
   writeFileSync(
     file,
-    demoConfig(size, {
-      network,
-      mqttPort,
-      pagePort,
-      stateFolder: join(folder, 'state'),
-      smiCommand: (place) => [process.execPath, smi, place],
-    }),
+    siteFile === undefined
+      ? demoConfig(size, places)
+      : relocateConfig(readFileSync(siteFile, 'utf8'), places),
   );
   let broker = await openBroker(mqttPort);
   let agent: RunningAgent | null = null;
   const ended: (() => Promise<unknown> | unknown)[] = [];
   try {
+    const planned = loadConfig(file, context.environment);
+    if (!planned.ok) return { exit: EXIT.configuration, problems: problemsOf(planned.problems) };
+    const { miners, config } = planned.value;
     context.streams.err(
-      `Starting ${size.miners} simulated miners, ${size.gpuNodes} GPU nodes and 5 meters on ${network}.0.0/16 ...\n`,
+      `Starting ${miners.length} simulated miners, ${config.gpuNodes.length} GPU nodes and ${config.meters.length} meters on ${network}.0.0/16 ...\n`,
     );
     const simulator = await startSimulator(file, options['seed'] ?? '1', options['pace'] ?? '1');
     ended.push(() => simulator.stop());
@@ -78,8 +87,14 @@ export async function demoCommand(
     if (!loaded.ok) return { exit: EXIT.configuration, problems: problemsOf(loaded.problems) };
     const log = openLog({ ...context, flags: { ...context.flags, quiet: !context.flags.verbose } });
     const startedAt = performance.now();
-    agent = await openAgent(loaded.value, context, log, { dryRun: false, anyPort: true });
-    await firstPicture(context, agent, size, startedAt, { file, mqttPort });
+    agent = await openAgent(loaded.value, context, log, { dryRun: false, anyPort: true, pace });
+    await firstPicture(
+      context,
+      agent,
+      { miners: miners.length, gpuNodes: config.gpuNodes.length },
+      startedAt,
+      { file, mqttPort },
+    );
     const perform = (act: DemoAct): void => {
       if (act.kind === 'simulator') simulator.send(act.request);
       else if (act.kind === 'order') sendOrder(mqttPort, agent!, act);
@@ -233,6 +248,11 @@ function sendOrder(port: number, agent: RunningAgent, act: Extract<DemoAct, { ki
   });
   client.on('error', () => client.end(true));
   client.on('connect', () =>
-    client.publish(`switchyard/v1/demo/cmd/req/${id}`, JSON.stringify(order), { qos: 1 }, () => client.end()),
+    client.publish(
+      `switchyard/v1/${agent.source.model.siteId}/cmd/req/${id}`,
+      JSON.stringify(order),
+      { qos: 1 },
+      () => client.end(),
+    ),
   );
 }

@@ -91,7 +91,11 @@ export function buildProgram(deps: ProgramDeps): { run(args: readonly string[]):
     .option('--page-port <port>', 'port of the page', '7420')
     .option('--mqtt-port <port>', 'port of the broker', '1883')
     .option('--pace <x>', 'simulated physics run this much faster', '1')
-    .option('--scenario <name>', 'what happens: story, quiet, grid-emergency, ...', 'story')
+    .option(
+      '--scenario <name>',
+      'story, quiet, grid-emergency, meter-dies, miner-lies, broker-away, ai-job, breaker-trips, dead-tenth',
+    )
+    .option('--site <file>', 'play this configuration on loopback instead of the demo site')
     .action(action('demo', (context, options: Record<string, string>) => demoCommand(context, options)));
   program
     .command('simulate')

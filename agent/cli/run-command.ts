@@ -35,7 +35,7 @@ export function openAgent(
   loaded: LoadedConfig,
   context: Context,
   log: Logger,
-  more: { dryRun: boolean; anyPort: boolean },
+  more: { dryRun: boolean; anyPort: boolean; pace?: number },
 ): Promise<RunningAgent> {
   return startAgent({
     loaded,

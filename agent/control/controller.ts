@@ -167,7 +167,7 @@ export class Controller {
         ? result.state
         : withoutUps(before, result);
     this.last = result;
-    const mode = modeOf(dryRun, orders, result, inForce, model);
+    const mode = modeOf(context, dryRun, orders, result, inForce, model);
     const record = this.remember(result, snapshot, mode, dryRun);
     this.dispatcher.emit(commands);
     const { events } = this;
@@ -336,6 +336,7 @@ function withoutUps(before: ControlState, result: StepResult): ControlState {
 }
 
 function modeOf(
+  context: StepContext,
   dryRun: boolean,
   orders: StepOrders,
   result: StepResult,
@@ -345,6 +346,14 @@ function modeOf(
   if (dryRun) return 'dry-run';
   if (result.state.phase === 'starting') return 'starting';
   if (orders.shedOnly) return 'shed-only';
+  // The grid connection is not seen: nothing rises until it is.
+  const blind = context.limits.some(
+    (limit) =>
+      limit.parent === null &&
+      limit.metered &&
+      result.decision.at - (result.state.limits[limit.id]?.goodAt ?? 0) > context.rules.meterStaleMs,
+  );
+  if (blind) return 'shed-only';
   const lowered = model.limits.some(
     (limit) => (inForce.get(limit.id)?.watts ?? limit.ratingWatts) < limit.ratingWatts,
   );

@@ -1,3 +1,4 @@
+import { formatWatts } from '../../config/quantity.ts';
 import type { LimitId, MonotonicMs, Watts } from '../../protocols/units.ts';
 import type { Answer } from '../allocation/problem.ts';
 import type { Command } from './decision.ts';
@@ -145,7 +146,7 @@ function reason(
     const memory = input.limits[at];
     if (binding === null && memory?.drop != null) binding = { id: at, price };
   }
-  const verb = target.kind === 'sleep' ? 'sleeps' : `goes down to ${target.watts} W`;
+  const verb = target.kind === 'sleep' ? 'sleeps' : `goes down to ${formatWatts(target.watts)}`;
   if (candidate.overGrant) {
     const entitled = input.orders.ceilings[candidate.facts.id] ?? 0;
     return {
@@ -155,9 +156,9 @@ function reason(
     };
   }
   if (binding !== null) {
-    const watts = Math.round(input.limits[binding.id]!.inForceWatts);
+    const watts = formatWatts(input.limits[binding.id]!.inForceWatts);
     return {
-      text: `${candidate.facts.id} ${verb}: ${binding.id} is limited to ${watts} W, where one more kWh is worth ${binding.price.toFixed(4)} $ and this device earns less`,
+      text: `${candidate.facts.id} ${verb}: ${binding.id} is limited to ${watts}, where one more kWh is worth ${binding.price.toFixed(4)} $ and this device earns less`,
       limit: binding.id,
       price: binding.price,
     };

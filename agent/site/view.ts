@@ -81,6 +81,8 @@ export interface SiteView {
   readonly limits: readonly LimitView[];
   readonly totals: Totals;
   readonly alarms: readonly Alarm[];
+  /** How many times faster than life a simulated site runs; `null` on a real one. */
+  readonly pace: number | null;
 }
 
 export interface ViewInputs {
@@ -88,6 +90,7 @@ export interface ViewInputs {
   readonly inForce: ReadonlyMap<LimitId, InForce>;
   readonly worstWatts: ReadonlyMap<LimitId, Watts>;
   readonly alarms: readonly Alarm[];
+  readonly pace?: number | null;
 }
 
 /** Puts a snapshot into the form that people and programs see. Pure. */
@@ -127,6 +130,7 @@ export function buildView(model: SiteModel, snapshot: Snapshot, inputs: ViewInpu
     limits,
     totals: totalsOf(snapshot, limits, shares),
     alarms: inputs.alarms,
+    pace: inputs.pace ?? null,
   };
 }
 

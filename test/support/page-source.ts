@@ -56,6 +56,7 @@ export function madeUpView(limits: readonly LimitView[], more: Partial<SiteView>
       gpuNodes: { configured: 4, present: 4, absent: 0, working: 4, asleep: 0, held: 0 },
     },
     alarms: [],
+    pace: null,
     ...more,
   };
 }
