@@ -102,6 +102,8 @@ function merge(sources: readonly SourceFile[], problems: ConfigProblem[]): Merge
       continue;
     }
     for (const [key, part] of Object.entries(source.value)) {
+      // `miners:` with nothing below it is as good as no such key.
+      if (part === null) continue;
       const present = value[key];
       if (Array.isArray(part) && (present === undefined || Array.isArray(present))) {
         const list = (present as unknown[] | undefined) ?? [];
