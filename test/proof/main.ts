@@ -4,7 +4,7 @@ import { provePlan } from './plan.ts';
 /** `npm run proof -- NAME [ARGUMENTS]`: long runs with real processes; each says what it did and fails loudly. */
 const PROOFS: Readonly<Record<string, (args: readonly string[]) => Promise<boolean>>> = {
   kill: proveKill,
-  plan: async () => (await provePlan()) === 0,
+  plan: async ([seeds = '60', seconds = '10']) => (await provePlan(Number(seeds), Number(seconds))) === 0,
 };
 
 const [name, ...args] = process.argv.slice(2);
