@@ -32,12 +32,12 @@ export const DEMO_SCENARIOS: Readonly<Record<string, readonly DemoStep[]>> = {
   quiet: [],
   story: [
     {
-      atSeconds: 15,
-      words: 'The grid operator lowers the limit to 70 % for four minutes, to be met within 30 s.',
+      atSeconds: 3,
+      words: 'The grid operator lowers the limit to 70 % for three minutes, to be met within 30 s.',
       act: order('set_limit', { limit: 'grid', withinMs: 30_000 }, 0.7),
     },
     {
-      atSeconds: 60,
+      atSeconds: 20,
       words: 'An AI job arrives on gpu-1 and asks for capacity that mining gives up.',
       act: order('transfer', {
         limit: 'feeder-g',
@@ -47,17 +47,17 @@ export const DEMO_SCENARIOS: Readonly<Record<string, readonly DemoStep[]>> = {
       }),
     },
     {
-      atSeconds: 65,
+      atSeconds: 25,
       words: 'The job begins to draw.',
       act: simulator({ op: 'gpu-load', id: 'gpu-1', utilization: 1 }),
     },
     {
-      atSeconds: 180,
+      atSeconds: 150,
       words: 'The job ends.',
       act: simulator({ op: 'gpu-load', id: 'gpu-1', utilization: 0.1 }),
     },
     {
-      atSeconds: 185,
+      atSeconds: 155,
       words: 'Its capacity goes back to mining.',
       act: order('transfer', {
         limit: 'feeder-g',
@@ -67,7 +67,7 @@ export const DEMO_SCENARIOS: Readonly<Record<string, readonly DemoStep[]>> = {
       }),
     },
     {
-      atSeconds: 240,
+      atSeconds: 200,
       words: 'The grid operator restores the limit: power returns by ramp.',
       act: order('restore', { limit: 'grid' }),
     },
