@@ -14,6 +14,7 @@ import { Poller, type PollTarget } from './control/poller.ts';
 import { economicsOf, stepContext } from './control/rules.ts';
 import { transferFacts } from './control/transfer-evidence.ts';
 import { TransferService } from './control/transfer-service.ts';
+import type { DriverFactories } from './drivers.ts';
 import { OrderService } from './orders/service.ts';
 import { baselineOf, History, SPANS, type SpanName } from './page/history.ts';
 import { localSocketPath, serveLocal } from './page/local-socket.ts';
@@ -31,13 +32,6 @@ import { type HostInventory, readInventory } from './telemetry/inventory.ts';
 import { envelope, stateBody } from './telemetry/messages.ts';
 import { MqttLink } from './telemetry/mqtt-link.ts';
 import { REPORT_RULES, Reporter } from './telemetry/reporter.ts';
-
-/** How drivers are made: real ones in `main`, simulated ones in scenarios. */
-export interface DriverFactories {
-  miner(place: MinerPlace, password: Secret | null): LoadDriver;
-  meter(config: MeterConfig): MeterDriver;
-  gpuNode(config: GpuNodeConfig): LoadDriver;
-}
 
 export interface AgentOptions {
   readonly loaded: LoadedConfig;

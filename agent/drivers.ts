@@ -1,10 +1,20 @@
+import type { MinerPlace } from '../config/load.ts';
+import type { GpuNodeConfig, MeterConfig } from '../config/schema.ts';
+import type { Secret } from '../config/secret.ts';
 import { openGpuNode } from '../drivers/gpu/gpu-node.ts';
+import type { LoadDriver, MeterDriver } from '../drivers/load-driver.ts';
 import { openMiner } from '../drivers/miners/registry.ts';
 import { openMeter } from '../drivers/modbus-meter.ts';
 import type { Clock } from '../protocols/clock.ts';
 import { BusPool } from '../protocols/modbus/bus-pool.ts';
 import type { Random } from '../protocols/random.ts';
-import type { DriverFactories } from './assemble.ts';
+
+/** How drivers are made: real ones in `main`, simulated ones in scenarios. */
+export interface DriverFactories {
+  miner(place: MinerPlace, password: Secret | null): LoadDriver;
+  meter(config: MeterConfig): MeterDriver;
+  gpuNode(config: GpuNodeConfig): LoadDriver;
+}
 
 /** The real drivers, over real sockets and processes. */
 export function realDrivers(clock: Clock, random: Random): DriverFactories {
