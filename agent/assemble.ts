@@ -1,8 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Logger } from 'pino';
-import type { LoadedConfig, MinerPlace } from '../config/load.ts';
-import type { GpuNodeConfig, MeterConfig } from '../config/schema.ts';
-import type { Secret } from '../config/secret.ts';
+import type { LoadedConfig } from '../config/load.ts';
+import type { MeterConfig } from '../config/schema.ts';
 import type { LoadDriver, MeterDriver } from '../drivers/load-driver.ts';
 import { type ReopenableDriver, reopenable } from '../drivers/reopenable.ts';
 import type { Clock } from '../protocols/clock.ts';
