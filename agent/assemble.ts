@@ -1,31 +1,29 @@
 import { randomUUID } from 'node:crypto';
 import type { Logger } from 'pino';
 import type { LoadedConfig } from '../config/load.ts';
-import type { MeterConfig } from '../config/schema.ts';
-import type { LoadDriver, MeterDriver } from '../drivers/load-driver.ts';
-import { type ReopenableDriver, reopenable } from '../drivers/reopenable.ts';
 import type { Clock } from '../protocols/clock.ts';
 import type { Random } from '../protocols/random.ts';
+import { apiOf } from './api.ts';
 import { Controller, promise } from './control/controller.ts';
-import { explain } from './control/explain.ts';
 import { Loop } from './control/loop.ts';
-import { Poller, type PollTarget } from './control/poller.ts';
+import { Poller } from './control/poller.ts';
 import { economicsOf, stepContext } from './control/rules.ts';
 import { transferFacts } from './control/transfer-evidence.ts';
 import { TransferService } from './control/transfer-service.ts';
 import type { DriverFactories } from './drivers.ts';
+import { localVerb, transferEnd } from './local-verbs.ts';
 import { OrderService } from './orders/service.ts';
-import { baselineOf, History, SPANS, type SpanName } from './page/history.ts';
+import { baselineOf, History } from './page/history.ts';
 import { localSocketPath, serveLocal } from './page/local-socket.ts';
 import { eventOf, type RunningPage, type StaticFile, servePage } from './page/server.ts';
 import type { PageSource } from './page/source.ts';
+import { meterTarget, openLoads } from './poll-targets.ts';
 import { type Alarm, AlarmBook, conditionsOf } from './site/alarms.ts';
 import { buildSiteModel, pathUp, type SiteModel } from './site/model.ts';
 import type { SiteEvent, Snapshot } from './site/snapshot.ts';
 import { SiteState } from './site/state.ts';
 import { buildView, type SiteView } from './site/view.ts';
-import { type Journal, openJournal } from './store/journal.ts';
-import { historyBody, logBody } from './store/queries.ts';
+import { openJournal } from './store/journal.ts';
 import { HostHealthReader } from './telemetry/host-health.ts';
 import { type HostInventory, readInventory } from './telemetry/inventory.ts';
 import { envelope, stateBody } from './telemetry/messages.ts';
@@ -83,7 +81,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   let lastHealthMs = Number.NEGATIVE_INFINITY;
   let inventory: HostInventory | null = null;
 
-  const loads = openLoads(options, state, clock);
+  const loads = openLoads(loaded, options.drivers, state, clock);
   const meters = config.meters.map((meter) => ({ meter, driver: options.drivers.meter(meter) }));
   const minerPoller = new Poller(
     clock,
@@ -419,150 +417,6 @@ function gpusOf(
   );
 }
 
-/** What the last cycle wanted, whatever of it was sent: the answer of `plan`. */
-function planBody(controller: Controller, transfers: TransferService): unknown {
-  const result = controller.lastResult;
-  if (result === null) return { v: 1, status: 'starting' };
-  const { decision } = result;
-  return {
-    v: 1,
-    status: decision.status,
-    dollarsPerHour: decision.dollarsPerHour,
-    upperBoundDollarsPerHour: decision.upperBoundDollarsPerHour,
-    gap: decision.gap,
-    binding: decision.binding,
-    commands: decision.commands,
-    heldBack: decision.heldBack,
-    shortfalls: decision.shortfalls,
-    conversions: transfers.conversions(),
-    transfers: transfers.list().filter((transfer) => transfer.endedAt === null),
-    limits: decision.sums,
-    points: Object.fromEntries(
-      Object.values(result.state.entries).map((entry) => [entry.id, entry.pending?.pointId ?? entry.pointId]),
-    ),
-  };
-}
-
-/** A technician ends a hand-over: `{"id","who"}`. */
-function transferEnd(args: unknown, transfers: TransferService): { status: number; body: unknown } {
-  const { id, who = 'technician' } = (args ?? {}) as { id?: unknown; who?: unknown };
-  const refused = transfers.end(String(id), String(who).slice(0, 100));
-  return refused === null ? { status: 200, body: { ended: id } } : { status: 409, body: { error: refused } };
-}
-
-interface LocalParts {
-  readonly model: SiteModel;
-  readonly state: SiteState;
-  readonly controller: Controller;
-  readonly loads: readonly OpenLoad[];
-}
-
-/** What only a person on the gateway may say: set a device aside, accept another in its place, call it removed. */
-function localVerb(verb: string, args: unknown, parts: LocalParts): { status: number; body: unknown } {
-  const { device, why = '' } = (args ?? {}) as { device?: unknown; why?: unknown };
-  const load = parts.loads.find(({ driver }) => driver.deviceId === device);
-  if (load === undefined) return { status: 404, body: { error: `there is no device "${String(device)}"` } };
-  const id = load.driver.deviceId;
-  switch (verb) {
-    case 'quarantine':
-      parts.controller.intervene({
-        kind: 'quarantine',
-        device: id,
-        why: String(why).slice(0, 200) || 'set aside by a person',
-      });
-      break;
-    case 'replace':
-      parts.controller.intervene({ kind: 'forget', device: id, why: 'replaced' });
-      parts.state.forgetIdentity(id);
-      parts.state.setRemoved(id, false);
-      void load.driver.reopen();
-      break;
-    case 'removed':
-      parts.state.setRemoved(id, true);
-      break;
-    default:
-      return { status: 404, body: { error: `nothing known as "${verb}"` } };
-  }
-  return { status: 200, body: { v: 1, device: id, verb, done: true } };
-}
-
-interface OpenLoad {
-  readonly kind: 'miner' | 'gpu-node';
-  readonly driver: ReopenableDriver;
-  readonly target: PollTarget<unknown>;
-}
-
-function openLoads(options: AgentOptions, state: SiteState, clock: Clock): OpenLoad[] {
-  const { loaded, drivers } = options;
-  const indexOf = new Map(loaded.config.miners.map((entry, index) => [entry.id, index]));
-  const miners = loaded.miners.map((place): OpenLoad => {
-    const password = loaded.secrets.get(`miners[${indexOf.get(place.entry.id)}].password`) ?? null;
-    const driver = reopenable(() => drivers.miner(place, password));
-    return { kind: 'miner', driver, target: loadTarget(driver, place.entry.interval, state, clock) };
-  });
-  const nodes = loaded.config.gpuNodes.map((node): OpenLoad => {
-    const driver = reopenable(() => drivers.gpuNode(node));
-    return { kind: 'gpu-node', driver, target: loadTarget(driver, node.interval, state, clock) };
-  });
-  return [...miners, ...nodes];
-}
-
-/** Reads a device; who it is is asked first, and again after every failure and now and then. */
-function loadTarget(
-  driver: LoadDriver,
-  intervalMs: number,
-  state: SiteState,
-  clock: Clock,
-): PollTarget<unknown> {
-  let identified = false;
-  let reads = 0;
-  return {
-    id: driver.deviceId,
-    intervalMs,
-    read: async (signal) => {
-      if (!identified || reads % IDENTIFY_EVERY === 0) {
-        const identity = await driver.identify(signal);
-        if (!identity.ok) {
-          identified = false;
-          return identity;
-        }
-        identified = true;
-        state.recordIdentity(driver.deviceId, identity.value, clock.epochMs());
-      }
-      reads += 1;
-      const reading = await driver.read(signal);
-      if (reading.ok) state.recordReading(driver.deviceId, reading.value, clock.epochMs());
-      else identified = false;
-      return reading;
-    },
-    onResult: (result) => {
-      if (!result.ok) state.recordFailure(driver.deviceId, result.error, clock.epochMs());
-    },
-  };
-}
-
-const IDENTIFY_EVERY = 60;
-
-function meterTarget(
-  meter: MeterConfig,
-  driver: MeterDriver,
-  state: SiteState,
-  clock: Clock,
-): PollTarget<unknown> {
-  return {
-    id: meter.id,
-    intervalMs: meter.interval,
-    read: async (signal) => {
-      const reading = await driver.read(signal);
-      if (reading.ok) state.recordMeter(meter.id, reading.value);
-      return reading;
-    },
-    onResult: (result) => {
-      if (!result.ok) state.recordMeterFailure(meter.id, result.error, clock.epochMs());
-    },
-  };
-}
-
 async function openPage(options: AgentOptions, source: PageSource): Promise<RunningPage> {
   const { listen, hosts } = options.loaded.config.page;
   const colon = listen.lastIndexOf(':');
@@ -588,71 +442,4 @@ function healthOf(view: SiteView | null, snapshot: Snapshot | null, now: number,
   if (!fresh && view.mode !== 'safe' && view.mode !== 'shed-only')
     return { ok: false, reason: 'no fresh reading of the grid connection' };
   return { ok: true, reason: 'ok' };
-}
-
-function apiOf(
-  name: string,
-  query: URLSearchParams,
-  source: PageSource,
-  history: History,
-  controller: Controller,
-  orders: OrderService,
-  transfers: TransferService,
-  journal: Journal,
-): unknown {
-  const snapshot = source.snapshot();
-  if (name === 'devices') {
-    const id = query.get('id');
-    const limit = query.get('limit');
-    const devices = (snapshot?.devices ?? []).filter(
-      (device) => (id === null || device.id === id) && (limit === null || device.limit === limit),
-    );
-    const models = new Map(source.model.devices.map((device) => [device.id, device]));
-    return {
-      v: 1,
-      ts: snapshot?.epochMs ?? null,
-      devices: devices.map((device) => ({ ...models.get(device.id), ...device })),
-      meters: snapshot?.meters ?? [],
-    };
-  }
-  if (name === 'log') return logBody(journal, query);
-  if (name === 'history' && query.has('from')) return historyBody(journal, query);
-  if (name === 'history') {
-    const span = query.get('span') ?? '5m';
-    const limit = query.get('limit') ?? source.model.limits[0]?.id ?? '';
-    if (!(span in SPANS)) return { v: 1, error: `span is one of ${Object.keys(SPANS).join(', ')}` };
-    return {
-      v: 1,
-      limit,
-      span,
-      stepMs: SPANS[span as SpanName].stepMs,
-      points: history.points(limit, span as SpanName),
-    };
-  }
-  if (name === 'decisions') return { v: 1, decisions: controller.recentDecisions().slice(-100).reverse() };
-  if (name === 'plan') return planBody(controller, transfers);
-  if (name === 'orders')
-    return { v: 1, leases: orders.book.leases, holds: orders.book.holds, prices: orders.book.prices };
-  if (name === 'commands')
-    return { v: 1, device: query.get('id'), commands: controller.commandsOf(query.get('id') ?? '') };
-  const view = source.view();
-  if (name === 'explain' && snapshot !== null && view !== null) {
-    const target = query.get('target') ?? '';
-    return {
-      v: 1,
-      ...explain({
-        target,
-        model: source.model,
-        snapshot,
-        view,
-        result: controller.lastResult,
-        commands: controller.commandsOf(target),
-        decisions: controller.recentDecisions(),
-        holds: orders.book.holds,
-      }),
-    };
-  }
-  if (name === 'transfers')
-    return { v: 1, transfers: transfers.list(), conversions: transfers.conversions() };
-  return null;
 }
