@@ -1,5 +1,6 @@
 import { fail, ok, type Result } from '../../protocols/result.ts';
 import type { LoadDriver, MinerEndpoint, MinerFirmware } from '../load-driver.ts';
+import { avalonFamily } from './avalon.ts';
 import { bitmainFamily } from './bitmain.ts';
 import { cgminerFamily } from './cgminer.ts';
 import { luxosFamily } from './luxos.ts';
@@ -27,7 +28,7 @@ const FAMILIES: Readonly<Record<MinerFirmware, FamilyFactory>> = {
   'whatsminer-v3': (endpoint, deps) => whatsminerFamily('whatsminer-v3', endpoint, deps),
   braiins: readOnly('braiins'),
   vnish: readOnly('vnish'),
-  avalon: readOnly('avalon'),
+  avalon: avalonFamily,
   epic: readOnly('epic'),
   fluxos: readOnly('fluxos'),
   unknown: readOnly('unknown'),

@@ -1,0 +1,100 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { avalonFields, decodeAvalon } from '../../drivers/miners/avalon-decode.ts';
+import { recogniseMiner } from '../../drivers/miners/recognise.ts';
+import { type CgminerBody, decodeCgminerReply } from '../../protocols/cgminer-reply.ts';
+
+/** One recorded reply; see provenance.txt beside it. */
+function replyOf(folder: string, file: string) {
+  const reply = decodeCgminerReply(readFileSync(join(import.meta.dirname, folder, `${file}.json`)));
+  if (!reply.ok) throw new Error(`${folder}/${file}: ${reply.error.message}`);
+  return reply.value;
+}
+
+type Expected = Record<string, unknown>;
+
+function jsonOf(folder: string, file: string): Expected {
+  return JSON.parse(readFileSync(join(import.meta.dirname, folder, `${file}.json`), 'utf8')) as Expected;
+}
+
+function expectedOf(folder: string): { readonly expected: Expected; readonly derived: Expected } {
+  const { expected, derived } = jsonOf(folder, 'expected');
+  return { expected: expected as Expected, derived: (derived ?? {}) as Expected };
+}
+
+const valueOf = (field: unknown): number => (field as { readonly value: number }).value;
+
+describe('Avalon, A1246', () => {
+  const folder = 'avalon/a1246-21072802';
+  const { expected, derived } = expectedOf(folder);
+  const reply = replyOf(folder, 'stats');
+  const reading = decodeAvalon({ stats: reply.body });
+
+  it('agrees with the expected values', () => {
+    expect(reading.model).toBe(derived['model']);
+    expect(reading.firmwareVersion).toBe('21072802_4ec6bb0_211fc46');
+    expect(reading.serialNumber).toBe(expected['serial_number']);
+    expect(reading.uptimeSeconds).toBe(valueOf(expected['uptime']));
+    expect(reading.nominalHashrateThs).toBeCloseTo(valueOf(expected['expected_hashrate']), 9);
+    expect(reading.nominalHashrateThs).toBeCloseTo(valueOf(derived['hashrate_theoretical']), 9);
+    expect(reading.fanRpm).toEqual(derived['fans_rpm']);
+    expect(reading.fanRpm).toHaveLength(expected['fans.length'] as number);
+    expect(reading.chipTemperatureCelsius).toBe(derived['temp_max']);
+    expect(reading.boards[0]?.chipsAlive).toBe(expected['hashboards_without_chips[0].working_chips']);
+    expect(reading.boards[0]?.chipTemperatureCelsius).toBe(
+      valueOf(expected['hashboards[0].outlet_chip_temperature']),
+    );
+  });
+
+  it('takes the draw at the wall, not the DC output that others take', () => {
+    expect(avalonFields(reply.body).get('PS')?.split(' ')[4]).toBe(String(valueOf(expected['wattage'])));
+    expect(reading).toMatchObject({ powerWatts: 3504, powerSource: 'reported', powerLimitWatts: null });
+    expect(reading.efficiencyJoulesPerTh).toBeCloseTo(3504 / 81.07268, 9);
+  });
+
+  it('controls by the rate of now, not by the average', () => {
+    expect(reading.hashrateThs).toBeCloseTo(81.07268, 9);
+    expect(valueOf(derived['hashrate_avg'])).toBe(79.65663);
+  });
+
+  it('says the rest as recorded', () => {
+    expect(reading).toMatchObject({ vendor: 'Canaan', firmware: 'avalon', state: 'hashing', errors: [] });
+    expect(reading.boards.map(({ hashrateThs, chips }) => [hashrateThs, chips])).toEqual([
+      [26907.01 / 1e3, 120],
+      [26025.06 / 1e3, 120],
+      [26724.56 / 1e3, 120],
+    ]);
+    expect(reading.control).toMatchObject({ sleep: false, wake: false, powerLimit: null });
+  });
+
+  it('is told from its statistics alone', () => {
+    expect(recogniseMiner({ stats: reply })).toBe('avalon');
+  });
+
+  const changed = (from: string, to: string): CgminerBody =>
+    JSON.parse(JSON.stringify(reply.body).replace(from, to)) as CgminerBody;
+
+  it('is asleep after a soft off, and shows its faults', () => {
+    expect(decodeAvalon({ stats: changed('SoftOFF[0]', 'SoftOFF[4]') }).state).toBe('sleeping');
+    expect(decodeAvalon({ stats: changed('Work: In Work', 'Work: In Idle') }).state).toBe('stopped');
+    expect(decodeAvalon({ stats: changed('ECHU[0 0 0]', 'ECHU[0 512 0]') }).errors).toEqual([
+      { code: 'ECHU:512', message: 'fault bits of the hash board (place 1): 512' },
+    ]);
+  });
+
+  it('prefers the wall figure that newer units give, and estimates without any', () => {
+    expect(decodeAvalon({ stats: changed('MPO[', 'WALLPOWER[3731] MPO[') }).powerWatts).toBe(3731);
+    const without = decodeAvalon({ stats: changed('PS[0 1214 1316 242 3189 1320 3504]', 'PS[0 1214]') });
+    expect(without.powerSource).toBe('estimated');
+    expect(without.powerWatts).toBeCloseTo((3420 * 81.07268) / 90, 6);
+  });
+
+  it('reads the form with the pairs inside STATS, and adds up no several modules', () => {
+    const text = "'STATS':{Ver[15-194-24102401_25462b2_9ddf522] DNA[0201] GHSspd[184000.0] WALLPOWER[3731]}";
+    const reading15 = decodeAvalon({ stats: { STATS: [{ 'MM ID0:Summary': text }] } });
+    expect(reading15).toMatchObject({ model: '15-194', serialNumber: '0201', hashrateThs: 184, powerWatts: 3731 });
+    const two = decodeAvalon({ stats: { STATS: [{ 'MM ID0': text, 'MM ID1': text }] } });
+    expect(two).toMatchObject({ hashrateThs: null, powerWatts: null, state: 'unknown' });
+  });
+});
