@@ -2,6 +2,7 @@ import { fail, ok, type Result } from '../../protocols/result.ts';
 import type { LoadDriver, MinerEndpoint, MinerFirmware } from '../load-driver.ts';
 import { avalonFamily } from './avalon.ts';
 import { bitmainFamily } from './bitmain.ts';
+import { braiinsFamily } from './braiins.ts';
 import { cgminerFamily } from './cgminer.ts';
 import { luxosFamily } from './luxos.ts';
 import { createMinerDriver, type MinerDeps, type MinerFamily } from './miner-driver.ts';
@@ -26,7 +27,7 @@ const FAMILIES: Readonly<Record<MinerFirmware, FamilyFactory>> = {
   whatsminer: (endpoint, deps) => whatsminerFamily('whatsminer', endpoint, deps),
   // Units of API 3 answer the API 2 forms on port 4028 as well.
   'whatsminer-v3': (endpoint, deps) => whatsminerFamily('whatsminer-v3', endpoint, deps),
-  braiins: readOnly('braiins'),
+  braiins: braiinsFamily,
   vnish: readOnly('vnish'),
   avalon: avalonFamily,
   epic: readOnly('epic'),

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { avalonFields, decodeAvalon } from '../../drivers/miners/avalon-decode.ts';
+import { decodeBraiinsGraphql, decodeBraiinsRest } from '../../drivers/miners/braiins-decode.ts';
 import { recogniseMiner } from '../../drivers/miners/recognise.ts';
 import { type CgminerBody, decodeCgminerReply } from '../../protocols/cgminer-reply.ts';
 
@@ -96,5 +97,130 @@ describe('Avalon, A1246', () => {
     expect(reading15).toMatchObject({ model: '15-194', serialNumber: '0201', hashrateThs: 184, powerWatts: 3731 });
     const two = decodeAvalon({ stats: { STATS: [{ 'MM ID0': text, 'MM ID1': text }] } });
     expect(two).toMatchObject({ hashrateThs: null, powerWatts: null, state: 'unknown' });
+  });
+});
+
+describe('Braiins OS over REST, S19 XP, 25.07', () => {
+  const folder = 'braiins/s19xp-25.07-plus';
+  const { expected, derived } = expectedOf(folder);
+  const replies = {
+    details: jsonOf(folder, 'miner_details'),
+    stats: jsonOf(folder, 'miner_stats'),
+    hashboards: jsonOf(folder, 'miner_hw_hashboards'),
+    errors: jsonOf(folder, 'miner_errors'),
+    tuner: jsonOf(folder, 'performance_tuner_state'),
+    cooling: jsonOf(folder, 'cooling_state'),
+    pools: jsonOf(folder, 'pools'),
+  };
+  const reading = decodeBraiinsRest(replies);
+
+  it('agrees with the expected values', () => {
+    expect(reading.model).toBe(derived['model']);
+    expect(reading.macAddress).toBe(expected['mac']);
+    expect(reading.firmwareVersion).toBe(expected['firmware_version']);
+    expect(reading.serialNumber).toBe(expected['serial_number']);
+    expect(reading.boards).toHaveLength(expected['hashboards.length'] as number);
+    expect(reading.fanRpm).toHaveLength(expected['fans.length'] as number);
+    expect(reading.fanRpm).toEqual(derived['fans_rpm']);
+    expect(reading.state).toBe(expected['is_mining'] === true ? 'hashing' : 'sleeping');
+    expect(reading.powerWatts).toBe(valueOf(expected['wattage']));
+    expect(reading.powerLimitWatts).toBe(valueOf((expected['tuning_target'] as Expected)['power_target']));
+    expect(reading.powerLimitWatts).toBe(valueOf((expected['scaled_tuning_target'] as Expected)['power_target']));
+    expect(reading.pools).toHaveLength(expected['pools[0].length'] as number);
+    expect(reading.hashrateThs).toBeCloseTo(valueOf(derived['hashrate_5s']), 3);
+    expect(decodeBraiinsRest({ details: replies.details }).nominalHashrateThs).toBe(
+      valueOf(derived['sticker_hashrate']),
+    );
+  });
+
+  it('says the rest as recorded', () => {
+    expect(reading).toMatchObject({
+      firmware: 'braiins',
+      powerSource: 'reported',
+      chipTemperatureCelsius: 70.5,
+      boardTemperatureCelsius: 55.5,
+      uptimeSeconds: 69685,
+    });
+    expect(reading.nominalHashrateThs).toBeCloseTo(142.876598290866, 9);
+    expect(reading.boards[0]).toEqual({
+      index: 1,
+      hashrateThs: 50137.72942148807 / 1e3,
+      chipTemperatureCelsius: 70.5,
+      chipsAlive: null,
+      chips: 110,
+    });
+    expect(reading.errors.map(({ message }) => message)).toEqual([
+      'Failed to resolve ("mine.ocean.xyz", 3334) (2015-01-01T00:01:10.020560Z)',
+      'Failed to resolve ("a830bcc3.bos.braiins.com", 3336) (2026-04-08T08:03:18.155033Z)',
+    ]);
+    expect(reading.pools.map(({ status }) => status)).toEqual(['alive', 'alive']);
+    expect(reading.control).toMatchObject({ sleep: false, powerLimit: null });
+  });
+
+  it('tells paused from stopped, and takes the limits of the tuner', () => {
+    const paused = decodeBraiinsRest({ ...replies, details: { ...replies.details, status: 3 } });
+    expect(paused.state).toBe('sleeping');
+    expect(decodeBraiinsRest({ ...replies, details: { ...replies.details, status: 1 } }).state).toBe('stopped');
+    const constraints = {
+      tuner_constraints: { power_target: { default: { watt: 3031 }, min: { watt: 1200 }, max: { watt: 3600 } } },
+    };
+    expect(decodeBraiinsRest({ ...replies, constraints }, true).control).toEqual({
+      sleep: true,
+      wake: true,
+      powerLimit: { kind: 'watts', minWatts: 1200, maxWatts: 3600, stepWatts: 1 },
+      sleepMs: 30_000,
+      wakeMs: 120_000,
+      changeMs: 300_000,
+    });
+  });
+
+  it('takes the lower target that holds while it is hot', () => {
+    const tuner = {
+      overall_tuner_state: 2,
+      mode_state: {
+        powertargetmodestate: { current_target: { watt: 2431 }, profile: { target: { watt: 3031 } } },
+      },
+    };
+    expect(decodeBraiinsRest({ ...replies, tuner }).powerLimitWatts).toBe(2431);
+    expect(
+      decodeBraiinsRest({ ...replies, tuner: { ...tuner, overall_tuner_state: 1 } }).powerLimitWatts,
+    ).toBeNull();
+  });
+});
+
+describe.each([
+  ['braiins/s21plus-25.05.1-plus', 69.5, 54.5],
+  ['braiins/s9-22.08-plus', 89.25, 75.375],
+])('Braiins OS over GraphQL, %s', (folder, chipCelsius, boardCelsius) => {
+  const { expected, derived } = expectedOf(folder);
+  const reading = decodeBraiinsGraphql({
+    system: jsonOf(folder, 'gql_system'),
+    boards: jsonOf(folder, 'gql_boards'),
+    pools: jsonOf(folder, 'gql_pools'),
+  });
+
+  it('agrees with the expected values', () => {
+    expect(reading.firmwareVersion).toBe(expected['firmware_version']);
+    expect(reading.boards).toHaveLength(expected['hashboards.length'] as number);
+    expect(reading.powerWatts).toBe(valueOf(expected['wattage']));
+    expect(reading.powerLimitWatts).toBe(valueOf((expected['tuning_target'] as Expected)['power_target']));
+    expect(reading.hashrateThs).toBeCloseTo(valueOf(derived['hashrate_5s']), 2);
+    expect(reading.nominalHashrateThs).toBeCloseTo(valueOf(derived['nominal_hashrate']), 3);
+    expect(reading.fanRpm).toEqual(derived['fans_rpm']);
+    expect(reading.uptimeSeconds).toBe(derived['uptime_s']);
+    const lengths = ['pools[0].length', 'pools[1].length'].map((key) => Number(expected[key] ?? 0));
+    expect(reading.pools).toHaveLength(lengths[0]! + lengths[1]!);
+  });
+
+  it('says the rest as recorded', () => {
+    expect(reading).toMatchObject({
+      state: 'hashing',
+      powerSource: 'reported',
+      macAddress: null,
+      chipTemperatureCelsius: chipCelsius,
+      boardTemperatureCelsius: boardCelsius,
+    });
+    expect(reading.pools.every(({ status }) => status === 'alive')).toBe(true);
+    expect(recogniseMiner({ version: replyOf(folder, 'version') })).toBe('braiins');
   });
 });

@@ -1,12 +1,52 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { decodeAvalon } from '../../../drivers/miners/avalon-decode.ts';
+import { decodeBraiinsGraphql, decodeBraiinsRest } from '../../../drivers/miners/braiins-decode.ts';
 import type { MinerFields } from '../../../drivers/miners/reply-fields.ts';
 
 const seed = 20_260_718;
 
 /** Names that the decoders look for, so that odd values end up behind them. */
-const NAMES = ['STATUS', 'VERSION', 'STATS', 'SUMMARY', 'POOLS', 'MM ID0', 'Elapsed', 'MODEL', 'MAC'];
+const NAMES = [
+  'data',
+  'bosminer',
+  'info',
+  'workSolver',
+  'summary',
+  'power',
+  'childSolvers',
+  'poolGroups',
+  'pools',
+  'fans',
+  'rpm',
+  'watt',
+  'miner_stats',
+  'real_hashrate',
+  'last_5s',
+  'gigahash_per_second',
+  'power_stats',
+  'approximated_consumption',
+  'mode_state',
+  'powertargetmodestate',
+  'current_target',
+  'hashboards',
+  'errors',
+  'message',
+  'tuner_constraints',
+  'power_target',
+  'min',
+  'max',
+  'status',
+  'STATUS',
+  'VERSION',
+  'STATS',
+  'SUMMARY',
+  'POOLS',
+  'MM ID0',
+  'Elapsed',
+  'MODEL',
+  'MAC',
+];
 
 const anyText = fc.oneof(
   fc.string({ maxLength: 20 }),
@@ -32,6 +72,21 @@ const record = fc
 
 const decoders: Readonly<Record<string, (body: Record<string, unknown>) => MinerFields>> = {
   avalon: (body) => decodeAvalon({ version: body, stats: body, summary: body, pools: body }),
+  'braiins REST': (body) =>
+    decodeBraiinsRest(
+      {
+        details: body,
+        stats: body,
+        hashboards: body,
+        errors: body,
+        tuner: body,
+        cooling: body,
+        pools: body,
+        constraints: body,
+      },
+      true,
+    ),
+  'braiins GraphQL': (body) => decodeBraiinsGraphql({ system: body, boards: body, pools: body, model: body }),
 };
 
 describe('decoders of the other firmware families, on any JSON value', () => {
