@@ -4,10 +4,13 @@ import { avalonFamily } from './avalon.ts';
 import { bitmainFamily } from './bitmain.ts';
 import { braiinsFamily } from './braiins.ts';
 import { cgminerFamily } from './cgminer.ts';
+import { epicFamily } from './epic.ts';
+import { fluxosFamily } from './fluxos.ts';
 import { luxosFamily } from './luxos.ts';
 import { createMinerDriver, type MinerDeps, type MinerFamily } from './miner-driver.ts';
 import { recognise } from './recognise.ts';
 import type { MinerFields } from './reply-fields.ts';
+import { vnishFamily } from './vnish.ts';
 import { whatsminerFamily } from './whatsminer.ts';
 
 type FamilyFactory = (endpoint: MinerEndpoint, deps: MinerDeps) => MinerFamily;
@@ -28,10 +31,10 @@ const FAMILIES: Readonly<Record<MinerFirmware, FamilyFactory>> = {
   // Units of API 3 answer the API 2 forms on port 4028 as well.
   'whatsminer-v3': (endpoint, deps) => whatsminerFamily('whatsminer-v3', endpoint, deps),
   braiins: braiinsFamily,
-  vnish: readOnly('vnish'),
+  vnish: vnishFamily,
   avalon: avalonFamily,
-  epic: readOnly('epic'),
-  fluxos: readOnly('fluxos'),
+  epic: epicFamily,
+  fluxos: fluxosFamily,
   unknown: readOnly('unknown'),
 };
 

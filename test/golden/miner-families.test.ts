@@ -3,6 +3,9 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { avalonFields, decodeAvalon } from '../../drivers/miners/avalon-decode.ts';
 import { decodeBraiinsGraphql, decodeBraiinsRest } from '../../drivers/miners/braiins-decode.ts';
+import { decodeEpic } from '../../drivers/miners/epic.ts';
+import { decodeFluxos } from '../../drivers/miners/fluxos.ts';
+import { decodeVnish } from '../../drivers/miners/vnish.ts';
 import { recogniseMiner } from '../../drivers/miners/recognise.ts';
 import { type CgminerBody, decodeCgminerReply } from '../../protocols/cgminer-reply.ts';
 
@@ -222,5 +225,136 @@ describe.each([
     });
     expect(reading.pools.every(({ status }) => status === 'alive')).toBe(true);
     expect(recogniseMiner({ version: replyOf(folder, 'version') })).toBe('braiins');
+  });
+});
+
+describe('ePIC PowerPlay, S19 XP, BMS 1.5.13', () => {
+  const folder = 'epic/s19xp-powerplay-bms-1.5.13';
+  const { expected, derived } = expectedOf(folder);
+  const summary = jsonOf(folder, 'summary');
+  const capabilities = jsonOf(folder, 'capabilities');
+  const network = jsonOf(folder, 'network');
+  const reading = decodeEpic({ summary, capabilities, network });
+
+  it('agrees with the expected values', () => {
+    expect(reading.model).toBe(derived['model']);
+    expect(reading.uptimeSeconds).toBe(valueOf(expected['uptime']));
+    expect(reading.powerWatts).toBe(valueOf(expected['wattage']));
+    expect(reading.boards).toHaveLength(expected['hashboards.length'] as number);
+    expect(reading.boards.filter(({ hashrateThs }) => hashrateThs !== null)).toHaveLength(
+      derived['active_boards'] as number,
+    );
+    expect(reading.boards[0]?.hashrateThs).toBeNull();
+    expect(reading.boards[1]?.chips).toBe(expected['hashboards_without_chips[1].working_chips']);
+    expect(reading.nominalHashrateThs).toBe(valueOf(derived['tune_target']));
+    expect(derived['operating_state']).toBe('Mining');
+    expect(reading.state).toBe('hashing');
+    const average = decodeEpic({ summary: { ...summary, HBs: [], HBStatus: [] } }).hashrateThs;
+    expect(average).toBeCloseTo(valueOf(derived['hashrate_avg']), 9);
+  });
+
+  it('says the rest as recorded', () => {
+    expect(reading).toMatchObject({
+      firmware: 'epic',
+      firmwareVersion: 'PowerPlay-BMS v1.5.13',
+      macAddress: 'e6:d4:41:51:64:28',
+      powerSource: 'reported',
+      powerLimitWatts: null,
+      boardTemperatureCelsius: 67,
+      chipTemperatureCelsius: null,
+      fanRpm: [5971, 0, 5942, 5745],
+      pools: [
+        {
+          url: 'stratum+tcp://mine.ocean.xyz:3334',
+          user: 'randomuser.randomworker',
+          status: 'alive',
+          priority: 0,
+        },
+      ],
+      errors: [{ code: 'BOARD_OFF', message: 'Hash board 0 is switched off' }],
+    });
+    expect(reading.hashrateThs).toBeCloseTo(49.440724 + 49.925124, 9);
+    const status = { 'Operating State': 'Idling', 'Last Error': 'Overheat' };
+    const idle = decodeEpic({ summary: { ...summary, Status: status } });
+    expect(idle.state).toBe('stopped');
+    expect(idle.errors[0]).toEqual({ code: 'LAST_ERROR', message: 'Overheat' });
+  });
+});
+
+describe("FluxOS, AT1500, the vendor's examples", () => {
+  const folder = 'fluxos/at1500-2023-12';
+  const { expected } = expectedOf(folder);
+  const names = ['version', 'summary', 'devs', 'pools', 'ipreport', 'psu', 'mode', 'temperature', 'fan'];
+  const replies = Object.fromEntries(names.map((name) => [name, replyOf(folder, name).body]));
+  const reading = decodeFluxos(replies);
+
+  it('agrees with the expected values', () => {
+    expect(reading.model).toBe('AT1500');
+    expect(reading.macAddress).toBe(expected['miner_data.mac.map(|mac|mac.to_ascii_lowercase())']);
+    expect(reading.serialNumber).toBe(expected['serial_number']);
+    expect(reading.firmwareVersion).toBe(expected['firmware_version']);
+    expect(reading.uptimeSeconds).toBe(valueOf(expected['uptime']));
+    expect(reading.powerWatts).toBe(valueOf(expected['wattage']));
+    expect(reading.powerLimitWatts).toBe(valueOf((expected['tuning_target'] as Expected)['power_target']));
+    expect(reading.nominalHashrateThs).toBe(valueOf(expected['expected_hashrate']));
+    expect(reading.fanRpm).toHaveLength(expected['fans.length'] as number);
+    expect(reading.boards).toHaveLength(expected['hashboards.length'] as number);
+    expect(reading.pools).toHaveLength(expected['pools[0].pools.length'] as number);
+    expect(reading.state).toBe(expected['is_mining'] === true ? 'hashing' : 'sleeping');
+  });
+
+  it('says the rest as written', () => {
+    expect(reading).toMatchObject({ vendor: 'Auradine', powerSource: 'reported', boardTemperatureCelsius: 47.5 });
+    expect(reading.chipTemperatureCelsius).toBeCloseTo(51.41230102539066, 9);
+    expect(reading.fanRpm).toEqual([7080, 7020, 7100, 7020]);
+    expect(decodeFluxos({ ...replies, mode: { Mode: [{ Mode: 'eco', Sleep: 'on' }] } })).toMatchObject({
+      state: 'sleeping',
+      powerLimitWatts: null,
+    });
+  });
+});
+
+describe('VNish, S21 Pro, 1.2.7', () => {
+  const folder = 'vnish/s21pro-1.2.7';
+  const { derived } = expectedOf(folder);
+  const port = Object.fromEntries(
+    ['stats', 'summary', 'pools'].map((name) => [name, replyOf(folder, `rpc__${name}`).body]),
+  );
+  const reading = decodeVnish({
+    ...port,
+    info: jsonOf(folder, 'web__info'),
+    webSummary: jsonOf(folder, 'web__summary'),
+    performance: jsonOf(folder, 'web__perf-summary'),
+  });
+
+  it('agrees with the expected values', () => {
+    expect(reading.model).toBe(derived['model']);
+    expect(reading.firmwareVersion).toBe(derived['firmware_version']);
+    expect(reading.macAddress).toBe(String(derived['mac']).toLowerCase());
+    expect(derived['miner_state']).toBe('auto-tuning');
+    expect(reading.state).toBe('tuning');
+    expect(reading.hashrateThs).toBeCloseTo(valueOf(derived['hashrate_instant']), 5);
+    expect(reading.nominalHashrateThs).toBeCloseTo(valueOf(derived['hashrate_nominal']), 5);
+    expect(reading.powerWatts).toBe(valueOf(derived['wattage']));
+    expect(reading.powerLimitWatts).toBe(Number(derived['current_preset']));
+    expect(reading.chipTemperatureCelsius).toBe((derived['chip_temp'] as { max: number }).max);
+    expect(reading.boardTemperatureCelsius).toBe((derived['pcb_temp'] as { max: number }).max);
+    const pools = derived['pools'] as string[];
+    expect(reading.pools.map(({ url }) => url)).toEqual(pools.filter((url) => url !== 'DevFee'));
+  });
+
+  it('reports the sum of its chains where the web says nothing', () => {
+    const alone = decodeVnish(port);
+    expect(alone).toMatchObject({
+      powerWatts: 861 * 3,
+      powerSource: 'reported',
+      powerLimitWatts: null,
+      state: 'tuning',
+      firmwareVersion: '1.2.7',
+      macAddress: null,
+      errors: [],
+      fanRpm: [5850, 5850, 5940, 5940],
+    });
+    expect(alone.efficiencyJoulesPerTh).toBeCloseTo(2583 / 173.87094, 6);
   });
 });

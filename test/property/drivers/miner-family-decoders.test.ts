@@ -2,12 +2,40 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { decodeAvalon } from '../../../drivers/miners/avalon-decode.ts';
 import { decodeBraiinsGraphql, decodeBraiinsRest } from '../../../drivers/miners/braiins-decode.ts';
+import { decodeEpic } from '../../../drivers/miners/epic.ts';
+import { decodeFluxos } from '../../../drivers/miners/fluxos.ts';
 import type { MinerFields } from '../../../drivers/miners/reply-fields.ts';
+import { decodeVnish } from '../../../drivers/miners/vnish.ts';
 
 const seed = 20_260_718;
 
 /** Names that the decoders look for, so that odd values end up behind them. */
 const NAMES = [
+  'HBs',
+  'HBStatus',
+  'Hashrate',
+  'Index',
+  'Session',
+  'Average MHs',
+  'Power Supply Stats',
+  'Input Power',
+  'Status',
+  'Operating State',
+  'StratumConfigs',
+  'IPReport',
+  'PSU',
+  'PowerIn',
+  'Mode',
+  'Power',
+  'Temperature',
+  'ChipTemp',
+  'Fan',
+  'Speed',
+  'miner',
+  'power_consumption',
+  'chain_consumption1',
+  'current_preset',
+  'name',
   'data',
   'bosminer',
   'info',
@@ -85,6 +113,37 @@ const decoders: Readonly<Record<string, (body: Record<string, unknown>) => Miner
         constraints: body,
       },
       true,
+    ),
+  epic: (body) => decodeEpic({ summary: body, capabilities: body, network: body }),
+  fluxos: (body) =>
+    decodeFluxos(
+      {
+        version: body,
+        summary: body,
+        devs: body,
+        stats: body,
+        pools: body,
+        ipreport: body,
+        psu: body,
+        mode: body,
+        temperature: body,
+        fan: body,
+      },
+      'S19',
+    ),
+  vnish: (body) =>
+    decodeVnish(
+      {
+        version: body,
+        summary: body,
+        devs: body,
+        stats: body,
+        pools: body,
+        info: body,
+        webSummary: body,
+        performance: body,
+      },
+      'S19',
     ),
   'braiins GraphQL': (body) => decodeBraiinsGraphql({ system: body, boards: body, pools: body, model: body }),
 };
