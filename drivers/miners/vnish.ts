@@ -1,9 +1,10 @@
 import { readCgminer } from '../../protocols/cgminer-client.ts';
 import type { CgminerBody } from '../../protocols/cgminer-reply.ts';
-import { ok, type Result } from '../../protocols/result.ts';
+import { fail, ok, type Result } from '../../protocols/result.ts';
 import type { MinerEndpoint, MinerState } from '../load-driver.ts';
 import { type CgminerReplies, cgminerTarget, decodeCgminer, isSilence } from './cgminer.ts';
 import type { MinerDeps, MinerFamily } from './miner-driver.ts';
+import { isForeign } from './recognise.ts';
 import {
   efficiencyJoulesPerTh,
   firstNumber,
@@ -97,6 +98,8 @@ export function vnishFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFami
     const replies: { -readonly [name in keyof VnishReplies]: VnishReplies[name] } = {};
     for (const command of ['stats', 'summary', 'pools'] as const) {
       const answer = await readCgminer(target, command, undefined, signal);
+      if (answer.ok && command === 'stats' && isForeign({ stats: answer.value }, 'vnish'))
+        return fail('wrong-device', `${endpoint.host}:${endpoint.port} does not answer as VNish`);
       if (answer.ok) replies[command] = answer.value.body;
       else if (command === 'stats') return answer;
       else if (isSilence(answer.error)) break;
