@@ -59,3 +59,15 @@ export const BITMAIN_LOW_POWER_SHARE = 0.85;
 
 /** Least percentage that `set_power_pct` holds without stopping boards: lower end of 40 to 50 %. */
 export const WHATSMINER_LEAST_PERCENT = 40;
+
+/**
+ * Braiins OS: paused within 30 s, resumed within 2 min; a saved profile lands in 1 to 5 min, a new target
+ * tunes for up to an hour and is not waited for.
+ * Source: Braiins public API; durations are field notes to be checked on site.
+ */
+export const BRAIINS_TIMING: MinerTiming = {
+  sleepMs: 30_000,
+  wakeMs: 120_000,
+  changeMs: 300_000,
+  sleepWatts: 100,
+};

@@ -1,11 +1,16 @@
 import { fail, ok, type Result } from '../../protocols/result.ts';
 import type { LoadDriver, MinerEndpoint, MinerFirmware } from '../load-driver.ts';
+import { avalonFamily } from './avalon.ts';
 import { bitmainFamily } from './bitmain.ts';
+import { braiinsFamily } from './braiins.ts';
 import { cgminerFamily } from './cgminer.ts';
+import { epicFamily } from './epic.ts';
+import { fluxosFamily } from './fluxos.ts';
 import { luxosFamily } from './luxos.ts';
 import { createMinerDriver, type MinerDeps, type MinerFamily } from './miner-driver.ts';
 import { recognise } from './recognise.ts';
 import type { MinerFields } from './reply-fields.ts';
+import { vnishFamily } from './vnish.ts';
 import { whatsminerFamily } from './whatsminer.ts';
 
 type FamilyFactory = (endpoint: MinerEndpoint, deps: MinerDeps) => MinerFamily;
@@ -25,11 +30,11 @@ const FAMILIES: Readonly<Record<MinerFirmware, FamilyFactory>> = {
   whatsminer: (endpoint, deps) => whatsminerFamily('whatsminer', endpoint, deps),
   // Units of API 3 answer the API 2 forms on port 4028 as well.
   'whatsminer-v3': (endpoint, deps) => whatsminerFamily('whatsminer-v3', endpoint, deps),
-  braiins: readOnly('braiins'),
-  vnish: readOnly('vnish'),
-  avalon: readOnly('avalon'),
-  epic: readOnly('epic'),
-  fluxos: readOnly('fluxos'),
+  braiins: braiinsFamily,
+  vnish: vnishFamily,
+  avalon: avalonFamily,
+  epic: epicFamily,
+  fluxos: fluxosFamily,
   unknown: readOnly('unknown'),
 };
 

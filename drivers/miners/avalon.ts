@@ -1,0 +1,91 @@
+import { readCgminer } from '../../protocols/cgminer-client.ts';
+import type { CgminerBody } from '../../protocols/cgminer-reply.ts';
+import { fail, ok, type Result } from '../../protocols/result.ts';
+import type { MinerEndpoint } from '../load-driver.ts';
+import { avalonFields, decodeAvalon } from './avalon-decode.ts';
+import { cgminerTarget, isNo, isSilence } from './cgminer.ts';
+import type { MinerDeps, MinerFamily } from './miner-driver.ts';
+import { isForeign } from './recognise.ts';
+import { firstText, type MinerFields, mergedRecords } from './reply-fields.ts';
+
+/** Commands that tell the same; which of them there is depends on the generation. */
+const STATS_COMMANDS = ['stats', 'estats', 'litestats'] as const;
+
+/** Avalon (Canaan) on port 4028: one command at a time, readings only. */
+export function avalonFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFamily {
+  const target = cgminerTarget(endpoint, deps);
+  let version: CgminerBody | undefined;
+  let statsCommand: (typeof STATS_COMMANDS)[number] | null = null;
+
+  const stranger = (): ReturnType<typeof fail> =>
+    fail('wrong-device', `${endpoint.host}:${endpoint.port} does not answer as an Avalon`);
+
+  const askVersion = async (signal: AbortSignal): Promise<Result<CgminerBody>> => {
+    const answer = await readCgminer(target, 'version', undefined, signal);
+    if (!answer.ok) return answer;
+    if (isForeign({ version: answer.value }, 'avalon')) return stranger();
+    version = answer.value.body;
+    return ok(version);
+  };
+
+  /** The first command of the family that tells of the management module, remembered. */
+  const askStats = async (signal: AbortSignal): Promise<Result<CgminerBody | null>> => {
+    for (const command of statsCommand === null ? STATS_COMMANDS : [statsCommand]) {
+      const answer = await readCgminer(target, command, undefined, signal);
+      if (!answer.ok && isNo(answer.error)) continue;
+      if (!answer.ok) return answer;
+      if (isForeign({ stats: answer.value }, 'avalon')) return stranger();
+      if (avalonFields(answer.value.body).size === 0) continue;
+      statsCommand = command;
+      return ok(answer.value.body);
+    }
+    statsCommand = null;
+    return ok(null);
+  };
+
+  const poll = async (signal: AbortSignal): Promise<Result<MinerFields>> => {
+    const stats = await askStats(signal);
+    if (!stats.ok) return stats;
+    const dna = stats.value === null ? undefined : avalonFields(stats.value).get('DNA');
+    // The serial number in the statistics tells whether what `version` said still holds.
+    if (
+      version === undefined ||
+      dna === undefined ||
+      firstText(mergedRecords(version, 'VERSION'), 'DNA') !== dna
+    ) {
+      version = undefined;
+      const asked = await askVersion(signal);
+      if (!asked.ok && !isNo(asked.error)) return asked;
+    }
+    const replies: { summary?: CgminerBody; pools?: CgminerBody } = {};
+    for (const command of ['summary', 'pools'] as const) {
+      const answer = await readCgminer(target, command, undefined, signal);
+      if (answer.ok) replies[command] = answer.value.body;
+      else if (isSilence(answer.error)) {
+        if (stats.value === null) return answer;
+        break;
+      }
+    }
+    if (stats.value === null && replies.summary === undefined)
+      return fail('malformed', `${endpoint.host}:${endpoint.port} answers neither statistics nor a summary`);
+    return ok(
+      decodeAvalon(
+        {
+          ...replies,
+          ...(version !== undefined && { version }),
+          ...(stats.value !== null && { stats: stats.value }),
+        },
+        endpoint.model,
+      ),
+    );
+  };
+
+  return {
+    firmware: 'avalon',
+    poll,
+    who: async (signal) => {
+      const answer = await askVersion(signal);
+      return answer.ok ? ok(decodeAvalon({ version: answer.value }, endpoint.model)) : answer;
+    },
+  };
+}

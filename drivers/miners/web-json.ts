@@ -1,0 +1,83 @@
+import { CGMINER_LIMITS } from '../../protocols/cgminer-client.ts';
+import { type CgminerBody, isRecord } from '../../protocols/cgminer-reply.ts';
+import {
+  exchangeOverHttp,
+  type HttpAnswer,
+  type HttpRequest,
+  type HttpTarget,
+} from '../../protocols/http-exchange.ts';
+import { fail, ok, type Result } from '../../protocols/result.ts';
+import type { ExchangeFailure } from '../../protocols/tcp-exchange.ts';
+import type { MinerEndpoint } from '../load-driver.ts';
+import type { MinerDeps } from './miner-driver.ts';
+
+/** An answer of a miner's web server with what its body says; `json` is `undefined` when it is no JSON. */
+export interface JsonAnswer extends Pick<HttpAnswer, 'status' | 'sentAt'> {
+  readonly json: unknown;
+  readonly text: string;
+}
+
+/** Where a miner's web server is: on its web port, or on `port` for firmware that serves the web elsewhere. */
+export function webTarget(endpoint: MinerEndpoint, deps: MinerDeps, port = endpoint.webPort): HttpTarget {
+  const { clock, connect, limits = CGMINER_LIMITS } = deps;
+  return { host: endpoint.host, port, clock, limits, ...(connect && { connect }) };
+}
+
+/** One request with its answer read as JSON. Any status is an answer; half an answer is `malformed`. */
+export async function exchangeJson(
+  target: HttpTarget,
+  request: Omit<HttpRequest, 'body'> & { readonly body?: unknown },
+  signal: AbortSignal,
+): Promise<Result<JsonAnswer, ExchangeFailure>> {
+  const { body, headers, ...rest } = request;
+  const answer = await exchangeOverHttp(
+    target,
+    {
+      ...rest,
+      headers: { ...(body !== undefined && { 'content-type': 'application/json' }), ...headers },
+      ...(body !== undefined && { body: JSON.stringify(body) }),
+    },
+    signal,
+  );
+  if (!answer.ok) return answer;
+  const { status, sentAt, cut } = answer.value;
+  const text = new TextDecoder().decode(answer.value.body);
+  return ok({ status, sentAt, text, json: cut ? undefined : parse(text) });
+}
+
+/** The JSON value of a plain success, else the failure that the status means. */
+export function jsonOf(answer: JsonAnswer, place: string): Result<unknown> {
+  const { status, json, text } = answer;
+  if (status === 401 || status === 403)
+    return fail(
+      'unauthorised',
+      `${place} wants a password or another one`,
+      'set user and password of the miner',
+    );
+  if (status === 404 || status === 405) return fail('unsupported', `${place} is not there (HTTP ${status})`);
+  if (status < 200 || status > 299)
+    return fail('refused', `${place} answers HTTP ${status}: ${text.slice(0, 200)}`);
+  return json === undefined ? fail('malformed', `${place} answers with something that is no JSON`) : ok(json);
+}
+
+/** The record inside `value` at a path of names, `{}` where there is none. */
+export function recordAt(value: unknown, ...path: readonly string[]): CgminerBody {
+  let at: unknown = value;
+  for (const name of path) at = isRecord(at) ? at[name] : undefined;
+  return isRecord(at) ? at : {};
+}
+
+/** The records of the list inside `value` at a path of names, `[]` where there is none. */
+export function recordsAt(value: unknown, ...path: readonly string[]): readonly CgminerBody[] {
+  let at: unknown = value;
+  for (const name of path) at = isRecord(at) ? at[name] : undefined;
+  return Array.isArray(at) ? at.filter(isRecord) : [];
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text) as unknown;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,167 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { decodeAvalon } from '../../../drivers/miners/avalon-decode.ts';
+import { decodeBraiinsGraphql, decodeBraiinsRest } from '../../../drivers/miners/braiins-decode.ts';
+import { decodeEpic } from '../../../drivers/miners/epic.ts';
+import { decodeFluxos } from '../../../drivers/miners/fluxos.ts';
+import type { MinerFields } from '../../../drivers/miners/reply-fields.ts';
+import { decodeVnish } from '../../../drivers/miners/vnish.ts';
+
+const seed = 20_260_718;
+
+/** Names that the decoders look for, so that odd values end up behind them. */
+const NAMES = [
+  'HBs',
+  'HBStatus',
+  'Hashrate',
+  'Index',
+  'Session',
+  'Average MHs',
+  'Power Supply Stats',
+  'Input Power',
+  'Status',
+  'Operating State',
+  'StratumConfigs',
+  'IPReport',
+  'PSU',
+  'PowerIn',
+  'Mode',
+  'Power',
+  'Temperature',
+  'ChipTemp',
+  'Fan',
+  'Speed',
+  'miner',
+  'power_consumption',
+  'chain_consumption1',
+  'current_preset',
+  'name',
+  'data',
+  'bosminer',
+  'info',
+  'workSolver',
+  'summary',
+  'power',
+  'childSolvers',
+  'poolGroups',
+  'pools',
+  'fans',
+  'rpm',
+  'watt',
+  'miner_stats',
+  'real_hashrate',
+  'last_5s',
+  'gigahash_per_second',
+  'power_stats',
+  'approximated_consumption',
+  'mode_state',
+  'powertargetmodestate',
+  'current_target',
+  'hashboards',
+  'errors',
+  'message',
+  'tuner_constraints',
+  'power_target',
+  'min',
+  'max',
+  'status',
+  'STATUS',
+  'VERSION',
+  'STATS',
+  'SUMMARY',
+  'POOLS',
+  'MM ID0',
+  'Elapsed',
+  'MODEL',
+  'MAC',
+];
+
+const anyText = fc.oneof(
+  fc.string({ maxLength: 20 }),
+  fc.string({ unit: fc.constantFrom(..."[]{} :'PS0GHSspd1.-MT"), maxLength: 60 }),
+  fc.constantFrom('GHSspd[1e400] PS[0 0 0 0 0 0 -5]', 'SoftOFF[x] MGHS[nan 1] MTmax[-273]', '12.5 W', 'NaN'),
+);
+const anyJson: fc.Arbitrary<unknown> = fc.letrec((tie) => ({
+  value: fc.oneof(
+    { maxDepth: 5 },
+    fc.constantFrom(null, true, false, 0, -1, 1e300, '', 'N/A'),
+    fc.double({ noNaN: true, noDefaultInfinity: true }),
+    anyText,
+    fc.array(tie('value'), { maxLength: 4 }),
+    fc.dictionary(fc.oneof(fc.constantFrom(...NAMES), fc.string({ maxLength: 8 })), tie('value'), {
+      maxKeys: 6,
+    }),
+  ),
+})).value;
+
+const record = fc
+  .dictionary(fc.constantFrom(...NAMES), anyJson, { maxKeys: 8 })
+  .map((body) => JSON.parse(JSON.stringify(body)) as Record<string, unknown>);
+
+const decoders: Readonly<Record<string, (body: Record<string, unknown>) => MinerFields>> = {
+  avalon: (body) => decodeAvalon({ version: body, stats: body, summary: body, pools: body }),
+  'braiins REST': (body) =>
+    decodeBraiinsRest(
+      {
+        details: body,
+        stats: body,
+        hashboards: body,
+        errors: body,
+        tuner: body,
+        cooling: body,
+        pools: body,
+        constraints: body,
+      },
+      true,
+    ),
+  epic: (body) => decodeEpic({ summary: body, capabilities: body, network: body }),
+  fluxos: (body) =>
+    decodeFluxos(
+      {
+        version: body,
+        summary: body,
+        devs: body,
+        stats: body,
+        pools: body,
+        ipreport: body,
+        psu: body,
+        mode: body,
+        temperature: body,
+        fan: body,
+      },
+      'S19',
+    ),
+  vnish: (body) =>
+    decodeVnish(
+      {
+        version: body,
+        summary: body,
+        devs: body,
+        stats: body,
+        pools: body,
+        info: body,
+        webSummary: body,
+        performance: body,
+      },
+      'S19',
+    ),
+  'braiins GraphQL': (body) => decodeBraiinsGraphql({ system: body, boards: body, pools: body, model: body }),
+};
+
+describe('decoders of the other firmware families, on any JSON value', () => {
+  it.each(Object.entries(decoders))(
+    `%s never throws and says only possible numbers (seed ${seed})`,
+    (_, decode) => {
+      fc.assert(
+        fc.property(record, (body) => {
+          const reading = decode(body);
+          for (const value of [reading.hashrateThs, reading.nominalHashrateThs, reading.powerWatts])
+            expect(value === null || (Number.isFinite(value) && value >= 0)).toBe(true);
+          expect(reading.powerSource === null).toBe(reading.powerWatts === null);
+          for (const rpm of reading.fanRpm) expect(Number.isFinite(rpm) && rpm >= 0).toBe(true);
+        }),
+        { seed, numRuns: 1500 },
+      );
+    },
+  );
+});
