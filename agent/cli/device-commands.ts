@@ -98,7 +98,11 @@ export async function minerCommand(
   try {
     const identity = await driver.identify(limited(context, context.flags.timeoutMs));
     if (!identity.ok) return deviceFailure(context, target, identity.error);
-    const reading = await driver.read(limited(context, context.flags.timeoutMs));
+    // Some firmwares want a second between requests: unless a time was asked for, a whole reading may take longer.
+    const readingMs = context.flags.timeoutGiven
+      ? context.flags.timeoutMs
+      : Math.max(context.flags.timeoutMs, 15_000);
+    const reading = await driver.read(limited(context, readingMs));
     if (!reading.ok) return deviceFailure(context, target, reading.error);
     if (reading.value.kind !== 'miner')
       return failureOutcome({ kind: 'wrong-device', message: `${target} is no miner.` });
@@ -428,22 +432,14 @@ export async function gpuCommand(
   const reader =
     typeof options['dcgm'] === 'string'
       ? ({ kind: 'dcgm', url: options['dcgm'] } as const)
-      : ({
-          kind: 'nvidia-smi',
-          command:
-            typeof smi === 'string'
-              ? smi.split(' ').filter((part) => part !== '')
-              : host === undefined
-                ? []
-                : ['ssh', host],
-        } as const);
+      : smiReader(typeof smi === 'string' ? smi : null, host);
   if (reader.kind === 'nvidia-smi' && host === undefined && smi === undefined)
     return usage('name a host, --dcgm URL or --nvidia-smi [PATH].');
   const driver = openGpuNode(
     {
       id: 'gpu',
       reader,
-      cap: reader.kind === 'nvidia-smi' ? { kind: 'nvidia-smi', command: reader.command } : { kind: 'none' },
+      cap: { kind: reader.kind === 'nvidia-smi' ? 'nvidia-smi' : 'none' },
       nameplateWatts: 0,
     },
     { clock: systemClock },
@@ -477,6 +473,14 @@ export async function gpuCommand(
   } finally {
     await driver[Symbol.asyncDispose]();
   }
+}
+
+/** `--nvidia-smi PATH` names the program, or (with words in it) the command to put before it; a host is asked by ssh. */
+function smiReader(smi: string | null, host: string | undefined) {
+  if (smi === null) return { kind: 'nvidia-smi', command: host === undefined ? [] : ['ssh', host] } as const;
+  const words = smi.split(' ').filter((part) => part !== '');
+  if (words.length > 1) return { kind: 'nvidia-smi', command: words } as const;
+  return { kind: 'nvidia-smi', command: [], program: smi } as const;
 }
 
 function gpuData(reading: GpuNodeReading) {

@@ -75,6 +75,8 @@ export interface GlobalFlags {
   readonly verbose: boolean;
   readonly color: boolean;
   readonly timeoutMs: number;
+  /** `--timeout` was written, not defaulted. */
+  readonly timeoutGiven: boolean;
   readonly yes: boolean;
 }
 

@@ -393,6 +393,7 @@ function globalFlags(program: Command, deps: ProgramDeps): GlobalFlags | null {
     verbose: options.verbose ?? false,
     color: options.color && !plain,
     timeoutMs: timeout.value,
+    timeoutGiven: program.getOptionValueSource('timeout') !== 'default',
     yes: options.yes ?? false,
   };
 }

@@ -24,7 +24,7 @@ import { SmiRunner } from './smi-runner.ts';
 export interface GpuNodeConfig {
   readonly id: string;
   readonly reader:
-    | { readonly kind: 'nvidia-smi'; readonly command?: readonly string[] }
+    | { readonly kind: 'nvidia-smi'; readonly command?: readonly string[]; readonly program?: string }
     | { readonly kind: 'dcgm'; readonly url: string; readonly collectIntervalMs?: Milliseconds };
   /** Without a command of its own, nvidia-smi is reached as the reader reaches it. */
   readonly cap:
@@ -83,7 +83,8 @@ class GpuNode implements LoadDriver {
     this.deviceId = config.id;
     this.config = config;
     this.clock = deps.clock;
-    this.reader = reader.kind === 'nvidia-smi' ? new SmiRunner(reader.command ?? [], deps.clock) : null;
+    this.reader =
+      reader.kind === 'nvidia-smi' ? new SmiRunner(reader.command ?? [], deps.clock, reader.program) : null;
     // One way to the node is one runner: its one-at-a-time rule then covers reads and writes together.
     const own = cap.kind === 'nvidia-smi' && cap.command !== undefined ? cap.command : null;
     if (cap.kind === 'none') this.capper = null;

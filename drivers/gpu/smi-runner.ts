@@ -53,8 +53,10 @@ export class SmiRunner {
   private tail: Promise<unknown> = Promise.resolve();
   private stuck: StuckProcess | null = null;
 
-  constructor(prefix: readonly string[], clock: Clock) {
-    this.prefix = remotePrefix(prefix);
+  /** `program`: where nvidia-smi lies; a prefix that ends with it already is taken as it is. */
+  constructor(prefix: readonly string[], clock: Clock, program = 'nvidia-smi') {
+    const named = /(^|\/)nvidia-smi$/.test(prefix.at(-1) ?? '');
+    this.prefix = [...remotePrefix(named ? prefix.slice(0, -1) : prefix), named ? prefix.at(-1)! : program];
     this.clock = clock;
   }
 
@@ -137,7 +139,7 @@ export class SmiRunner {
       const message = `nvidia-smi (pid ${this.stuck.pid}) hangs in the kernel: nothing is asked until it is gone`;
       return processFailure('timeout', message, this.stuck);
     }
-    const argv = [...this.prefix, 'nvidia-smi', ...args] as unknown as Argv;
+    const argv = [...this.prefix, ...args] as unknown as Argv;
     const result = await runProcess(argv, { timeoutMs, outputMost: OUTPUT_MOST }, this.clock, signal);
     if (!result.ok) this.stuck = result.error.stuck;
     return result;
