@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { createServer } from 'node:http';
+import { createServer, type IncomingHttpHeaders } from 'node:http';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { MinerEndpoint } from '../../../drivers/load-driver.ts';
@@ -18,7 +18,10 @@ interface Asked {
   readonly line: string;
   readonly body: string;
   readonly authorization: string | undefined;
+  readonly token: string | undefined;
 }
+
+const tokenOf = (headers: IncomingHttpHeaders): string | undefined => String(headers['token'] ?? '');
 
 /** A web server that answers each "METHOD path" as told and keeps what it was asked. */
 async function webOf(answer: (asked: Asked) => { readonly status: number; readonly body: string }) {
@@ -31,7 +34,12 @@ async function webOf(answer: (asked: Asked) => { readonly status: number; readon
     });
     request.on('end', () => {
       const line = `${request.method} ${request.url}`;
-      const entry = { line, body, authorization: request.headers.authorization };
+      const entry = {
+        line,
+        body,
+        authorization: request.headers.authorization,
+        token: tokenOf(request.headers),
+      };
       asked.push(entry);
       const { status, body: text } = answer(entry);
       response.writeHead(status, { 'content-type': 'application/json' });
@@ -222,5 +230,33 @@ describe('families that are only read', () => {
     await using stock = await portOf({ stats: 'bitmain/s19pro-2022-12/stats.json' });
     const other = openMiner(endpointOf(stock.port, web.port), 'vnish', deps);
     expect(await other.read(never)).toMatchObject({ ok: false, error: { kind: 'wrong-device' } });
+  });
+
+  it('reads FluxOS on its port alone, and the rest with a token that it renews', async () => {
+    const folder = 'fluxos/at1500-2023-12';
+    const files = ['version', 'summary', 'devs', 'pools'].map((name) => [name, `${folder}/${name}.json`]);
+    await using port = await portOf(Object.fromEntries(files) as Record<string, string>);
+    let tokens = 0;
+    let held = '';
+    await using web = await webOf(({ line, body, token }) => {
+      if (line === 'POST /token' && body === '{"command":"token","user":"root","password":"secret"}') {
+        held = `t${++tokens}`;
+        return { status: 200, body: `{"STATUS":[{"STATUS":"S"}],"Token":[{"Token":"${held}"}]}` };
+      }
+      if (token !== held || held === '') return { status: 200, body: '{"STATUS":[{"STATUS":"E"}]}' };
+      return { status: 200, body: recorded(`${folder}/${line.replace('GET /', '')}.json`) };
+    });
+    const alone = openMiner(endpointOf(port.port, web.port), 'fluxos', deps);
+    expect(await alone.read(never)).toMatchObject({
+      ok: true,
+      value: { powerWatts: null, macAddress: null },
+    });
+    expect(web.asked).toEqual([]);
+    const miner = openMiner(endpointOf(port.port, web.port, 'secret'), 'fluxos', deps);
+    const whole = { powerWatts: 58.94, powerLimitWatts: 2000, macAddress: '1c:00:00:0e:3b:2b' };
+    expect(await miner.read(never)).toMatchObject({ ok: true, value: whole });
+    held = 'ran out';
+    expect(await miner.read(never)).toMatchObject({ ok: true, value: whole });
+    expect(tokens).toBe(2);
   });
 });
