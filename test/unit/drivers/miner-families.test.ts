@@ -260,3 +260,89 @@ describe('families that are only read', () => {
     expect(tokens).toBe(2);
   });
 });
+
+describe('Avalon, soft off and on', () => {
+  /** A unit whose clock says `when`; `declines` tells which orders it takes no part in. */
+  const unit = async (
+    when: number,
+    softOff: number,
+    declines: (parameter: string) => boolean = () => false,
+  ) => {
+    const orders: string[] = [];
+    const port = await listenOnLoopback((socket) => {
+      socket.once('data', (bytes) => {
+        const { command, parameter = '' } = JSON.parse(String(bytes)) as {
+          command: string;
+          parameter?: string;
+        };
+        const status = (letter: string, message: string) =>
+          JSON.stringify({ STATUS: [{ STATUS: letter, When: when, Code: 118, Msg: message }], id: 1 });
+        if (command === 'version')
+          socket.end(
+            JSON.stringify({
+              STATUS: [{ STATUS: 'S', When: when, Code: 22, Msg: 'CGMiner versions' }],
+              VERSION: [{ PROD: 'AvalonMiner 1246-83', DNA: '02010000cbd2fd6d', MAC: '0201000000aa' }],
+            }),
+          );
+        else if (command === 'ascset') {
+          orders.push(parameter);
+          socket.end(
+            declines(parameter)
+              ? status('E', 'ASC 0 set failed: softoff')
+              : status('I', `ASC 0 set info: success ${parameter}`),
+          );
+        } else if (command === 'stats')
+          socket.end(
+            recorded('avalon/a1246-21072802/stats.json').replace('SoftOFF[0]', `SoftOFF[${softOff}]`),
+          );
+        else socket.end(status('E', 'Invalid command'));
+      });
+    });
+    return { port, orders, miner: openMiner(endpointOf(port.port, 1), 'avalon', deps) };
+  };
+
+  it('orders a soft off for a moment ahead on the clock of the miner', async () => {
+    const { port, orders, miner } = await unit(1_753_434_816, 0);
+    await using _ = port;
+    expect(await miner.apply({ kind: 'sleep' }, never)).toMatchObject({
+      ok: true,
+      value: { acknowledged: true },
+    });
+    expect(orders).toEqual(['0,softoff,1:1753434821']);
+  });
+
+  it('leaves the moment out where the miner has no time of day, or declines it', async () => {
+    const without = await unit(24701, 0);
+    await using _ = without.port;
+    await without.miner.apply({ kind: 'sleep' }, never);
+    expect(without.orders).toEqual(['0,softoff']);
+    const old = await unit(1_753_434_816, 0, (parameter) => parameter.includes(',1:'));
+    await using __ = old.port;
+    expect(await old.miner.apply({ kind: 'sleep' }, never)).toMatchObject({ ok: true });
+    expect(old.orders).toEqual(['0,softoff,1:1753434821', '0,softoff']);
+  });
+
+  it('is not told to wake when it is awake, nor to hold a limit', async () => {
+    const awake = await unit(1_753_434_816, 0);
+    await using _ = awake.port;
+    expect(await awake.miner.apply({ kind: 'run', limitWatts: null }, never)).toMatchObject({ ok: true });
+    expect(await awake.miner.apply({ kind: 'run', limitWatts: 2000 }, never)).toMatchObject({
+      ok: false,
+      error: { kind: 'unsupported' },
+    });
+    expect(awake.orders).toEqual([]);
+    const asleep = await unit(1_753_434_816, 4);
+    await using __ = asleep.port;
+    expect(await asleep.miner.apply({ kind: 'run', limitWatts: null }, never)).toMatchObject({ ok: true });
+    expect(asleep.orders).toEqual(['0,softon,1:1753434821']);
+  });
+
+  it('says when it is refused', async () => {
+    const { port, miner } = await unit(1_753_434_816, 0, () => true);
+    await using _ = port;
+    expect(await miner.apply({ kind: 'sleep' }, never)).toMatchObject({
+      ok: false,
+      error: { kind: 'refused' },
+    });
+  });
+});
