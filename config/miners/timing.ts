@@ -71,3 +71,14 @@ export const BRAIINS_TIMING: MinerTiming = {
   changeMs: 300_000,
   sleepWatts: 100,
 };
+
+/**
+ * Avalon: soft off acts 5 s after the order and within 10 s more; 3 to 10 min to full rate after soft on.
+ * Source: the vendor's API manual and field notes, to be checked on site.
+ */
+export const AVALON_TIMING: MinerTiming = {
+  sleepMs: 20_000,
+  wakeMs: 600_000,
+  changeMs: 600_000,
+  sleepWatts: 150,
+};

@@ -1,4 +1,5 @@
 import { findMinerModel } from '../../config/miners/models.ts';
+import { AVALON_TIMING } from '../../config/miners/timing.ts';
 import { type CgminerBody, sectionRecords } from '../../protocols/cgminer-reply.ts';
 import type { DeviceFault, MinerBoard, MinerState } from '../load-driver.ts';
 import {
@@ -72,6 +73,14 @@ export function decodeAvalon(replies: AvalonReplies, configuredModel: string | n
     boards: boardsOf(fields),
     pools: poolsOf(replies.pools ?? {}),
     errors: errorsOf(fields),
+    control: {
+      sleep: true,
+      wake: true,
+      powerLimit: null,
+      sleepMs: AVALON_TIMING.sleepMs,
+      wakeMs: AVALON_TIMING.wakeMs,
+      changeMs: null,
+    },
   };
 }
 

@@ -2,7 +2,8 @@ import { readCgminer } from '../../protocols/cgminer-client.ts';
 import type { CgminerBody } from '../../protocols/cgminer-reply.ts';
 import { fail, ok, type Result } from '../../protocols/result.ts';
 import type { MinerEndpoint } from '../load-driver.ts';
-import { avalonFields, decodeAvalon } from './avalon-decode.ts';
+import { applyToAvalon } from './avalon-commands.ts';
+import { avalonFields, decodeAvalon, isSoftOff } from './avalon-decode.ts';
 import { cgminerTarget, isNo, isSilence } from './cgminer.ts';
 import type { MinerDeps, MinerFamily } from './miner-driver.ts';
 import { isForeign } from './recognise.ts';
@@ -11,7 +12,7 @@ import { firstText, type MinerFields, mergedRecords } from './reply-fields.ts';
 /** Commands that tell the same; which of them there is depends on the generation. */
 const STATS_COMMANDS = ['stats', 'estats', 'litestats'] as const;
 
-/** Avalon (Canaan) on port 4028: one command at a time, readings only. */
+/** Avalon (Canaan) on port 4028: one command at a time; soft off and soft on. */
 export function avalonFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFamily {
   const target = cgminerTarget(endpoint, deps);
   let version: CgminerBody | undefined;
@@ -86,6 +87,21 @@ export function avalonFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFam
     who: async (signal) => {
       const answer = await askVersion(signal);
       return answer.ok ? ok(decodeAvalon({ version: answer.value }, endpoint.model)) : answer;
+    },
+    send: async (command, _latest, signal) => {
+      if (command.kind === 'run' && command.limitWatts === null) {
+        const stats = await askStats(signal);
+        if (!stats.ok) return stats;
+        if (stats.value !== null && !isSoftOff(avalonFields(stats.value)))
+          return ok({
+            acknowledged: true,
+            sentAt: deps.clock.monotonicMs(),
+            limitWatts: null,
+            note: 'already awake; nothing to change',
+            stood: true,
+          });
+      }
+      return await applyToAvalon(target, command, signal);
     },
   };
 }

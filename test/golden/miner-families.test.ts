@@ -69,7 +69,7 @@ describe('Avalon, A1246', () => {
       [26025.06 / 1e3, 120],
       [26724.56 / 1e3, 120],
     ]);
-    expect(reading.control).toMatchObject({ sleep: false, wake: false, powerLimit: null });
+    expect(reading.control).toMatchObject({ sleep: true, wake: true, powerLimit: null, changeMs: null });
   });
 
   it('is told from its statistics alone', () => {

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { createServer } from 'node:http';
+import { createServer, type IncomingHttpHeaders } from 'node:http';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { MinerEndpoint } from '../../../drivers/load-driver.ts';
@@ -18,7 +18,10 @@ interface Asked {
   readonly line: string;
   readonly body: string;
   readonly authorization: string | undefined;
+  readonly token: string | undefined;
 }
+
+const tokenOf = (headers: IncomingHttpHeaders): string | undefined => String(headers['token'] ?? '');
 
 /** A web server that answers each "METHOD path" as told and keeps what it was asked. */
 async function webOf(answer: (asked: Asked) => { readonly status: number; readonly body: string }) {
@@ -31,7 +34,12 @@ async function webOf(answer: (asked: Asked) => { readonly status: number; readon
     });
     request.on('end', () => {
       const line = `${request.method} ${request.url}`;
-      const entry = { line, body, authorization: request.headers.authorization };
+      const entry = {
+        line,
+        body,
+        authorization: request.headers.authorization,
+        token: tokenOf(request.headers),
+      };
       asked.push(entry);
       const { status, body: text } = answer(entry);
       response.writeHead(status, { 'content-type': 'application/json' });
@@ -222,5 +230,119 @@ describe('families that are only read', () => {
     await using stock = await portOf({ stats: 'bitmain/s19pro-2022-12/stats.json' });
     const other = openMiner(endpointOf(stock.port, web.port), 'vnish', deps);
     expect(await other.read(never)).toMatchObject({ ok: false, error: { kind: 'wrong-device' } });
+  });
+
+  it('reads FluxOS on its port alone, and the rest with a token that it renews', async () => {
+    const folder = 'fluxos/at1500-2023-12';
+    const files = ['version', 'summary', 'devs', 'pools'].map((name) => [name, `${folder}/${name}.json`]);
+    await using port = await portOf(Object.fromEntries(files) as Record<string, string>);
+    let tokens = 0;
+    let held = '';
+    await using web = await webOf(({ line, body, token }) => {
+      if (line === 'POST /token' && body === '{"command":"token","user":"root","password":"secret"}') {
+        held = `t${++tokens}`;
+        return { status: 200, body: `{"STATUS":[{"STATUS":"S"}],"Token":[{"Token":"${held}"}]}` };
+      }
+      if (token !== held || held === '') return { status: 200, body: '{"STATUS":[{"STATUS":"E"}]}' };
+      return { status: 200, body: recorded(`${folder}/${line.replace('GET /', '')}.json`) };
+    });
+    const alone = openMiner(endpointOf(port.port, web.port), 'fluxos', deps);
+    expect(await alone.read(never)).toMatchObject({
+      ok: true,
+      value: { powerWatts: null, macAddress: null },
+    });
+    expect(web.asked).toEqual([]);
+    const miner = openMiner(endpointOf(port.port, web.port, 'secret'), 'fluxos', deps);
+    const whole = { powerWatts: 58.94, powerLimitWatts: 2000, macAddress: '1c:00:00:0e:3b:2b' };
+    expect(await miner.read(never)).toMatchObject({ ok: true, value: whole });
+    held = 'ran out';
+    expect(await miner.read(never)).toMatchObject({ ok: true, value: whole });
+    expect(tokens).toBe(2);
+  });
+});
+
+describe('Avalon, soft off and on', () => {
+  /** A unit whose clock says `when`; `declines` tells which orders it takes no part in. */
+  const unit = async (
+    when: number,
+    softOff: number,
+    declines: (parameter: string) => boolean = () => false,
+  ) => {
+    const orders: string[] = [];
+    const port = await listenOnLoopback((socket) => {
+      socket.once('data', (bytes) => {
+        const { command, parameter = '' } = JSON.parse(String(bytes)) as {
+          command: string;
+          parameter?: string;
+        };
+        const status = (letter: string, message: string) =>
+          JSON.stringify({ STATUS: [{ STATUS: letter, When: when, Code: 118, Msg: message }], id: 1 });
+        if (command === 'version')
+          socket.end(
+            JSON.stringify({
+              STATUS: [{ STATUS: 'S', When: when, Code: 22, Msg: 'CGMiner versions' }],
+              VERSION: [{ PROD: 'AvalonMiner 1246-83', DNA: '02010000cbd2fd6d', MAC: '0201000000aa' }],
+            }),
+          );
+        else if (command === 'ascset') {
+          orders.push(parameter);
+          socket.end(
+            declines(parameter)
+              ? status('E', 'ASC 0 set failed: softoff')
+              : status('I', `ASC 0 set info: success ${parameter}`),
+          );
+        } else if (command === 'stats')
+          socket.end(
+            recorded('avalon/a1246-21072802/stats.json').replace('SoftOFF[0]', `SoftOFF[${softOff}]`),
+          );
+        else socket.end(status('E', 'Invalid command'));
+      });
+    });
+    return { port, orders, miner: openMiner(endpointOf(port.port, 1), 'avalon', deps) };
+  };
+
+  it('orders a soft off for a moment ahead on the clock of the miner', async () => {
+    const { port, orders, miner } = await unit(1_753_434_816, 0);
+    await using _ = port;
+    expect(await miner.apply({ kind: 'sleep' }, never)).toMatchObject({
+      ok: true,
+      value: { acknowledged: true },
+    });
+    expect(orders).toEqual(['0,softoff,1:1753434821']);
+  });
+
+  it('leaves the moment out where the miner has no time of day, or declines it', async () => {
+    const without = await unit(24701, 0);
+    await using _ = without.port;
+    await without.miner.apply({ kind: 'sleep' }, never);
+    expect(without.orders).toEqual(['0,softoff']);
+    const old = await unit(1_753_434_816, 0, (parameter) => parameter.includes(',1:'));
+    await using __ = old.port;
+    expect(await old.miner.apply({ kind: 'sleep' }, never)).toMatchObject({ ok: true });
+    expect(old.orders).toEqual(['0,softoff,1:1753434821', '0,softoff']);
+  });
+
+  it('is not told to wake when it is awake, nor to hold a limit', async () => {
+    const awake = await unit(1_753_434_816, 0);
+    await using _ = awake.port;
+    expect(await awake.miner.apply({ kind: 'run', limitWatts: null }, never)).toMatchObject({ ok: true });
+    expect(await awake.miner.apply({ kind: 'run', limitWatts: 2000 }, never)).toMatchObject({
+      ok: false,
+      error: { kind: 'unsupported' },
+    });
+    expect(awake.orders).toEqual([]);
+    const asleep = await unit(1_753_434_816, 4);
+    await using __ = asleep.port;
+    expect(await asleep.miner.apply({ kind: 'run', limitWatts: null }, never)).toMatchObject({ ok: true });
+    expect(asleep.orders).toEqual(['0,softon,1:1753434821']);
+  });
+
+  it('says when it is refused', async () => {
+    const { port, miner } = await unit(1_753_434_816, 0, () => true);
+    await using _ = port;
+    expect(await miner.apply({ kind: 'sleep' }, never)).toMatchObject({
+      ok: false,
+      error: { kind: 'refused' },
+    });
   });
 });
