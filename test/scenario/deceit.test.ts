@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { worstOf } from '../../agent/control/ledger.ts';
 import { startVirtualSite, type VirtualSite } from '../support/virtual-site.ts';
 
 const CONFIG = `
@@ -63,6 +64,29 @@ describe('devices and meters that deceive are found, shown and survived', () => 
     await virtual.run(10 * 60_000);
     expect(over()).toBe(0);
     expect(codes(virtual)).toContain('implausible-power b-001');
+    virtual.stop();
+  }, 30_000);
+
+  it('a stranger at the address of a sleeping miner is told, commanded by nobody and counted at its nameplate', async () => {
+    const virtual = startVirtualSite({ seed: 17, config: CONFIG });
+    await virtual.run(30_000);
+    virtual.order('set_limit', { limit: 'grid', watts: 60_000, withinMs: 30_000 });
+    await virtual.run(120_000);
+    const place = [...virtual.miners.values()].find((miner) => miner.state === 'sleeping')!;
+    virtual.strangers.add(place.id);
+    // The machine that was put there starts by itself.
+    place.restart();
+    const over = overSeconds(virtual, 'grid', 60_000);
+    await virtual.run(5 * 60_000);
+    expect(over()).toBe(0);
+    expect(codes(virtual)).toContain(`wrong-device ${place.id}`);
+    const commands = virtual.controller.commandsOf(place.id);
+    const seen = virtual.controller.lastResult!;
+    expect(commands.at(-1)!.pointId).toBe('sleep');
+    expect(place.powerWatts).toBeGreaterThan(2000);
+    const facts = seen.facts.get(place.id)!;
+    const input = seen.inputs.find((candidate) => candidate.facts.id === place.id)!;
+    expect(worstOf(input.entry, facts, input.device)).toBeGreaterThanOrEqual(facts.nameplateWatts);
     virtual.stop();
   }, 30_000);
 

@@ -27,6 +27,7 @@ import { fail, ok, type Result } from '../../protocols/result.ts';
 import { minerTraits } from '../../simulator/miners/traits.ts';
 import {
   type MinerFaults,
+  type MinerTraits,
   SimulatedGpuNode,
   SimulatedMiner,
   SimulatedSite,
@@ -48,6 +49,10 @@ export interface VirtualSite {
   readonly orders: OrderService;
   readonly transfers: TransferService;
   readonly answers: OrderAnswer[];
+  /** Miners at whose address another MAC answers now. */
+  readonly strangers: Set<string>;
+  /** Commands handed to drivers so far. */
+  applied(): number;
   readonly meterFaults: Map<string, { frozen?: boolean; factor?: number; silent?: boolean }>;
   /** What `explain` says of a target now. */
   explain(target: string): readonly string[];
@@ -81,6 +86,14 @@ export interface VirtualOptions {
   readonly load?: (id: string, worst: number, nowMs: number) => number;
 }
 
+/** Stock firmware at its slowest: up to 30 s from the command until the draw is down. */
+const STOCK_STOP_MS = [5000, 27_000] as const;
+
+function traitsOf(model: string, family: Family): MinerTraits {
+  const traits = minerTraits(model);
+  return family === 'bitmain' ? { ...traits, stopDelayMs: STOCK_STOP_MS } : traits;
+}
+
 const FAMILY_TIMING = {
   luxos: LUXOS_TIMING,
   bitmain: BITMAIN_TIMING,
@@ -109,6 +122,15 @@ export function startVirtualSite(options: VirtualOptions): VirtualSite {
           ),
     })),
   );
+  const strangers = new Set<string>();
+  let applied = 0;
+  const counted = (driver: LoadDriver): LoadDriver => ({
+    ...driver,
+    apply: (command, signal) => {
+      applied += 1;
+      return driver.apply(command, signal);
+    },
+  });
   const miners = new Map<string, SimulatedMiner>();
   const nodes = new Map<string, SimulatedGpuNode>();
   const drivers = new Map<string, LoadDriver>();
@@ -116,13 +138,16 @@ export function startVirtualSite(options: VirtualOptions): VirtualSite {
     const family = (place.entry.firmware in FAMILY_TIMING ? place.entry.firmware : 'luxos') as Family;
     const miner = new SimulatedMiner(
       place.deviceId,
-      minerTraits(place.entry.model),
+      traitsOf(place.entry.model, family),
       seededRandom(options.seed * 1000 + index),
       options.faults?.(place.deviceId, random) ?? {},
     );
     miners.set(place.deviceId, miner);
     site.place(place.entry.limit, miner);
-    drivers.set(place.deviceId, virtualMiner(miner, family, place.entry.model, clock, random));
+    const driver = virtualMiner(miner, family, place.entry.model, clock, random, () =>
+      strangers.has(place.deviceId),
+    );
+    drivers.set(place.deviceId, counted(driver));
   }
   const off = new Set(options.offNodes ?? []);
   for (const node of config.gpuNodes) {
@@ -272,6 +297,8 @@ export function startVirtualSite(options: VirtualOptions): VirtualSite {
     transfers,
     answers,
     meterFaults,
+    strangers,
+    applied: () => applied,
     explain: (target) => {
       const snapshot = state.freeze(clock.monotonicMs(), clock.epochMs());
       const inForce = limitsInForce(orders.book, model.limits, clock.epochMs());
@@ -351,6 +378,7 @@ function virtualMiner(
   modelName: string,
   clock: VirtualClock,
   random: () => number,
+  stranger: () => boolean,
 ): LoadDriver {
   const facts = FAMILY_TIMING[family];
   const model = findMinerModel(modelName)!;
@@ -425,13 +453,15 @@ function virtualMiner(
     read: async (signal) => {
       const requestedAt = clock.monotonicMs();
       await wait(miner.faults.dead ? 2000 : 30 + random() * 60, signal);
-      return miner.faults.dead
-        ? fail('timeout', `${miner.id} did not answer within 2 s.`)
+      if (miner.faults.dead) return fail('timeout', `${miner.id} did not answer within 2 s.`);
+      return stranger()
+        ? fail('wrong-device', `${miner.id}: another MAC answers at its address.`)
         : ok(reading(requestedAt));
     },
     apply: async (command: LoadCommand, signal): Promise<Result<Applied>> => {
       await wait(miner.faults.dead ? 3000 : 100 + random() * 400, signal);
       if (miner.faults.dead) return fail('timeout', `${miner.id} did not answer.`);
+      if (stranger()) return fail('wrong-device', `${miner.id}: another MAC answers at its address.`);
       if (command.kind === 'sleep') miner.sleep();
       else if (command.kind === 'run') miner.run(command.limitWatts);
       return ok({ acknowledged: true, sentAt: clock.monotonicMs(), limitWatts: null, note: null });
