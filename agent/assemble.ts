@@ -54,8 +54,8 @@ export interface RunningAgent {
   stop(): Promise<void>;
 }
 
-/** Reads under way at once: enough for 300 miners with a tenth of them in time-outs. */
-const MINER_READS_AT_ONCE = 48;
+/** Reads under way at once: a third of 300 miners may fall into time-outs together and delay nobody. */
+const MINER_READS_AT_ONCE = 192;
 /** Part of the store's maximum that the journal may use; the rest is for telemetry that waits. */
 const JOURNAL_SHARE = 0.5;
 const HEALTH_INTERVAL_MS = 10_000;

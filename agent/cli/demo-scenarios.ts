@@ -132,7 +132,7 @@ export const DEMO_SCENARIOS: Readonly<Record<string, readonly DemoStep[]>> = {
       words: 'The broker is back: everything retained is said again.',
       act: { kind: 'broker', up: true },
     },
-    { atSeconds: 110, words: 'Restored.', act: order('restore', { limit: 'grid' }) },
+    { atSeconds: 150, words: 'Restored.', act: order('restore', { limit: 'grid' }) },
   ],
   'ai-job': [
     {

@@ -141,12 +141,16 @@ export class Poller {
     }
     // Wrong credentials or another machine do not mend themselves within seconds.
     const slow = failure.kind === 'unauthorised' || failure.kind === 'wrong-device' ? 4 : 1;
-    const grown = intervalMs * slow * 2 ** Math.min(slot.failures - 1, 6);
+    // The first tries come at the usual pace: a feeder that tripped is to be told within seconds, not minutes.
+    const grown = intervalMs * slow * 2 ** Math.min(Math.max(0, slot.failures - TRIES_AT_PACE), 6);
     const capped = Math.min(this.rules.maximumBackoffMs, grown);
     // Jitter after the cap, so that a rack that died together is not asked together.
     return capped * (0.75 + 0.5 * this.random());
   }
 }
+
+/** A target counts as lost after this many failures in a row; only then is it asked less often. */
+const TRIES_AT_PACE = 3;
 
 interface Slot {
   readonly target: PollTarget<unknown>;

@@ -180,7 +180,8 @@ export class MqttLink {
       port: url.port === '' ? (secure ? 8883 : 1883) : Number(url.port),
       protocolVersion: this.protocol,
       clientId: options.clientId,
-      clean: true,
+      // Orders that come while the line is down wait at the broker; late ones are rejected by their own expiry.
+      clean: false,
       keepalive: Math.max(5, Math.round(options.keepaliveMs / 1000)),
       connectTimeout: 10_000,
       reconnectPeriod: 0,
@@ -191,7 +192,9 @@ export class MqttLink {
       ...(options.ca === null ? {} : { ca: readFileSync(options.ca) }),
       ...(options.cert === null ? {} : { cert: readFileSync(options.cert) }),
       ...(options.key === null ? {} : { key: readFileSync(options.key) }),
-      ...(this.protocol === 5 ? { properties: { maximumPacketSize: 262_144, receiveMaximum: 100 } } : {}),
+      ...(this.protocol === 5
+        ? { properties: { maximumPacketSize: 262_144, receiveMaximum: 100, sessionExpiryInterval: 3600 } }
+        : {}),
       will: {
         topic: `${options.prefix}/state`,
         payload: Buffer.from(JSON.stringify(this.handlers.will())),
@@ -232,7 +235,7 @@ export class MqttLink {
     const denied = code === 4 || code === 5 || code === 0x86 || code === 0x87;
     const ceiling = denied
       ? Math.min(600_000, 60_000 * 2 ** Math.min(this.failuresInARow, 4))
-      : Math.min(60_000, 1000 * 2 ** Math.min(this.failuresInARow, 6));
+      : Math.min(30_000, 1000 * 2 ** Math.min(this.failuresInARow, 5));
     this.cancelRetry = this.clock.after(200 + this.random() * ceiling, () => this.attempt());
   }
 

@@ -171,6 +171,30 @@ describe.skipIf(!available('mosquitto'))(
       await until(() => (last('state')?.['online'] === true ? true : null), 40_000);
     }, 90_000);
 
+    it('keeps an order that came while the agent was down', async () => {
+      agent.kill('SIGKILL');
+      await until(() => (last('state')?.['online'] === false ? true : null), 40_000);
+      const order = {
+        v: 1,
+        id: 'test-2',
+        site: 'demo',
+        type: 'ping',
+        issuer: 'demo',
+        priority: 50,
+        issued: Date.now(),
+        expires: Date.now() + 60_000,
+        seq: 2,
+        args: {},
+      };
+      await client.publishAsync('switchyard/v1/demo/cmd/req/test-2', JSON.stringify(order), { qos: 1 });
+      agent = startAgentProcess(live.config);
+      const answer = await until(
+        () => seen.findLast((message) => message.topic.endsWith('cmd/res/test-2')) ?? null,
+        40_000,
+      );
+      expect(answer.body['status']).toMatch(/accepted|done/);
+    }, 90_000);
+
     it('answers mqtt test and has metrics that promtool accepts', async () => {
       const test = await runCli(['mqtt', 'test', '--url', `mqtt://127.0.0.1:${port}`, '--json']);
       expect(JSON.parse(test.stdout)).toMatchObject({ ok: true, exit: 0 });

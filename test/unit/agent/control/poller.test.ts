@@ -74,3 +74,51 @@ describe('Poller', () => {
     stop.abort();
   });
 });
+
+describe('a third of the site that dies in one moment', () => {
+  it('is found within forty seconds and delays nobody else', async () => {
+    const clock = new VirtualClock();
+    const stop = new AbortController();
+    const poller = new Poller(
+      clock,
+      seededRandom(5),
+      { concurrency: 192, maximumBackoffMs: 120_000 },
+      stop.signal,
+    );
+    let tripped = false;
+    const failures = new Map<number, number>();
+    const foundAt: number[] = [];
+    const last = new Map<number, number>();
+    const gaps: number[] = [];
+    poller.add(
+      Array.from({ length: 300 }, (_, index) => ({
+        id: `d${index}`,
+        intervalMs: 5000,
+        read: async (signal: AbortSignal) => {
+          const dead = tripped && index < 100;
+          await clock.sleep(dead ? 4000 : 40, signal);
+          return dead ? fail('timeout', 'silent') : ok(index);
+        },
+        onResult: (result) => {
+          const now = clock.monotonicMs();
+          if (result.ok) {
+            const before = last.get(index);
+            if (before !== undefined) gaps.push(now - before);
+            last.set(index, now);
+            return;
+          }
+          failures.set(index, (failures.get(index) ?? 0) + 1);
+          if (failures.get(index) === 3) foundAt.push(now);
+        },
+      })),
+      3000,
+    );
+    await clock.advance(60_000);
+    tripped = true;
+    await clock.advance(60_000);
+    stop.abort();
+    expect(foundAt).toHaveLength(100);
+    expect(Math.max(...foundAt) - 60_000).toBeLessThan(40_000);
+    expect(Math.max(...gaps)).toBeLessThan(5500);
+  });
+});
