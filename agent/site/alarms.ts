@@ -55,7 +55,9 @@ function meterCondition(meter: MeterState, conditions: Condition[]): void {
   if (meter.quality === 'good' || meter.quality === 'estimated') return;
   const where = meter.limit === null ? '' : ` It measures ${meter.limit}.`;
   const never = meter.reading === null;
-  if (meter.quality === 'bad') {
+  // Stale by its driver's own word although it answers: its figures stand still.
+  const standsStill = meter.failure === null && meter.reading?.quality === 'stale';
+  if (meter.quality === 'bad' || standsStill) {
     conditions.push({
       code: 'meter-bad',
       severity: 'critical',

@@ -5,9 +5,9 @@ import type {
   MeterReading,
   Quality,
 } from '../../drivers/load-driver.ts';
+import { FreezeWatch } from '../../drivers/meter/quality.ts';
 import type { Failure } from '../../protocols/result.ts';
 import type { DeviceId, EpochMs, Milliseconds, MonotonicMs, Watts } from '../../protocols/units.ts';
-import { type FreezeTrack, meterFreezeCheck } from './frozen-meter.ts';
 import type { DeviceModel, LimitModel, SiteModel } from './model.ts';
 import type { DeviceState, InventoryState, LimitState, MeterState, SiteEvent, Snapshot } from './snapshot.ts';
 
@@ -34,7 +34,8 @@ interface MeterRecord {
   reading: MeterReading | null;
   failure: Failure | null;
   failures: number;
-  freeze: FreezeTrack | null;
+  readonly freeze: FreezeWatch;
+  frozenMs: Milliseconds;
 }
 
 /** A silent device counts as absent after this many failed reads in a row. */
@@ -69,7 +70,13 @@ export class SiteState {
       });
     }
     for (const meter of model.meters) {
-      this.meters.set(meter.id, { reading: null, failure: null, failures: 0, freeze: null });
+      this.meters.set(meter.id, {
+        reading: null,
+        failure: null,
+        failures: 0,
+        freeze: new FreezeWatch(),
+        frozenMs: 0,
+      });
     }
   }
 
@@ -131,7 +138,7 @@ export class SiteState {
   recordMeter(id: DeviceId, reading: MeterReading): void {
     const record = this.meters.get(id);
     if (record === undefined) return;
-    record.freeze = meterFreezeCheck(record.freeze, reading);
+    record.frozenMs = frozenMs(record.freeze, reading);
     record.reading = reading;
     record.failure = null;
     record.failures = 0;
@@ -224,9 +231,11 @@ export class SiteState {
     const ageMs = reading === null ? null : now - reading.sampledAt;
     const doubts = [...(reading?.doubts ?? [])];
     let quality: Quality = reading?.quality ?? 'missing';
-    if (record.freeze?.frozen) {
+    if (record.frozenMs > 0) {
       quality = 'bad';
-      doubts.push(`every value has been the same to the last bit for ${record.freeze.sameCount} readings`);
+      doubts.push(
+        `every value has been the same to the last bit for ${Math.round(record.frozenMs / 1000)} s`,
+      );
     }
     if (reading !== null && reading.powerWatts === null && quality === 'good') quality = 'missing';
     if (ageMs !== null && ageMs > this.rules.meterStaleMs && quality !== 'bad') quality = 'stale';
@@ -251,6 +260,16 @@ function inventoryOf(record: DeviceRecord): InventoryState {
   if (record.removed && record.failures > 0) return 'removed';
   if (!record.seen) return 'expected';
   return record.failures >= ABSENT_AFTER_FAILURES ? 'absent' : 'present';
+}
+
+/** Whatever its driver checks itself: a meter under load whose figures stand still is worse than a silent one. */
+function frozenMs(watch: FreezeWatch, reading: MeterReading): Milliseconds {
+  const { powerWatts, voltageVolts, currentAmps, frequencyHz } = reading;
+  const fingerprint = JSON.stringify([powerWatts, voltageVolts, currentAmps, frequencyHz]);
+  const { l1, l2, l3 } = currentAmps;
+  const isLoaded =
+    powerWatts !== null && (powerWatts !== 0 || (l1 ?? 0) !== 0 || (l2 ?? 0) !== 0 || (l3 ?? 0) !== 0);
+  return watch.frozenMs(fingerprint, isLoaded, frequencyHz !== null, reading.sampledAt);
 }
 
 /** Power through each limit: its own meter where that is good, else the sum of what hangs below. */
