@@ -52,7 +52,7 @@ export function renderMeter(meter: Omit<MeterReading, 'sampledAt' | 'requestedAt
     `${meter.profile}: ${formatWatts(meter.powerWatts)}, quality ${meter.quality}, ${meter.roundTripMs} ms`,
     `  voltage    ${phases(meter.voltageVolts, 'V')}`,
     `  current    ${phases(meter.currentAmps, 'A')}`,
-    `  frequency  ${meter.frequencyHz ?? '-'} Hz, power factor ${meter.powerFactor ?? '-'}`,
+    `  frequency  ${rounded(meter.frequencyHz, 2)} Hz, power factor ${rounded(meter.powerFactor, 2)}`,
     `  import     ${meter.importWattHours ?? '-'} Wh, export ${meter.exportWattHours ?? '-'} Wh, serial ${meter.serialNumber ?? '-'}`,
   ];
   for (const doubt of meter.doubts) lines.push(`  DOUBT      ${doubt}`);
@@ -82,4 +82,8 @@ export function renderGpu(node: Omit<GpuNodeReading, 'sampledAt' | 'requestedAt'
     ...node.gpus.map((gpu) => `  ${whole(gpu.index)} ${gpu.uuid}`),
     ...node.errors.map((error) => `ERROR ${error.code}: ${error.message}`),
   ].join('\n');
+}
+
+function rounded(value: number | null, digits: number): string {
+  return value === null ? '-' : value.toFixed(digits);
 }
