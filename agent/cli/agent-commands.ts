@@ -1,5 +1,6 @@
 import { formatWatts } from '../../config/quantity.ts';
 import { systemClock } from '../../protocols/clock.ts';
+import type { Lease } from '../orders/book.ts';
 import type { SiteView } from '../site/view.ts';
 import { ask, type Context } from './context.ts';
 import { EXIT, failureOutcome, type Outcome } from './outcome.ts';
@@ -10,16 +11,18 @@ export async function statusCommand(context: Context): Promise<Outcome> {
   const answer = await ask(context, 'GET', '/api/v1/site');
   if (!answer.ok) return failureOutcome(answer.error);
   const view = answer.value.body as SiteView;
+  const orders = await ask(context, 'GET', '/api/v1/orders');
+  const leases = orders.ok ? ((orders.value.body as { leases?: readonly Lease[] }).leases ?? []) : [];
   const critical = view.alarms.some((alarm) => alarm.severity === 'critical');
-  return { exit: critical ? EXIT.problems : EXIT.ok, data: view, text: renderStatus(view) };
+  return { exit: critical ? EXIT.problems : EXIT.ok, data: view, text: renderStatus(view, leases) };
 }
 
 /** The status screen. Pure. */
-export function renderStatus(view: SiteView): string {
+export function renderStatus(view: SiteView, leases: readonly Lease[] = []): string {
   if (view.totals === null) return `${view.site}: starting, nothing read yet.`;
   const { totals } = view;
   const lines = [
-    verdict(view),
+    verdict(view, leases),
     '',
     renderTable(
       ['limit', 'power', 'limit in force', 'headroom', 'mining', 'ai', 'quality', 'age', 'source'],
@@ -47,12 +50,26 @@ export function renderStatus(view: SiteView): string {
 }
 
 /** One sentence on how the site is. */
-export function verdict(view: SiteView): string {
+export function verdict(view: SiteView, leases: readonly Lease[] = []): string {
   const { totals } = view;
   const over = view.limits.filter(
     (limit) => limit.powerWatts !== null && limit.powerWatts > limit.limitWatts,
   );
   const name = view.name === view.site ? view.site : `${view.name} (${view.site})`;
+  const due = over.flatMap((limit) => {
+    const lease = leases.find(
+      (candidate) => candidate.limit === limit.id && candidate.watts === limit.limitWatts,
+    );
+    const leftMs = lease === undefined ? 0 : lease.createdAt + lease.withinMs - view.ts;
+    return leftMs > 0 ? [{ limit, leftMs }] : [];
+  });
+  if (over.length > 0 && due.length === over.length) {
+    const parts = due.map(
+      ({ limit, leftMs }) =>
+        `${limit.id} by ${formatWatts(-(limit.headroomWatts ?? 0))} within ${Math.ceil(leftMs / 1000)} s`,
+    );
+    return `${name} is coming down to its limit: ${parts.join(', ')}.`;
+  }
   if (over.length > 0) {
     return `${name} is OVER its limit at ${over.map((limit) => `${limit.id} by ${formatWatts(-(limit.headroomWatts ?? 0))}`).join(', ')}.`;
   }
