@@ -93,6 +93,7 @@ describe('the grid limit falls by 40 % within 30 s', () => {
       expect(virtual.site.watts('grid') - before, note).toBeLessThan(0.062 * 1_060_000);
       await virtual.run(25 * 60_000);
       expect(virtual.site.watts('grid'), note).toBeGreaterThan(850_000);
+      expect(restored.overRatingSeconds, note).toBe(0);
       virtual.stop();
     },
     60_000,
