@@ -1,5 +1,5 @@
 import type { EpochMs, LimitId, MonotonicMs, Watts } from '../../protocols/units.ts';
-import type { NodeSums } from './ledger.ts';
+import type { NodeSums } from './node-sums.ts';
 
 /** One command that a decision gives, with its reason. */
 export interface Command {

@@ -29,7 +29,8 @@ export interface Drop {
 /** Long before any start: a moment that never happened. */
 const NEVER = -1e12;
 
-export function newLimitMemory(ratingWatts: Watts): LimitMemory {
+/** A limit that was never looked at. `goodAt` stands for its meter: silent from now on, with all its grace. */
+export function newLimitMemory(ratingWatts: Watts, goodAt: MonotonicMs): LimitMemory {
   return {
     inForceWatts: ratingWatts,
     drop: null,
@@ -37,7 +38,7 @@ export function newLimitMemory(ratingWatts: Watts): LimitMemory {
     biasRaisedAt: NEVER,
     lastShedAt: NEVER,
     samples: [],
-    goodAt: NEVER,
+    goodAt,
     wakesAt: [],
   };
 }

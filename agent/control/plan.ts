@@ -38,6 +38,8 @@ export interface PlanRules {
   readonly meterLagMs: Milliseconds;
   /** Largest point that may be chosen for a device; absent = any. */
   readonly ceilings: Readonly<Record<string, Watts>>;
+  /** Watts to plan for devices that were read once and are silent now. */
+  readonly unseen: ReadonlyMap<string, Watts>;
 }
 
 /** The price of last resort: a device too slow for a deadline, or awake for too short a time. */
@@ -71,7 +73,7 @@ export function buildPlan(
     const path = pathOf(limitOf, input.facts.limit);
     const candidate = candidateOf(input, path, rules);
     if (candidate === null) {
-      fixed.set(input.facts.limit, (fixed.get(input.facts.limit) ?? 0) + constantWatts(input));
+      fixed.set(input.facts.limit, (fixed.get(input.facts.limit) ?? 0) + constantWatts(input, rules.unseen));
       continue;
     }
     candidates.set(input.facts.id, candidate);
@@ -104,9 +106,11 @@ function pathOf(limitOf: ReadonlyMap<string, PlanLimit>, limit: string): PlanLim
 }
 
 /** What a device that cannot be commanded takes in the plan. */
-function constantWatts(input: DeviceInput): Watts {
+function constantWatts(input: DeviceInput, unseen: ReadonlyMap<string, Watts>): Watts {
   const { device, facts } = input;
   if (device.inventory === 'expected' || device.inventory === 'removed') return 0;
+  const silent = unseen.get(facts.id);
+  if (silent !== undefined) return silent;
   // Not read yet since the agent started: what it was last told or proved to do says whether others must fall.
   // Its worst case still forbids every rise; a start alone must not shed the site. The margin that proof adds
   // for noise is taken off: the plan counts points.

@@ -48,6 +48,7 @@ export function controlRules(config: Config): ControlRules {
   const polls = [...config.miners, ...config.gpuNodes].map((entry) => entry.interval);
   return {
     meterStaleMs: control.staleAfter,
+    deviceStaleMs: control.deviceStaleAfter,
     staleGraceMs: Math.max(30_000, control.staleAfter * 2),
     meterLagMs: METER_LAG_MS,
     pollMs: Math.max(1000, ...polls),

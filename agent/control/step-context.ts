@@ -32,6 +32,8 @@ export interface StepDevice {
 
 export interface ControlRules {
   readonly meterStaleMs: Milliseconds;
+  /** A device's reading older than this says nothing about now. */
+  readonly deviceStaleMs: Milliseconds;
   /** A silent meter is put up with for this long before its limit is shed to what is proved. */
   readonly staleGraceMs: Milliseconds;
   readonly meterLagMs: Milliseconds;

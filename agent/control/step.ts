@@ -1,36 +1,18 @@
-import type { DeviceId, LimitId, Milliseconds, MonotonicMs, Watts } from '../../protocols/units.ts';
+import type { DeviceId, LimitId, MonotonicMs, Watts } from '../../protocols/units.ts';
 import type { Answer } from '../allocation/problem.ts';
 import { solveProblem } from '../allocation/solve.ts';
+import { correctBias } from './bias.ts';
 import type { Decision } from './decision.ts';
 import { commandsOf } from './gate.ts';
-import {
-  type DeviceInput,
-  type Entry,
-  type Finding,
-  learn,
-  NEW_ENTRY,
-  type NodeInput,
-  type NodeSums,
-  sumNodes,
-} from './ledger.ts';
+import { type DeviceInput, type Entry, type Finding, learn, NEW_ENTRY } from './ledger.ts';
 import { type LimitMemory, newLimitMemory, updateLimit } from './limit-memory.ts';
+import { type NodeInput, sumNodes } from './node-sums.ts';
 import type { Observation, ObservedDevice } from './observation.ts';
-import {
-  buildPlan,
-  currentPoint,
-  type Plan,
-  type PlanFloor,
-  type PlanLimit,
-  type PlanRules,
-} from './plan.ts';
+import { buildPlan, type Plan, type PlanFloor, type PlanLimit, type PlanRules } from './plan.ts';
+import { planLimit } from './plan-limit.ts';
 import { type DeviceFacts, type Economics, gpuNodeFacts, minerFacts } from './points.ts';
-import {
-  type Permitted,
-  RAMP_BUCKET_MS,
-  type StepContext,
-  type StepDevice,
-  type StepLimit,
-} from './step-context.ts';
+import { type Permitted, RAMP_BUCKET_MS, type StepContext, type StepDevice } from './step-context.ts';
+import { blindWatts, plannedUnseen } from './unseen.ts';
 
 /**
  * One control cycle as a pure function: what was known, what is seen, what is asked -> what is known now and
@@ -101,23 +83,35 @@ export function step(
   const meterOf = new Map(observation.meters.map((meter) => [meter.limit, meter]));
   const limits: Record<string, LimitMemory> = {};
   for (const limit of context.limits) {
-    limits[limit.id] = updateLimit(before.limits[limit.id] ?? newLimitMemory(limit.ratingWatts), {
-      inForce: orders.inForce[limit.id] ?? { watts: limit.ratingWatts, deadlineAt: null },
-      meter: meterOf.get(limit.id) ?? null,
-      metered: limit.metered,
-      now,
-      rules: context.rules,
-    });
+    limits[limit.id] = updateLimit(
+      before.limits[limit.id] ?? newLimitMemory(limit.ratingWatts, now - context.rules.meterStaleMs - 1),
+      {
+        inForce: orders.inForce[limit.id] ?? { watts: limit.ratingWatts, deadlineAt: null },
+        meter: meterOf.get(limit.id) ?? null,
+        metered: limit.metered,
+        now,
+        rules: context.rules,
+      },
+    );
   }
+  const unseen = plannedUnseen(context, inputs, limits, now);
   const sums = sumNodes(nodeInputs(context, limits, now), inputs, {
     driftShare: context.rules.driftShare,
     sleepersAtLeast: 2,
     meterLagMs: context.rules.meterLagMs,
+    gone: (id) => unseen.get(id) === 0,
   });
-  correctBias(context, limits, sums, inputs, now);
+  correctBias(context, limits, sums, inputs, unseen, now);
   const phase =
     before.phase === 'normal' || evidenceComplete(context, limits, observation, now) ? 'normal' : 'starting';
-  const planLimits = context.limits.map((limit) => planLimit(context, limit, limits[limit.id]!, orders, now));
+  const blind = blindWatts(context, inputs, limits, now);
+  const planLimits = context.limits.map((limit) =>
+    planLimit(context.rules, limit, limits[limit.id]!, {
+      reservedWatts: orders.reservedWatts[limit.id] ?? 0,
+      blindWatts: blind.get(limit.id) ?? null,
+      now,
+    }),
+  );
   const planRules = {
     now,
     ceilings: orders.ceilings,
@@ -126,6 +120,7 @@ export function step(
     leastSleepMs: context.rules.leastSleepMs,
     wakesPerHour: context.rules.wakesPerHour,
     meterLagMs: context.rules.meterLagMs,
+    unseen,
   };
   const { plan, answer } = solveWithGrants(context, orders, limits, planLimits, inputs, planRules);
   const ramp = refill(before, context, orders, now);
@@ -299,122 +294,6 @@ function nodeInputs(
         : null,
     };
   });
-}
-
-/**
- * What meters show beyond everything that the plan knows of is taken off the room: upwards at once, downwards
- * slowly. It is never negative: an error in our favour makes no room.
- */
-function correctBias(
-  context: StepContext,
-  limits: Record<string, LimitMemory>,
-  sums: ReadonlyMap<string, NodeSums>,
-  inputs: readonly DeviceInput[],
-  now: MonotonicMs,
-): void {
-  const below = new Map<string, DeviceInput[]>();
-  for (const input of inputs) {
-    const list = below.get(input.facts.limit);
-    if (list === undefined) below.set(input.facts.limit, [input]);
-    else list.push(input);
-  }
-  const models = new Map<string, NodeModel>();
-  for (const limit of [...context.limits].reverse()) {
-    const model = ownModel(limit, below.get(limit.id) ?? [], now, context.rules.meterLagMs);
-    for (const child of context.limits) {
-      if (child.parent !== limit.id) continue;
-      const childModel = models.get(child.id)!;
-      model.planned += childModel.planned * child.gain;
-      model.present += childModel.present * child.gain;
-      model.quiet &&= childModel.quiet;
-    }
-    const memory = limits[limit.id]!;
-    const sum = sums.get(limit.id)!;
-    if (sum.measuredWatts === null) {
-      model.planned += memory.biasWatts;
-      model.present += memory.biasWatts;
-      models.set(limit.id, model);
-      continue;
-    }
-    const excess = Math.max(0, sum.measuredWatts - model.present);
-    let bias = memory.biasWatts;
-    if (excess > bias && model.quiet) bias += (excess - bias) * 0.5;
-    if (excess < bias) bias += (excess - bias) * 0.05;
-    // The plan believes that it is under the limit, the meter says that it is not, and everything sent has had
-    // its effect: whatever it is, it counts at once.
-    const over = sum.expectedWatts - Math.max(memory.inForceWatts, model.planned + bias);
-    const settled = now - memory.biasRaisedAt > context.rules.meterLagMs + 1000;
-    if (over > 0 && settled) limits[limit.id] = { ...memory, biasWatts: bias + over, biasRaisedAt: now };
-    else limits[limit.id] = { ...memory, biasWatts: bias < 1 ? 0 : bias };
-    // To its parent a metered node is what its meter shows, or what is planned below it where that is less.
-    models.set(limit.id, { planned: model.planned + bias, present: sum.measuredWatts, quiet: model.quiet });
-  }
-}
-
-interface NodeModel {
-  /** By the points that devices are at or on their way to. */
-  planned: number;
-  /** By what they draw at this moment, as far as known. */
-  present: number;
-  /** Nothing below is on its way between two points. */
-  quiet: boolean;
-}
-
-function ownModel(
-  limit: StepLimit,
-  inputs: readonly DeviceInput[],
-  now: MonotonicMs,
-  lagMs: Milliseconds,
-): NodeModel {
-  const model: NodeModel = { planned: limit.loadWorstWatts, present: limit.loadWorstWatts, quiet: true };
-  for (const input of inputs) {
-    const { entry, facts, device } = input;
-    // Not yet asked: what it draws is in the meter and not in the model.
-    if (device.requestedAt === null && device.failure === null) model.quiet = false;
-    if (device.inventory === 'expected' || device.inventory === 'removed') continue;
-    const recent = entry.lastDrop !== null && now - entry.lastDrop.at < lagMs * 2;
-    const moving = entry.pending !== null || recent || device.activity === 'starting';
-    if (moving) model.quiet = false;
-    const point = entry.quarantine !== null ? null : currentPoint(input);
-    const planned = point?.watts ?? facts.nameplateWatts;
-    model.planned += planned;
-    const own = device.fresh && device.reported ? device.powerWatts : null;
-    model.present += moving ? (own ?? Math.max(planned, entry.pending?.fromWatts ?? 0)) : planned;
-  }
-  return model;
-}
-
-function planLimit(
-  context: StepContext,
-  limit: StepLimit,
-  memory: LimitMemory,
-  orders: StepOrders,
-  now: MonotonicMs,
-): PlanLimit {
-  const { rules } = context;
-  const reserve = memory.inForceWatts * rules.reserveShare;
-  const overshed =
-    memory.drop === null ? 0 : Math.max(0, memory.drop.fromWatts - memory.inForceWatts) * rules.overshedShare;
-  const stale = limit.metered && now - memory.goodAt > rules.meterStaleMs;
-  const blind = limit.metered && now - memory.goodAt > rules.staleGraceMs;
-  return {
-    limit: limit.id,
-    parent: limit.parent,
-    gain: limit.gain,
-    // Without its meter for longer than the grace, twice the reserve is kept.
-    capacityWatts:
-      memory.inForceWatts - reserve * (blind ? 3 : 1) - overshed - (orders.reservedWatts[limit.id] ?? 0),
-    fixedWatts: limit.loadWorstWatts + coarse(memory.biasWatts, limit.ratingWatts),
-    authority: limit.authority,
-    noRise: stale || memory.drop !== null || now - memory.lastShedAt < rules.restoreHoldMs,
-    deadlineAt: memory.drop?.deadlineAt ?? null,
-  };
-}
-
-/** Rounded up to a thousandth of the rating: noise in the last digits does not change the plan. */
-function coarse(watts: Watts, ratingWatts: Watts): Watts {
-  const grain = Math.max(10, ratingWatts / 1000);
-  return Math.ceil(watts / grain) * grain;
 }
 
 /** Every controlled limit with a meter was read, and every device answered or is known to be silent. */

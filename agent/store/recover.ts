@@ -130,9 +130,10 @@ function moveLimit(
           },
     biasRaisedAt: moved(memory.biasRaisedAt),
     lastShedAt: moved(memory.lastShedAt),
-    // What a meter showed to an earlier life is no evidence for this one, however short the pause.
+    // What a meter showed to an earlier life is no evidence for this one, however short the pause. Nor is the
+    // pause a silence of the meter: its grace begins with this life.
     samples: [],
-    goodAt: Math.min(moved(memory.goodAt), Math.round(rules.monotonicMs) - rules.meterStaleMs - 1),
+    goodAt: Math.round(rules.monotonicMs) - rules.meterStaleMs - 1,
     wakesAt: memory.wakesAt.map(moved),
   };
 }

@@ -77,6 +77,7 @@ export function controlSite(count: number, seed: number, faulty = true): Control
     floors: [],
     rules: {
       meterStaleMs: 5000,
+      deviceStaleMs: 15_000,
       staleGraceMs: 30_000,
       meterLagMs: 2500,
       pollMs: POLL_MS,

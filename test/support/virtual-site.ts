@@ -51,6 +51,8 @@ export interface VirtualSite {
   readonly answers: OrderAnswer[];
   /** Miners at whose address another MAC answers now. */
   readonly strangers: Set<string>;
+  /** Miners that go on working and answer nobody: their switch is dead. */
+  readonly unreachable: Set<string>;
   /** Commands handed to drivers so far. */
   applied(): number;
   readonly meterFaults: Map<string, { frozen?: boolean; factor?: number; silent?: boolean }>;
@@ -123,6 +125,7 @@ export function startVirtualSite(options: VirtualOptions): VirtualSite {
     })),
   );
   const strangers = new Set<string>();
+  const unreachable = new Set<string>();
   let applied = 0;
   const counted = (driver: LoadDriver): LoadDriver => ({
     ...driver,
@@ -144,9 +147,10 @@ export function startVirtualSite(options: VirtualOptions): VirtualSite {
     );
     miners.set(place.deviceId, miner);
     site.place(place.entry.limit, miner);
-    const driver = virtualMiner(miner, family, place.entry.model, clock, random, () =>
-      strangers.has(place.deviceId),
-    );
+    const driver = virtualMiner(miner, family, place.entry.model, clock, random, {
+      stranger: () => strangers.has(place.deviceId),
+      silent: () => miner.faults.dead === true || unreachable.has(place.deviceId),
+    });
     drivers.set(place.deviceId, counted(driver));
   }
   const off = new Set(options.offNodes ?? []);
@@ -298,6 +302,7 @@ export function startVirtualSite(options: VirtualOptions): VirtualSite {
     answers,
     meterFaults,
     strangers,
+    unreachable,
     applied: () => applied,
     explain: (target) => {
       const snapshot = state.freeze(clock.monotonicMs(), clock.epochMs());
@@ -378,7 +383,7 @@ function virtualMiner(
   modelName: string,
   clock: VirtualClock,
   random: () => number,
-  stranger: () => boolean,
+  is: { readonly stranger: () => boolean; readonly silent: () => boolean },
 ): LoadDriver {
   const facts = FAMILY_TIMING[family];
   const model = findMinerModel(modelName)!;
@@ -452,16 +457,16 @@ function virtualMiner(
     identify: async () => ok(identity),
     read: async (signal) => {
       const requestedAt = clock.monotonicMs();
-      await wait(miner.faults.dead ? 2000 : 30 + random() * 60, signal);
-      if (miner.faults.dead) return fail('timeout', `${miner.id} did not answer within 2 s.`);
-      return stranger()
+      await wait(is.silent() ? 2000 : 30 + random() * 60, signal);
+      if (is.silent()) return fail('timeout', `${miner.id} did not answer within 2 s.`);
+      return is.stranger()
         ? fail('wrong-device', `${miner.id}: another MAC answers at its address.`)
         : ok(reading(requestedAt));
     },
     apply: async (command: LoadCommand, signal): Promise<Result<Applied>> => {
-      await wait(miner.faults.dead ? 3000 : 100 + random() * 400, signal);
-      if (miner.faults.dead) return fail('timeout', `${miner.id} did not answer.`);
-      if (stranger()) return fail('wrong-device', `${miner.id}: another MAC answers at its address.`);
+      await wait(is.silent() ? 3000 : 100 + random() * 400, signal);
+      if (is.silent()) return fail('timeout', `${miner.id} did not answer.`);
+      if (is.stranger()) return fail('wrong-device', `${miner.id}: another MAC answers at its address.`);
       if (command.kind === 'sleep') miner.sleep();
       else if (command.kind === 'run') miner.run(command.limitWatts);
       return ok({ acknowledged: true, sentAt: clock.monotonicMs(), limitWatts: null, note: null });

@@ -1,14 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import {
-  book,
-  type Entry,
-  type Finding,
-  learn,
-  NEW_ENTRY,
-  sumNodes,
-  worstOf,
-} from '../../../agent/control/ledger.ts';
+import { book, type Entry, type Finding, learn, NEW_ENTRY, worstOf } from '../../../agent/control/ledger.ts';
+import { sumNodes } from '../../../agent/control/node-sums.ts';
 import type { ObservedDevice } from '../../../agent/control/observation.ts';
 import type { DeviceFacts, OperatingPoint } from '../../../agent/control/points.ts';
 
@@ -181,6 +174,7 @@ describe('the ledger', () => {
           const sums = sumNodes(nodes, inputs, {
             driftShare: 0.02,
             sleepersAtLeast: 2,
+            gone: () => false,
             meterLagMs: 2500,
           }).get('grid')!;
           expect(sums.worstWatts).toBeLessThanOrEqual(sums.sumWorstWatts);
@@ -189,6 +183,7 @@ describe('the ledger', () => {
           const blind = sumNodes([{ ...nodes[0]!, measured: null }], inputs, {
             driftShare: 0.02,
             sleepersAtLeast: 2,
+            gone: () => false,
             meterLagMs: 2500,
           }).get('grid')!;
           // Losing the meter makes no room. (What it showed above the parts is remembered as bias, and its limit

@@ -1,0 +1,91 @@
+import type { DeviceId, Milliseconds, MonotonicMs, Watts } from '../../protocols/units.ts';
+import type { DeviceInput } from './ledger.ts';
+import type { LimitMemory } from './limit-memory.ts';
+import type { NodeSums } from './node-sums.ts';
+import { currentPoint } from './plan.ts';
+import type { StepContext, StepLimit } from './step-context.ts';
+
+/**
+ * What meters show beyond everything that the plan knows of is taken off the room: upwards at once, downwards
+ * slowly. It is never negative: an error in our favour makes no room.
+ */
+export function correctBias(
+  context: StepContext,
+  limits: Record<string, LimitMemory>,
+  sums: ReadonlyMap<string, NodeSums>,
+  inputs: readonly DeviceInput[],
+  unseen: ReadonlyMap<DeviceId, Watts>,
+  now: MonotonicMs,
+): void {
+  const below = new Map<string, DeviceInput[]>();
+  for (const input of inputs) {
+    const list = below.get(input.facts.limit);
+    if (list === undefined) below.set(input.facts.limit, [input]);
+    else list.push(input);
+  }
+  const models = new Map<string, NodeModel>();
+  for (const limit of [...context.limits].reverse()) {
+    const model = ownModel(limit, below.get(limit.id) ?? [], unseen, now, context.rules.meterLagMs);
+    for (const child of context.limits) {
+      if (child.parent !== limit.id) continue;
+      const childModel = models.get(child.id)!;
+      model.planned += childModel.planned * child.gain;
+      model.present += childModel.present * child.gain;
+      model.quiet &&= childModel.quiet;
+    }
+    const memory = limits[limit.id]!;
+    const sum = sums.get(limit.id)!;
+    if (sum.measuredWatts === null) {
+      model.planned += memory.biasWatts;
+      model.present += memory.biasWatts;
+      models.set(limit.id, model);
+      continue;
+    }
+    const excess = Math.max(0, sum.measuredWatts - model.present);
+    let bias = memory.biasWatts;
+    if (excess > bias && model.quiet) bias += (excess - bias) * 0.5;
+    if (excess < bias) bias += (excess - bias) * 0.05;
+    // The plan believes that it is under the limit, the meter says that it is not, and everything sent has had
+    // its effect: whatever it is, it counts at once.
+    const over = sum.expectedWatts - Math.max(memory.inForceWatts, model.planned + bias);
+    const settled = now - memory.biasRaisedAt > context.rules.meterLagMs + 1000;
+    if (over > 0 && settled) limits[limit.id] = { ...memory, biasWatts: bias + over, biasRaisedAt: now };
+    else limits[limit.id] = { ...memory, biasWatts: bias < 1 ? 0 : bias };
+    // To its parent a metered node is what its meter shows, or what is planned below it where that is less.
+    models.set(limit.id, { planned: model.planned + bias, present: sum.measuredWatts, quiet: model.quiet });
+  }
+}
+
+interface NodeModel {
+  /** By the points that devices are at or on their way to. */
+  planned: number;
+  /** By what they draw at this moment, as far as known. */
+  present: number;
+  /** Nothing below is on its way between two points. */
+  quiet: boolean;
+}
+
+function ownModel(
+  limit: StepLimit,
+  inputs: readonly DeviceInput[],
+  unseen: ReadonlyMap<DeviceId, Watts>,
+  now: MonotonicMs,
+  lagMs: Milliseconds,
+): NodeModel {
+  const model: NodeModel = { planned: limit.loadWorstWatts, present: limit.loadWorstWatts, quiet: true };
+  for (const input of inputs) {
+    const { entry, facts, device } = input;
+    // Not yet asked: what it draws is in the meter and not in the model.
+    if (device.requestedAt === null && device.failure === null) model.quiet = false;
+    if (device.inventory === 'expected' || device.inventory === 'removed') continue;
+    const recent = entry.lastDrop !== null && now - entry.lastDrop.at < lagMs * 2;
+    const moving = entry.pending !== null || recent || device.activity === 'starting';
+    if (moving) model.quiet = false;
+    const point = entry.quarantine !== null ? null : currentPoint(input);
+    const planned = unseen.get(facts.id) ?? point?.watts ?? facts.nameplateWatts;
+    model.planned += planned;
+    const own = device.fresh && device.reported ? device.powerWatts : null;
+    model.present += moving ? (own ?? Math.max(planned, entry.pending?.fromWatts ?? 0)) : planned;
+  }
+  return model;
+}

@@ -1,0 +1,39 @@
+import type { MonotonicMs, Watts } from '../../protocols/units.ts';
+import type { LimitMemory } from './limit-memory.ts';
+import type { PlanLimit } from './plan.ts';
+import type { ControlRules, StepLimit } from './step-context.ts';
+
+/** What a limit offers to the plan at this moment. Pure. */
+export function planLimit(
+  rules: ControlRules,
+  limit: StepLimit,
+  memory: LimitMemory,
+  at: {
+    /** Promised to hand-overs. */
+    readonly reservedWatts: Watts;
+    /** Taken off because its meter is silent; `null` while it is read. */
+    readonly blindWatts: Watts | null;
+    readonly now: MonotonicMs;
+  },
+): PlanLimit {
+  const reserve = memory.inForceWatts * rules.reserveShare;
+  const overshed =
+    memory.drop === null ? 0 : Math.max(0, memory.drop.fromWatts - memory.inForceWatts) * rules.overshedShare;
+  return {
+    limit: limit.id,
+    parent: limit.parent,
+    gain: limit.gain,
+    capacityWatts: memory.inForceWatts - reserve - (at.blindWatts ?? 0) - overshed - at.reservedWatts,
+    fixedWatts: limit.loadWorstWatts + coarse(memory.biasWatts, limit.ratingWatts),
+    authority: limit.authority,
+    noRise:
+      at.blindWatts !== null || memory.drop !== null || at.now - memory.lastShedAt < rules.restoreHoldMs,
+    deadlineAt: memory.drop?.deadlineAt ?? null,
+  };
+}
+
+/** Rounded up to a thousandth of the rating: noise in the last digits does not change the plan. */
+function coarse(watts: Watts, ratingWatts: Watts): Watts {
+  const grain = Math.max(10, ratingWatts / 1000);
+  return Math.ceil(watts / grain) * grain;
+}
