@@ -36,7 +36,16 @@ export interface MinerFaults {
   lies?: number;
   /** Restarts by itself into full power this often. */
   restartsPerHour?: number;
+  /** At work it draws up to this share more or less than it should, wandering over some minutes. */
+  driftShare?: number;
+  /** Share of commands that it obeys without an answer. */
+  losesAnswers?: number;
 }
+
+/** What a miner without work draws of its operating point: hash boards idle, fans and controller on. */
+const STARVED_SHARE = 0.15;
+/** A full swing of the drift takes this long. */
+const DRIFT_PERIOD_MS = 11 * 60_000;
 
 interface Ramp {
   fromWatts: number;
@@ -53,6 +62,8 @@ export class SimulatedMiner {
   private ramp: Ramp;
   private asleep = false;
   private supplied = true;
+  private starved = false;
+  private readonly driftPhase: number;
   private limit: number;
   private bootedAtMs = 0;
   private nowMs = 0;
@@ -63,6 +74,7 @@ export class SimulatedMiner {
     this.random = random;
     this.faults = faults;
     this.limit = traits.normalWatts;
+    this.driftPhase = faults.driftShare === undefined ? 0 : random();
     this.ramp = { fromWatts: traits.normalWatts, toWatts: traits.normalWatts, startMs: 0, endMs: 0 };
   }
 
@@ -96,6 +108,15 @@ export class SimulatedMiner {
     else this.ramp = { fromWatts: 0, toWatts: 0, startMs: this.nowMs, endMs: this.nowMs };
   }
 
+  get isStarved(): boolean {
+    return this.starved;
+  }
+
+  /** Its pool goes away (it draws next to nothing and stays ready) or is back: at once at its operating point. */
+  starve(starved: boolean): void {
+    this.starved = starved;
+  }
+
   sleep(): void {
     if (this.faults.disobeys || this.asleep || !this.supplied) return;
     this.asleep = true;
@@ -125,6 +146,17 @@ export class SimulatedMiner {
 
   /** True watts now. */
   get powerWatts(): Watts {
+    const watts = this.rampWatts;
+    if (this.asleep) return watts;
+    if (this.starved) return Math.min(watts, this.limit * STARVED_SHARE);
+    const { driftShare = 0 } = this.faults;
+    if (driftShare === 0) return watts;
+    return (
+      watts * (1 + driftShare * Math.sin(2 * Math.PI * (this.nowMs / DRIFT_PERIOD_MS + this.driftPhase)))
+    );
+  }
+
+  private get rampWatts(): Watts {
     const { fromWatts, toWatts, startMs, endMs } = this.ramp;
     if (this.nowMs <= startMs) return fromWatts;
     if (this.nowMs >= endMs) return toWatts;
@@ -161,7 +193,7 @@ export class SimulatedMiner {
   }
 
   private rampTo(toWatts: number, delayMs: number, rampMs: number): void {
-    const fromWatts = this.powerWatts;
+    const fromWatts = this.rampWatts;
     this.ramp = { fromWatts, toWatts, startMs: this.nowMs + delayMs, endMs: this.nowMs + delayMs + rampMs };
   }
 }

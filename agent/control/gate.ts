@@ -60,7 +60,8 @@ export function commandsOf(input: GateInput): Gated {
       candidate.facts.id,
       book(candidate.entry, candidate.facts, target, candidate.current, input.now, slack(input), why.text),
     );
-    if (why.limit !== null) shed.add(why.limit);
+    // A fall that a limit needs forbids rises below it for a while; one that only earns more does not.
+    for (const { id } of room.path(candidate.facts.limit)) if (input.plan.over.has(id)) shed.add(id);
   }
   const held = { count: 0, watts: 0, why: '' };
   let tokens = input.rampTokensWatts;
@@ -274,7 +275,7 @@ class Room {
     return { sumRise: Math.max(0, peak - booked), meterRise: Math.max(0, peak - drawn) };
   }
 
-  private path(limit: LimitId): { id: LimitId; gain: number }[] {
+  path(limit: LimitId): { id: LimitId; gain: number }[] {
     const known = this.paths.get(limit);
     if (known !== undefined) return known;
     const path: { id: LimitId; gain: number }[] = [];

@@ -18,7 +18,7 @@ export interface Entry {
   readonly wokeAt: MonotonicMs | null;
   /** Moments of wakes in the last hour. */
   readonly wakes: readonly MonotonicMs[];
-  /** Highest own figure seen at full power. */
+  /** Its own figure at full power: upwards as seen, downwards slowly. */
   readonly observedWatts: Watts;
   /** Power limit under which it was first found working. */
   readonly normalLimitWatts: Watts | null;
@@ -26,6 +26,8 @@ export interface Entry {
   readonly roseAt: MonotonicMs | null;
   /** The last fall that evidence showed: meters with a lag have yet to follow. */
   readonly lastDrop: { readonly watts: Watts; readonly at: MonotonicMs } | null;
+  /** Its last reading, while it is silent; `null` while it is read. A pause of the agent is no silence. */
+  readonly silentSince: MonotonicMs | null;
 }
 
 export interface Pending {
@@ -57,12 +59,18 @@ export const NEW_ENTRY: Omit<Entry, 'id' | 'provenWatts'> = {
   normalLimitWatts: null,
   roseAt: null,
   lastDrop: null,
+  silentSince: null,
 };
 
 /** Start of a wake may exceed the target by this. */
 export const OVERSHOOT = 1.1;
 /** Noise of a device's own watts. */
 export const NOISE_SHARE = 0.03;
+/** Full power that was seen once settles to what is seen since: outside this band, by this part a reading. */
+const SETTLE_BAND = 0.01;
+const SETTLE_GAIN = 0.2;
+/** Drawing less than this of its full power it does something else than work. */
+const WORKING_SHARE = 0.85;
 /** Commands without effect before a device is set aside. */
 const QUARANTINE_AFTER = 3;
 /** A device set aside gets another chance after this. */
@@ -98,7 +106,8 @@ export function learn(
     });
   }
   if (!device.fresh || device.sampledAt === null || device.requestedAt === null)
-    return expire(next, now, findings);
+    return expire(silent(next, device, now), now, findings);
+  if (next.silentSince !== null) next = { ...next, silentSince: null };
   next = observeFull(next, facts, device);
   const { pending } = next;
   if (pending === null) return follow(next, facts, device, findings);
@@ -118,6 +127,12 @@ export function learn(
     };
   }
   return expire(next, now, findings);
+}
+
+function silent(entry: Entry, device: ObservedDevice, now: MonotonicMs): Entry {
+  const counts = device.inventory === 'present' || device.inventory === 'absent';
+  if (entry.silentSince !== null || !counts) return entry;
+  return { ...entry, silentSince: device.sampledAt ?? now };
 }
 
 /** Whether a reading shows what a command asked for. */
@@ -219,8 +234,12 @@ function observeFull(entry: Entry, facts: DeviceFacts, device: ObservedDevice): 
     next = { ...next, normalLimitWatts: device.limitWatts };
   const unlimited = device.limitWatts === null || device.limitWatts === next.normalLimitWatts;
   const own = device.reported ? (device.powerWatts ?? 0) : 0;
-  if (unlimited && next.pending === null && own > next.observedWatts && own <= facts.nameplateWatts * 1.3) {
-    next = { ...next, observedWatts: own };
+  if (!unlimited || next.pending !== null || own <= 0) return next;
+  // Upwards at once. Downwards slowly, and only as far as facts let it: never below the model's own figure.
+  if (own > next.observedWatts && own <= facts.nameplateWatts * 1.3) return { ...next, observedWatts: own };
+  if (own < next.observedWatts * (1 - SETTLE_BAND) && own > next.observedWatts * WORKING_SHARE) {
+    const settled = next.observedWatts - (next.observedWatts - own) * SETTLE_GAIN;
+    return { ...next, observedWatts: Math.ceil(settled) };
   }
   return next;
 }

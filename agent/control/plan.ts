@@ -45,6 +45,9 @@ export interface PlanRules {
 /** The price of last resort: a device too slow for a deadline, or awake for too short a time. */
 const RELUCTANT_DOLLARS_PER_HOUR = 1000;
 
+/** No change is free: a gain of less than this is noise in the figures. */
+const CHANGE_DOLLARS_PER_HOUR = 0.002;
+
 /** A device that may be commanded now, with the points that may be chosen. */
 export interface Candidate extends DeviceInput {
   readonly current: OperatingPoint;
@@ -56,6 +59,8 @@ export interface Candidate extends DeviceInput {
 export interface Plan {
   readonly problem: Problem;
   readonly candidates: ReadonlyMap<string, Candidate>;
+  /** Limits that hold no more than they may only if something below them falls. */
+  readonly over: ReadonlySet<LimitId>;
 }
 
 /** Turns the state of the site into one allocation problem in whole watts: need rounded up, room down. Pure. */
@@ -91,7 +96,25 @@ export function buildPlan(
   return {
     problem: { limits: problemLimits, devices: problemDevices, floors: problemFloors(floors, candidates) },
     candidates,
+    over: overNow(problemLimits, candidates),
   };
+}
+
+/** Limits (parents stand before children) whose total at the present points is above their capacity. */
+function overNow(
+  limits: readonly ProblemLimit[],
+  candidates: ReadonlyMap<string, Candidate>,
+): ReadonlySet<LimitId> {
+  const totals = new Map(limits.map((limit) => [limit.id, limit.fixedWatts]));
+  for (const { facts, current } of candidates.values())
+    totals.set(facts.limit, totals.get(facts.limit)! + current.watts);
+  const over = new Set<LimitId>();
+  for (const limit of limits.toReversed()) {
+    const total = totals.get(limit.id)!;
+    if (total > limit.capacityWatts) over.add(limit.id);
+    if (limit.parent !== null) totals.set(limit.parent, totals.get(limit.parent)! + total * limit.gain);
+  }
+  return over;
 }
 
 function pathOf(limitOf: ReadonlyMap<string, PlanLimit>, limit: string): PlanLimit[] {
@@ -179,7 +202,7 @@ function problemDevice(candidate: Candidate, path: readonly PlanLimit[], rules: 
   const deadlineAt = deadlines.length === 0 ? null : Math.min(...deadlines);
   for (const point of facts.points) {
     if (point.id === current.id) continue;
-    let cost = 0;
+    let cost = CHANGE_DOLLARS_PER_HOUR;
     if (point.kind === 'run' && current.kind === 'sleep') cost += facts.wakeDollars;
     if (point.kind === 'sleep') cost += facts.wakeDollars / 2;
     if (point.watts < current.watts) {

@@ -27,14 +27,14 @@ type Limits = Readonly<Record<LimitId, LimitMemory>>;
 
 interface Lost {
   readonly input: DeviceInput;
-  readonly sampledAt: MonotonicMs;
+  readonly since: MonotonicMs;
   readonly knownWatts: Watts;
   readonly extraWatts: Watts;
 }
 
 /**
- * Watts to plan for each device that was read once and is silent now. Devices that are not in the result are
- * planned as they are. Pure.
+ * Watts to plan for each device that was read once and is silent now, or was not read yet since the agent started:
+ * a start sheds nothing by itself. Devices that are not in the result are planned as they are. Pure.
  */
 export function plannedUnseen(
   context: StepContext,
@@ -51,27 +51,24 @@ export function plannedUnseen(
     if (root === undefined) continue;
     const group = byRoot.get(root) ?? { lost: [], seen: 0 };
     byRoot.set(root, group);
-    if (input.device.sampledAt !== null) group.seen += 1;
+    if (input.device.sampledAt !== null || input.entry.silentSince !== null) group.seen += 1;
     const lost = lostOf(input);
     if (lost !== null) group.lost.push(lost);
   }
   for (const [root, { lost, seen }] of byRoot) {
     if (lost.length === 0) continue;
-    const moments = lost.map(({ sampledAt }) => sampledAt).sort((a, b) => a - b);
+    const moments = lost.map(({ since }) => since).sort((a, b) => a - b);
     const many = Math.max(GROUP_AT_LEAST, Math.ceil(seen * GROUP_SHARE));
-    const group = lost.filter(({ sampledAt }) => within(moments, sampledAt, TOGETHER_MS) >= many);
+    const group = lost.filter(({ since }) => within(moments, since, TOGETHER_MS) >= many);
     const share = rampedShare(group, limits[root]!.inForceWatts, rules, now);
     const grouped = new Set(group);
     for (const one of lost) {
       const { facts } = one.input;
       if (grouped.has(one)) planned.set(facts.id, Math.ceil(one.knownWatts + one.extraWatts * share));
-      else if (
-        now - one.sampledAt > GONE_AFTER_MS &&
-        metered(context.limits, limits, facts.limit, rules, now)
-      )
+      else if (now - one.since > GONE_AFTER_MS && metered(context.limits, limits, facts.limit, rules, now))
         planned.set(facts.id, 0);
       else {
-        const counts = now - one.sampledAt > rules.deviceStaleMs + rules.staleGraceMs;
+        const counts = now - one.since > rules.deviceStaleMs + rules.staleGraceMs;
         planned.set(facts.id, Math.ceil(one.knownWatts + (counts ? one.extraWatts : 0)));
       }
     }
@@ -81,18 +78,14 @@ export function plannedUnseen(
 
 function lostOf(input: DeviceInput): Lost | null {
   const { device, entry, facts } = input;
-  if (device.fresh || device.sampledAt === null || entry.quarantine !== null) return null;
+  if (device.fresh || entry.silentSince === null || entry.quarantine !== null) return null;
   if (device.inventory !== 'present' && device.inventory !== 'absent') return null;
   if (device.failure === 'wrong-device') return null;
+  const point = currentPoint(input);
+  if (point === null) return null;
   const worst = worstOf(entry, facts, device);
-  const { pending } = entry;
-  // A fall that was never shown has not happened.
-  const known =
-    pending !== null && pending.direction === 'down'
-      ? pending.fromWatts
-      : (currentPoint(input)?.watts ?? entry.provenWatts);
-  const knownWatts = Math.min(known, worst);
-  return { input, sampledAt: device.sampledAt, knownWatts, extraWatts: worst - knownWatts };
+  const knownWatts = Math.min(point.watts, worst);
+  return { input, since: entry.silentSince, knownWatts, extraWatts: worst - knownWatts };
 }
 
 /** How much of its worst case a group counts at: nothing within the grace, then as fast as the ramp goes. */
@@ -104,7 +97,7 @@ function rampedShare(
 ): number {
   const extra = group.reduce((sum, { extraWatts }) => sum + extraWatts, 0);
   if (extra <= 0) return 1;
-  const first = Math.min(...group.map(({ sampledAt }) => sampledAt));
+  const first = Math.min(...group.map(({ since }) => since));
   const elapsed = now - first - rules.deviceStaleMs - rules.staleGraceMs;
   return Math.min(1, Math.max(0, (elapsed * rampWattsPerMs(inForceWatts, rules)) / extra));
 }

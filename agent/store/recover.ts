@@ -42,12 +42,18 @@ export function recoverState(lost: LostState, rules: RecoverRules): ControlState
     Math.round(rules.monotonicMs - pauseMs - Math.max(0, lost.now - at));
   const movedAhead = (at: MonotonicMs): MonotonicMs =>
     Math.round(rules.monotonicMs - pauseMs + (at - lost.now));
+  // The pause was the agent's silence, not the device's.
+  const stillSilent = (since: MonotonicMs): MonotonicMs =>
+    Math.round(rules.monotonicMs - Math.max(0, lost.now - since));
   const shown = new Map<string, Watts>();
   for (const device of lost.observation?.devices ?? [])
     if (device.reported && device.powerWatts !== null) shown.set(device.id, device.powerWatts);
   const entries: Record<string, Entry> = {};
   for (const entry of Object.values(lost.state.entries)) {
-    const timed = moveEntry(entry, moved);
+    const timed = {
+      ...moveEntry(entry, moved),
+      silentSince: entry.silentSince === null ? null : stillSilent(entry.silentSince),
+    };
     const bounded = {
       ...timed,
       provenWatts: Math.max(entry.provenWatts, Math.ceil(shown.get(entry.id) ?? 0)),

@@ -120,4 +120,24 @@ describe('what cannot be seen any more', () => {
     expect(over).toBe(0);
     virtual.stop();
   }, 60_000);
+
+  it('a start at full load sheds nothing, with machines on their way up and one long dead', async () => {
+    const virtual = startVirtualSite({ seed: 35, config: CONFIG.replace('200 kW', '165 kW') });
+    await virtual.run(30_000);
+    const dead = virtual.miners.get('a-007')!;
+    dead.supply(false);
+    await virtual.run(12 * 60_000);
+    virtual.order('set_limit', { limit: 'grid', watts: 130_000, withinMs: 30_000 });
+    await virtual.run(180_000);
+    virtual.order('restore', {});
+    await virtual.run(150_000);
+    const starting = [...virtual.miners.values()].filter((miner) => miner.state === 'starting').length;
+    expect(starting).toBeGreaterThan(0);
+    const working = [...virtual.miners.values()].filter((miner) => miner.state !== 'sleeping');
+    virtual.restart();
+    await virtual.run(90_000);
+    expect(working.filter((miner) => miner.state === 'sleeping' || miner.state === 'stopping')).toEqual([]);
+    expect(virtual.controller.lastResult!.state.phase).toBe('normal');
+    virtual.stop();
+  }, 60_000);
 });

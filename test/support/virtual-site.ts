@@ -2,6 +2,7 @@ import { type ControlJournal, Controller, promise } from '../../agent/control/co
 import { explain } from '../../agent/control/explain.ts';
 import { Poller } from '../../agent/control/poller.ts';
 import { economicsOf, stepContext } from '../../agent/control/rules.ts';
+import type { ControlState } from '../../agent/control/step.ts';
 import { transferFacts } from '../../agent/control/transfer-evidence.ts';
 import { TransferService } from '../../agent/control/transfer-service.ts';
 import type { OrderAnswer } from '../../agent/orders/book.ts';
@@ -11,20 +12,11 @@ import { type Condition, conditionsOf } from '../../agent/site/alarms.ts';
 import { buildSiteModel } from '../../agent/site/model.ts';
 import { SiteState } from '../../agent/site/state.ts';
 import { buildView } from '../../agent/site/view.ts';
+import { recoverState } from '../../agent/store/recover.ts';
 import { loadConfigText } from '../../config/load.ts';
-import { findMinerModel } from '../../config/miners/models.ts';
-import { BITMAIN_TIMING, LUXOS_TIMING, WHATSMINER_TIMING } from '../../config/miners/timing.ts';
-import type {
-  Applied,
-  Identity,
-  LoadCommand,
-  LoadDriver,
-  LoadReading,
-  MinerReading,
-} from '../../drivers/load-driver.ts';
+import type { LoadDriver, LoadReading } from '../../drivers/load-driver.ts';
 import { seededRandom } from '../../protocols/random.ts';
-import { fail, ok, type Result } from '../../protocols/result.ts';
-import { minerTraits } from '../../simulator/miners/traits.ts';
+import type { Result } from '../../protocols/result.ts';
 import {
   type MinerFaults,
   type MinerTraits,
@@ -34,6 +26,7 @@ import {
 } from '../../simulator/physics.ts';
 import { meterReading } from './readings.ts';
 import { VirtualClock } from './virtual-clock.ts';
+import { FAMILY_TIMING, type Family, traitsOf, virtualMiner, virtualNode } from './virtual-drivers.ts';
 
 /**
  * The whole control side of the agent (pollers, site state, orders, controller) against simulated physics in
@@ -45,6 +38,7 @@ export interface VirtualSite {
   readonly site: SimulatedSite;
   readonly miners: ReadonlyMap<string, SimulatedMiner>;
   readonly nodes: ReadonlyMap<string, SimulatedGpuNode>;
+  /** The controller of the agent's present life. */
   readonly controller: Controller;
   readonly orders: OrderService;
   readonly transfers: TransferService;
@@ -67,6 +61,8 @@ export interface VirtualSite {
   energise(id: string): void;
   /** Called ten times a second with true watts. */
   watch: (nowMs: number) => void;
+  /** The agent dies and starts again: what its journal knows is kept, every reading is lost. */
+  restart(): void;
   stop(): void;
 }
 
@@ -82,26 +78,13 @@ export interface VirtualOptions {
   readonly gpu?: { readonly minWatts: number; readonly maxWatts: number; readonly foundWatts: number };
   /** Where the controller writes down what it does; default: nowhere. */
   readonly journal?: (clock: VirtualClock) => ControlJournal;
+  /** Other physics than the family's own. */
+  readonly traits?: (traits: MinerTraits, random: () => number) => MinerTraits;
   /** Faults by device id. */
   readonly faults?: (id: string, random: () => number) => MinerFaults;
   /** Uncontrolled load by its id: true watts over time. */
   readonly load?: (id: string, worst: number, nowMs: number) => number;
 }
-
-/** Stock firmware at its slowest: up to 30 s from the command until the draw is down. */
-const STOCK_STOP_MS = [5000, 27_000] as const;
-
-function traitsOf(model: string, family: Family): MinerTraits {
-  const traits = minerTraits(model);
-  return family === 'bitmain' ? { ...traits, stopDelayMs: STOCK_STOP_MS } : traits;
-}
-
-const FAMILY_TIMING = {
-  luxos: LUXOS_TIMING,
-  bitmain: BITMAIN_TIMING,
-  whatsminer: WHATSMINER_TIMING,
-} as const;
-type Family = keyof typeof FAMILY_TIMING;
 
 export function startVirtualSite(options: VirtualOptions): VirtualSite {
   const clock = new VirtualClock(options.epochMs);
@@ -141,7 +124,7 @@ export function startVirtualSite(options: VirtualOptions): VirtualSite {
     const family = (place.entry.firmware in FAMILY_TIMING ? place.entry.firmware : 'luxos') as Family;
     const miner = new SimulatedMiner(
       place.deviceId,
-      traitsOf(place.entry.model, family),
+      options.traits?.(traitsOf(place.entry.model, family), random) ?? traitsOf(place.entry.model, family),
       seededRandom(options.seed * 1000 + index),
       options.faults?.(place.deviceId, random) ?? {},
     );
@@ -150,6 +133,7 @@ export function startVirtualSite(options: VirtualOptions): VirtualSite {
     const driver = virtualMiner(miner, family, place.entry.model, clock, random, {
       stranger: () => strangers.has(place.deviceId),
       silent: () => miner.faults.dead === true || unreachable.has(place.deviceId),
+      losesAnswer: () => random() < (miner.faults.losesAnswers ?? 0),
     });
     drivers.set(place.deviceId, counted(driver));
   }
@@ -182,32 +166,38 @@ export function startVirtualSite(options: VirtualOptions): VirtualSite {
     drivers.set(node.id, virtualNode(simulated, clock, random));
   }
   const stop = new AbortController();
-  const state = new SiteState(model, {
-    meterStaleMs: config.control.staleAfter,
-    deviceStaleMs: config.control.deviceStaleAfter,
-  });
+  const newState = () =>
+    new SiteState(model, {
+      meterStaleMs: config.control.staleAfter,
+      deviceStaleMs: config.control.deviceStaleAfter,
+    });
+  let state = newState();
   const poller = new Poller(clock, random, { concurrency: 48, maximumBackoffMs: 120_000 }, stop.signal);
   const context = stepContext(config, model);
-  const controller = new Controller(
-    {
-      model,
-      context,
-      clock,
-      drivers,
-      stop: stop.signal,
-      dryRun: false,
-      deviceStaleMs: config.control.deviceStaleAfter,
-      journal: options.journal?.(clock) ?? null,
-      hurry: (id) => poller.hurry(id),
-    },
-    null,
-  );
-  controller.gpusOf = (id) =>
-    (nodes.get(id)?.gpus ?? []).map((gpu) => ({
-      uuid: gpu.uuid,
-      minWatts: gpu.minLimitWatts,
-      maxWatts: gpu.maxLimitWatts,
-    }));
+  const newController = (restored: ControlState | null) => {
+    const made = new Controller(
+      {
+        model,
+        context,
+        clock,
+        drivers,
+        stop: stop.signal,
+        dryRun: false,
+        deviceStaleMs: config.control.deviceStaleAfter,
+        journal: options.journal?.(clock) ?? null,
+        hurry: (id) => poller.hurry(id),
+      },
+      restored,
+    );
+    made.gpusOf = (id) =>
+      (nodes.get(id)?.gpus ?? []).map((gpu) => ({
+        uuid: gpu.uuid,
+        minWatts: gpu.minLimitWatts,
+        maxWatts: gpu.maxLimitWatts,
+      }));
+    return made;
+  };
+  let controller = newController(null);
   const meterFaults: VirtualSite['meterFaults'] = new Map();
   const answers: OrderAnswer[] = [];
   const orders = new OrderService(
@@ -296,7 +286,9 @@ export function startVirtualSite(options: VirtualOptions): VirtualSite {
     site,
     miners,
     nodes,
-    controller,
+    get controller() {
+      return controller;
+    },
     orders,
     transfers,
     answers,
@@ -344,6 +336,34 @@ export function startVirtualSite(options: VirtualOptions): VirtualSite {
       nodes.get(id)!.setUtilization(1);
     },
     watch: () => undefined,
+    restart: () => {
+      const last = controller.lastResult;
+      const seen = state
+        .freeze(clock.monotonicMs(), clock.epochMs())
+        .devices.filter((device) => device.inventory !== 'expected')
+        .map((device) => device.id);
+      state = newState();
+      state.restoreSeen(seen);
+      const restored =
+        last === null
+          ? null
+          : recoverState(
+              {
+                state: last.state,
+                observation: null,
+                ts: clock.epochMs(),
+                now: clock.monotonicMs(),
+                sent: [],
+                damaged: false,
+              },
+              {
+                meterStaleMs: config.control.staleAfter,
+                epochMs: clock.epochMs(),
+                monotonicMs: clock.monotonicMs(),
+              },
+            );
+      controller = newController(restored);
+    },
     stop: () => stop.abort(),
   };
   site.advance(0);
@@ -371,167 +391,4 @@ export function startVirtualSite(options: VirtualOptions): VirtualSite {
   });
   clock.after(50, () => every(1000, cycle));
   return virtual;
-}
-
-function timing(now: number, roundTripMs: number) {
-  return { requestedAt: now - roundTripMs, sampledAt: now - roundTripMs / 2, roundTripMs };
-}
-
-function virtualMiner(
-  miner: SimulatedMiner,
-  family: Family,
-  modelName: string,
-  clock: VirtualClock,
-  random: () => number,
-  is: { readonly stranger: () => boolean; readonly silent: () => boolean },
-): LoadDriver {
-  const facts = FAMILY_TIMING[family];
-  const model = findMinerModel(modelName)!;
-  const identity: Identity = {
-    basis: 'mac',
-    value: miner.id,
-    vendor: model.vendor,
-    model: model.name,
-    firmware: family,
-    firmwareVersion: null,
-    macAddress: miner.id,
-    serialNumber: null,
-  };
-  const wait = (ms: number, signal: AbortSignal) => clock.sleep(ms, signal);
-  const reading = (requestedAt: number): MinerReading => {
-    const states = {
-      hashing: 'hashing',
-      starting: 'starting',
-      sleeping: 'sleeping',
-      stopping: family === 'bitmain' ? 'sleeping' : 'hashing',
-    } as const;
-    const now = clock.monotonicMs();
-    const estimated = family === 'bitmain';
-    const state = states[miner.state];
-    const nominal =
-      state === 'sleeping' ? 50 : (model.nominalWatts * miner.hashrateThs) / model.nominalHashrateThs;
-    return {
-      kind: 'miner',
-      ...timing(now, now - requestedAt),
-      requestedAt,
-      firmware: family,
-      vendor: model.vendor,
-      model: model.name,
-      firmwareVersion: null,
-      macAddress: miner.id,
-      serialNumber: null,
-      state,
-      hashrateThs: miner.hashrateThs,
-      nominalHashrateThs: model.nominalHashrateThs,
-      powerWatts: Math.round(estimated ? nominal : miner.claimedWatts),
-      powerSource: estimated ? 'estimated' : 'reported',
-      powerLimitWatts: estimated ? null : miner.limitWatts,
-      efficiencyJoulesPerTh: null,
-      chipTemperatureCelsius: 70,
-      boardTemperatureCelsius: null,
-      fanRpm: [],
-      uptimeSeconds: miner.uptimeMs / 1000,
-      boards: [],
-      pools: [],
-      errors: [],
-      control: {
-        sleep: true,
-        wake: true,
-        powerLimit:
-          family === 'bitmain'
-            ? null
-            : {
-                minWatts: miner.traits.minimumWatts,
-                maxWatts: miner.traits.normalWatts,
-                kind: 'watts',
-                stepWatts: 10,
-              },
-        sleepMs: facts.sleepMs,
-        wakeMs: facts.wakeMs,
-        changeMs: facts.changeMs,
-      },
-    };
-  };
-  return {
-    deviceId: miner.id,
-    identify: async () => ok(identity),
-    read: async (signal) => {
-      const requestedAt = clock.monotonicMs();
-      await wait(is.silent() ? 2000 : 30 + random() * 60, signal);
-      if (is.silent()) return fail('timeout', `${miner.id} did not answer within 2 s.`);
-      return is.stranger()
-        ? fail('wrong-device', `${miner.id}: another MAC answers at its address.`)
-        : ok(reading(requestedAt));
-    },
-    apply: async (command: LoadCommand, signal): Promise<Result<Applied>> => {
-      await wait(is.silent() ? 3000 : 100 + random() * 400, signal);
-      if (is.silent()) return fail('timeout', `${miner.id} did not answer.`);
-      if (is.stranger()) return fail('wrong-device', `${miner.id}: another MAC answers at its address.`);
-      if (command.kind === 'sleep') miner.sleep();
-      else if (command.kind === 'run') miner.run(command.limitWatts);
-      return ok({ acknowledged: true, sentAt: clock.monotonicMs(), limitWatts: null, note: null });
-    },
-    [Symbol.asyncDispose]: async () => undefined,
-  };
-}
-
-function virtualNode(node: SimulatedGpuNode, clock: VirtualClock, random: () => number): LoadDriver {
-  return {
-    deviceId: node.id,
-    identify: async () =>
-      ok({
-        basis: 'serial',
-        value: node.id,
-        vendor: 'NVIDIA',
-        model: 'H100',
-        firmware: 'nvidia-smi',
-        firmwareVersion: null,
-        macAddress: null,
-        serialNumber: node.id,
-      }),
-    read: async (signal) => {
-      const requestedAt = clock.monotonicMs();
-      await clock.sleep(200 + random() * 100, signal);
-      if (node.dead) return fail('timeout', `${node.id} did not answer.`);
-      const gpus = node.gpus.map((gpu, index) => ({
-        uuid: gpu.uuid,
-        index,
-        name: gpu.name,
-        state: 'ok' as const,
-        powerWatts: node.gpuWatts(gpu),
-        requestedLimitWatts: gpu.limitWatts,
-        enforcedLimitWatts: gpu.limitWatts,
-        defaultLimitWatts: gpu.maxLimitWatts,
-        minLimitWatts: gpu.minLimitWatts,
-        maxLimitWatts: gpu.maxLimitWatts,
-        temperatureCelsius: 50,
-        utilizationPercent: gpu.utilization * 100,
-        memoryUsedMebibytes: null,
-        memoryTotalMebibytes: null,
-        migEnabled: false,
-      }));
-      const power = gpus.reduce((sum, gpu) => sum + gpu.powerWatts, 0);
-      const now = clock.monotonicMs();
-      return ok({
-        kind: 'gpu-node' as const,
-        ...timing(now, now - requestedAt),
-        requestedAt,
-        source: 'nvidia-smi' as const,
-        driverVersion: null,
-        powerWatts: power,
-        knownPowerWatts: power,
-        gpus,
-        errors: [],
-        control: { sleep: false, wake: false, powerLimit: null, sleepMs: null, wakeMs: null, changeMs: 5000 },
-      });
-    },
-    apply: async (command, signal) => {
-      await clock.sleep(300 + random() * 300, signal);
-      if (command.kind !== 'cap') return fail('unsupported', 'caps only');
-      return node.cap(command.uuid, command.limitWatts)
-        ? ok({ acknowledged: true, sentAt: clock.monotonicMs(), limitWatts: command.limitWatts, note: null })
-        : fail('refused', 'outside the range');
-    },
-    [Symbol.asyncDispose]: async () => undefined,
-  };
 }
