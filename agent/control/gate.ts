@@ -221,10 +221,10 @@ class Room {
     const { context, limits } = this.input;
     const wakes = target.kind === 'run' && candidate.current.kind === 'sleep';
     const own = this.ownGrant(candidate, target);
-    for (const { id, gain } of this.path(candidate.facts.limit)) {
+    for (const { id, gain, sum, metered } of this.after(candidate, target)) {
       if (shed.has(id)) return `${id} was shed in this cycle`;
       const memory = limits[id]!;
-      const after = this.after(id, gain, candidate, target);
+      const after = worstOfTwo(sum, metered);
       const kept = (this.input.orders.reservedWatts[id] ?? 0) + (this.promised.get(id) ?? 0) - own * gain;
       const room = memory.inForceWatts * (1 - context.rules.reserveShare / 2) - kept;
       if (after > room) return `the worst case of ${id} (${Math.round(after)} W of ${Math.round(room)} W)`;
@@ -241,13 +241,8 @@ class Room {
       this.granted[candidate.facts.id] = this.granted[candidate.facts.id]! - own;
       this.promise(candidate.facts.limit, -own);
     }
-    for (const { id, gain } of this.path(candidate.facts.limit)) {
-      const { sumRise, meterRise } = this.rises(candidate, target);
-      const before = this.worst.get(id)!;
-      this.worst.set(id, {
-        sum: before.sum + gain * sumRise,
-        metered: before.metered === null ? null : before.metered + gain * meterRise,
-      });
+    for (const { id, sum, metered } of this.after(candidate, target)) {
+      this.worst.set(id, { sum, metered });
       if (wakes) this.wakesAt.get(id)!.push(this.input.now);
     }
   }
@@ -256,12 +251,25 @@ class Room {
     return this.wakesAt;
   }
 
-  private after(id: LimitId, gain: number, candidate: Candidate, target: OperatingPoint): Watts {
+  /**
+   * The two sums of every limit on the path after a rise. To its parent a limit is the less of its own two: a rise
+   * that the parts had booked already may still be one for the meter in between.
+   */
+  private after(
+    candidate: Candidate,
+    target: OperatingPoint,
+  ): { id: LimitId; gain: number; sum: Watts; metered: Watts | null }[] {
     const { sumRise, meterRise } = this.rises(candidate, target);
-    const { sum, metered } = this.worst.get(id)!;
-    return metered === null
-      ? sum + gain * sumRise
-      : Math.min(sum + gain * sumRise, metered + gain * meterRise);
+    let below = sumRise;
+    let gainBelow = 1;
+    return this.path(candidate.facts.limit).map(({ id, gain }) => {
+      const before = this.worst.get(id)!;
+      const sum = before.sum + (below * gain) / gainBelow;
+      const metered = before.metered === null ? null : before.metered + meterRise * gain;
+      below = Math.max(0, worstOfTwo(sum, metered) - worstOfTwo(before.sum, before.metered));
+      gainBelow = gain;
+      return { id, gain, sum, metered };
+    });
   }
 
   /** How far the two sums go up: from the booked worst, and from the measured draw. */
@@ -290,4 +298,8 @@ class Room {
     this.paths.set(limit, path);
     return path;
   }
+}
+
+function worstOfTwo(sum: Watts, metered: Watts | null): Watts {
+  return metered === null ? sum : Math.min(sum, metered);
 }

@@ -128,8 +128,10 @@ function ownPart(node: NodeInput, devices: readonly DeviceInput[], rules: RiseRu
     own.expected += expectedOf(entry, facts, device);
     own.drawn += drawn;
     const gone = rules.gone(facts.id);
-    if (!gone) own.rises += riseOf(entry, facts, device, worst);
-    if (gone || asleepAsOrdered(entry, device)) {
+    const rise = gone ? 0 : riseOf(entry, facts, device, worst);
+    own.rises += rise;
+    // Counted once: what may rise at any moment is not drift as well.
+    if (gone || (rise === 0 && asleepAsOrdered(entry, device))) {
       const back = Math.max(0, (gone ? facts.nameplateWatts : facts.points.at(-1)!.watts) - drawn);
       own.drift += back;
       own.largest.push(back);
@@ -176,9 +178,13 @@ function riseOf(entry: Entry, facts: DeviceFacts, device: ObservedDevice, worst:
     device.activity === 'unknown' ||
     device.activity === 'fault'
   )
-    return facts.nameplateWatts;
+    // Nobody knows what it does: it may be starting this moment.
+    return Math.max(facts.nameplateWatts, facts.points.at(-1)!.watts * OVERSHOOT);
   if (device.activity === 'starting') return Math.max(0, facts.points.at(-1)!.watts * OVERSHOOT - drawn);
-  if (pending !== null && pending.direction === 'up') return Math.max(0, pending.watts * OVERSHOOT - drawn);
+  if (pending !== null && pending.direction === 'up') {
+    const wakes = entry.wokeAt === pending.sentAt;
+    return Math.max(0, pending.watts * (wakes ? OVERSHOOT : 1) - drawn);
+  }
   if (device.activity === 'asleep') {
     // Asleep by order: the drift reserve of its limit covers it. Asleep by itself: it may be back any second.
     return entry.pointId === 'sleep' && entry.sleptAt !== null ? 0 : Math.max(0, worst - drawn);

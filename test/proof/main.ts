@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { proveKill } from './kill.ts';
 import { proveLoop } from './loop.ts';
 import { provePlan } from './plan.ts';
@@ -5,6 +6,7 @@ import { provePlan } from './plan.ts';
 /** `npm run proof -- NAME [ARGUMENTS]`: long runs with real processes; each says what it did and fails loudly. */
 const PROOFS: Readonly<Record<string, (args: readonly string[]) => Promise<boolean>>> = {
   kill: proveKill,
+  laws: async ([histories = '50000']) => proveLaws(Number(histories)),
   loop: ([runs = '20', miners = '150', ...mixes]) => proveLoop(Number(runs), Number(miners), mixes),
   plan: async ([seeds = '60', seconds = '10']) => (await provePlan(Number(seeds), Number(seconds))) === 0,
 };
@@ -16,4 +18,13 @@ if (proof === undefined) {
   process.exitCode = 2;
 } else {
   process.exitCode = (await proof(args)) ? 0 : 1;
+}
+
+/** The laws of one control cycle over many more histories than `npm test` takes. */
+function proveLaws(histories: number): boolean {
+  const run = spawnSync('npx', ['vitest', 'run', 'test/property/control/laws.test.ts'], {
+    stdio: 'inherit',
+    env: { ...process.env, LAW_RUNS: String(histories) },
+  });
+  return run.status === 0;
 }
