@@ -13,12 +13,14 @@ export function planLimit(
     readonly reservedWatts: Watts;
     /** Taken off because its meter is silent; `null` while it is read. */
     readonly blindWatts: Watts | null;
+    /** Part of a fall that is shed on top of it, for those who will not obey. */
+    readonly overshedShare: number;
     readonly now: MonotonicMs;
   },
 ): PlanLimit {
   const reserve = memory.inForceWatts * rules.reserveShare;
   const overshed =
-    memory.drop === null ? 0 : Math.max(0, memory.drop.fromWatts - memory.inForceWatts) * rules.overshedShare;
+    memory.drop === null ? 0 : Math.max(0, memory.drop.fromWatts - memory.inForceWatts) * at.overshedShare;
   return {
     limit: limit.id,
     parent: limit.parent,

@@ -2,6 +2,13 @@ import type { DeviceId, LimitId, MonotonicMs, Watts } from '../../protocols/unit
 import type { Answer } from '../allocation/problem.ts';
 import { solveProblem } from '../allocation/solve.ts';
 import { correctBias } from './bias.ts';
+import {
+  type ClassMemories,
+  learnClasses,
+  learntTimes,
+  overshedShares,
+  withLearntTimes,
+} from './class-memory.ts';
 import type { Decision } from './decision.ts';
 import { commandsOf } from './gate.ts';
 import { type DeviceInput, type Entry, type Finding, learn, NEW_ENTRY } from './ledger.ts';
@@ -48,6 +55,8 @@ export interface ControlState {
   readonly phase: 'starting' | 'normal';
   readonly rampTokensWatts: Watts;
   readonly rampAt: MonotonicMs;
+  /** What was learnt of each class of devices. */
+  readonly classes: ClassMemories;
 }
 
 export interface StepResult {
@@ -65,6 +74,7 @@ export const INITIAL_STATE: ControlState = {
   phase: 'starting',
   rampTokensWatts: 0,
   rampAt: 0,
+  classes: {},
 };
 
 /** Budget of the search after the sweep: a millisecond or so; the gap is certified either way. */
@@ -80,6 +90,8 @@ export function step(
   const { now } = observation;
   const findings: Finding[] = [];
   const inputs = learnAll(context, before, observation, orders, findings);
+  const classes = learnClasses(before.classes, before.entries, inputs);
+  const overshed = overshedShares(context.limits, inputs, classes, context.rules);
   const meterOf = new Map(observation.meters.map((meter) => [meter.limit, meter]));
   const limits: Record<string, LimitMemory> = {};
   for (const limit of context.limits) {
@@ -109,6 +121,7 @@ export function step(
     planLimit(context.rules, limit, limits[limit.id]!, {
       reservedWatts: orders.reservedWatts[limit.id] ?? 0,
       blindWatts: blind.get(limit.id) ?? null,
+      overshedShare: overshed.get(limit.id)!,
       now,
     }),
   );
@@ -140,7 +153,7 @@ export function step(
   for (const id of gated.shedLimits) limits[id] = { ...limits[id]!, lastShedAt: now };
   for (const [id, at] of gated.wakesAt) limits[id] = { ...limits[id]!, wakesAt: at };
   return {
-    state: { entries, limits, phase, rampTokensWatts: gated.rampTokensWatts, rampAt: now },
+    state: { entries, limits, phase, rampTokensWatts: gated.rampTokensWatts, rampAt: now, classes },
     decision: {
       at: now,
       status: answer.status,
@@ -216,11 +229,12 @@ function learnAll(
   findings: Finding[],
 ): DeviceInput[] {
   const observed = new Map(observation.devices.map((device) => [device.id, device]));
+  const times = learntTimes(before.classes);
   return context.devices.flatMap((stepDevice): DeviceInput[] => {
     const device = observed.get(stepDevice.model.id);
     if (device === undefined) return [];
     const known = before.entries[device.id];
-    const facts = factsOf(context, stepDevice, device, known, orders);
+    const facts = withLearntTimes(factsOf(context, stepDevice, device, known, orders), times);
     const entry: Entry = known ?? { ...NEW_ENTRY, id: device.id, provenWatts: facts.nameplateWatts };
     const told = intervene(entry, facts, orders.interventions, observation.now);
     const learnt = learn(told, facts, device, observation.now, findings);

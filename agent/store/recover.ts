@@ -65,7 +65,7 @@ export function recoverState(lost: LostState, rules: RecoverRules): ControlState
   const limits: Record<string, LimitMemory> = {};
   for (const [id, memory] of Object.entries(lost.state.limits))
     limits[id] = moveLimit(memory, rules, moved, movedAhead);
-  return { entries, limits, phase: 'starting', rampTokensWatts: 0, rampAt: 0 };
+  return { entries, limits, phase: 'starting', rampTokensWatts: 0, rampAt: 0, classes: lost.state.classes };
 }
 
 function moveEntry(entry: Entry, moved: (at: MonotonicMs) => MonotonicMs): Entry {
