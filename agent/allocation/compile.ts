@@ -1,5 +1,5 @@
 import { upperHull } from './hull.ts';
-import type { Problem, ProblemDevice, ProblemLimit } from './problem.ts';
+import type { Problem, ProblemDevice, ProblemLimit, ProblemMode } from './problem.ts';
 
 /**
  * The problem as typed arrays. Limits stand parents first, devices by id, so every loop in index order is
@@ -111,26 +111,14 @@ export function compileProblem(problem: Problem, strideAtLeast = 0): Compiled {
 /** Writes the modes and hull of device `i` (its limit and floor stay). Throws when it has more modes than fit. */
 export function compileDevice(c: Compiled, i: number, device: ProblemDevice): void {
   if (device.modes.length > c.stride) throw new RangeError(`${device.id}: more modes than compiled for`);
-  const allowed = device.allowed === null ? null : new Set(device.allowed);
-  const usable = device.modes
-    .filter((mode) => allowed === null || allowed.has(mode.id))
-    .map((mode) => ({
-      id: mode.id,
-      watts: mode.watts,
-      value:
-        mode.id === device.current
-          ? mode.dollarsPerHour
-          : mode.dollarsPerHour - (device.switchDollarsPerHour[mode.id] ?? 0),
-      stays: mode.id === device.current ? 0 : 1,
-    }))
-    // Equal watts and value: staying first, then by id, so that nothing switches for nothing.
-    .sort((a, b) => a.watts - b.watts || b.value - a.value || a.stays - b.stays || compareIds(a.id, b.id));
-  if (usable.length === 0) throw new RangeError(`${device.id}: no allowed mode`);
   const start = i * c.stride;
+  const usable = usableModes(device);
+  if (usable.length === 0) throw new RangeError(`${device.id}: no allowed mode`);
   c.modeCount[i] = usable.length;
-  for (const [m, mode] of usable.entries()) {
+  for (let m = 0; m < usable.length; m += 1) {
+    const mode = usable[m]!;
     c.modeWatts[start + m] = mode.watts;
-    c.modeValue[start + m] = mode.value;
+    c.modeValue[start + m] = netOf(device, mode);
     c.modeId[start + m] = mode.id;
   }
   const corners = upperHull(c.modeWatts, c.modeValue, start, usable.length, c.hullMode);
@@ -145,6 +133,38 @@ export function compileDevice(c: Compiled, i: number, device: ProblemDevice): vo
     // Rounding must not put a later segment of the device before an earlier one.
     c.segmentKey[start + k] = k > 1 ? Math.min(key, c.segmentKey[start + k - 1]!) : key;
   }
+}
+
+/** What a mode earns, less what it costs to get there. */
+function netOf(device: ProblemDevice, mode: ProblemMode): number {
+  if (mode.id === device.current) return mode.dollarsPerHour;
+  return mode.dollarsPerHour - (device.switchDollarsPerHour[mode.id] ?? 0);
+}
+
+/**
+ * The modes that may be chosen by rising watts; of equal watts the better first; of equal value staying first, then
+ * by id, so that nothing switches for nothing. A handful, mostly in order already: sorted by insertion.
+ */
+function usableModes(device: ProblemDevice): ProblemMode[] {
+  const { allowed } = device;
+  const usable: ProblemMode[] = [];
+  for (const mode of device.modes) {
+    if (allowed !== null && !allowed.includes(mode.id)) continue;
+    let at = usable.length;
+    while (at > 0 && comesBefore(device, mode, usable[at - 1]!)) at -= 1;
+    if (at === usable.length) usable.push(mode);
+    else usable.splice(at, 0, mode);
+  }
+  return usable;
+}
+
+function comesBefore(device: ProblemDevice, a: ProblemMode, b: ProblemMode): boolean {
+  if (a.watts !== b.watts) return a.watts < b.watts;
+  const valueA = netOf(device, a);
+  const valueB = netOf(device, b);
+  if (valueA !== valueB) return valueA > valueB;
+  if ((a.id === device.current) !== (b.id === device.current)) return a.id === device.current;
+  return compareIds(a.id, b.id) < 0;
 }
 
 /** Ids by code unit: the same order on every machine and locale. */

@@ -177,16 +177,22 @@ function raiseFloor(c: Compiled, w: Workspace, f: number, choice: Choice): void 
  * are spent. Never makes it worse; leaves floors held.
  */
 export function fillUp(c: Compiled, energyPrice: number, choice: Choice, passes: number): void {
-  const { stride, modeWatts, modeValue, modeCount } = c;
+  const { stride, modeWatts, modeValue, modeCount, deviceLimit, deviceFloor } = c;
+  // Room below each limit as the pass begins. What a move gives back within a pass is seen by the next.
+  const room = new Float64Array(c.limitIds.length);
   for (let pass = 0; pass < passes; pass += 1) {
     let moved = false;
+    roomsBelow(c, choice, room);
     for (let i = 0; i < c.deviceIds.length; i += 1) {
       const start = i * stride;
       const end = start + modeCount[i]!;
       const now = start + choice.mode[i]!;
+      // The common case: there is no room for the next mode.
+      if (deviceFloor[i]! < 0) {
+        if (now + 1 >= end || modeWatts[now + 1]! - modeWatts[now]! > room[deviceLimit[i]!]!) continue;
+      }
       const perWatt = energyPrice * c.limitRootGain[c.deviceLimit[i]!]!;
-      const room = roomFor(c, choice, i);
-      const most = modeWatts[now]! + room;
+      const most = modeWatts[now]! + roomFor(c, choice, i);
       const least = floorNeeds(c, choice, i, modeWatts[now]!);
       let best = now;
       let bestValue = modeValue[now]! - perWatt * modeWatts[now]!;
@@ -203,6 +209,15 @@ export function fillUp(c: Compiled, energyPrice: number, choice: Choice, passes:
       if (best !== now && tryMove(c, choice, i, best - start, true)) moved = true;
     }
     if (!moved) return;
+  }
+}
+
+/** Watts that a device may add at each limit, by that limit and all above it. */
+function roomsBelow(c: Compiled, choice: Choice, room: Float64Array): void {
+  for (let n = 0; n < room.length; n += 1) {
+    const parent = c.limitParent[n]!;
+    const own = choice.slackWatts[n]! + ACCEPTED_WATTS / 2;
+    room[n] = parent < 0 ? own : Math.min(own, room[parent]! / c.limitGain[n]!);
   }
 }
 

@@ -38,44 +38,57 @@ export function computePrices(c: Compiled, w: Workspace, energyPrice: number): v
  */
 export function dualBound(c: Compiled, w: Workspace, energyPrice: number): number {
   const { pathPrice, floorPrice } = w;
+  const { stride, modeWatts, modeValue, modeCount, deviceLimit, deviceFloor, limitRootGain } = c;
+  const deviceCount = c.deviceIds.length;
+  const hasFloors = c.floorIds.length > 0;
+  // Neumaier's sum, written out: a helper that keeps the sums would put them on the heap at every term.
   let sum = 0;
   let lost = 0;
   let magnitude = 0;
-  const add = (term: number): void => {
-    const next = sum + term;
-    lost += Math.abs(sum) >= Math.abs(term) ? sum - next + term : term - next + sum;
-    sum = next;
-    magnitude += Math.abs(term);
-  };
-  const { stride, modeWatts, modeValue } = c;
-  for (let i = 0; i < c.deviceIds.length; i += 1) {
-    const n = c.deviceLimit[i]!;
-    const gain = c.limitRootGain[n]!;
-    const f = c.deviceFloor[i]!;
+  for (let i = 0; i < deviceCount; i += 1) {
+    const n = deviceLimit[i]!;
+    const gain = limitRootGain[n]!;
+    const f = hasFloors ? deviceFloor[i]! : -1;
     const perWatt = (f >= 0 ? floorPrice[f]! : 0) - (pathPrice[n]! + energyPrice) * gain;
     const start = i * stride;
-    const end = start + c.modeCount[i]!;
+    const end = start + modeCount[i]!;
     const least = modeWatts[start]!;
-    let best = Number.NEGATIVE_INFINITY;
-    for (let s = start; s < end; s += 1) {
+    let best = modeValue[start]!;
+    for (let s = start + 1; s < end; s += 1) {
       const reduced = modeValue[s]! + perWatt * (modeWatts[s]! - least);
       if (reduced > best) best = reduced;
     }
-    add(best);
-    if (energyPrice !== 0) add(-energyPrice * gain * least);
-    magnitude += Math.abs(perWatt) * (modeWatts[end - 1]! - least);
+    let next = sum + best;
+    lost += Math.abs(sum) >= Math.abs(best) ? sum - next + best : best - next + sum;
+    sum = next;
+    magnitude += Math.abs(best) + Math.abs(perWatt) * (modeWatts[end - 1]! - least);
+    if (energyPrice === 0) continue;
+    const energy = -energyPrice * gain * least;
+    next = sum + energy;
+    lost += Math.abs(sum) >= Math.abs(energy) ? sum - next + energy : energy - next + sum;
+    sum = next;
+    magnitude += Math.abs(energy);
   }
   for (let n = 0; n < c.limitIds.length; n += 1) {
     const parent = c.limitParent[n]!;
     const price = pathPrice[n]! - (parent >= 0 ? pathPrice[parent]! : 0);
-    if (price > 0) add(price * w.baseSlack[n]!);
+    if (price <= 0) continue;
+    const term = price * w.baseSlack[n]!;
+    const next = sum + term;
+    lost += Math.abs(sum) >= Math.abs(term) ? sum - next + term : term - next + sum;
+    sum = next;
+    magnitude += Math.abs(term);
   }
   for (let f = 0; f < c.floorIds.length; f += 1) {
     const price = floorPrice[f]!;
     if (price <= 0) continue;
     let base = 0;
     for (const i of c.floorDevices[f]!) base += modeWatts[i * stride]!;
-    add(-price * (c.floorWatts[f]! - base));
+    const term = -price * (c.floorWatts[f]! - base);
+    const next = sum + term;
+    lost += Math.abs(sum) >= Math.abs(term) ? sum - next + term : term - next + sum;
+    sum = next;
+    magnitude += Math.abs(term);
   }
   return sum + lost + 4e-15 * magnitude;
 }

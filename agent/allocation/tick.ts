@@ -137,18 +137,20 @@ function refreshOrder(tick: Tick): void {
     dirty[i] = 1;
     freshCount += c.hullCount[i]! - 1;
   }
-  const { order, sortScratch } = w;
-  let kept = 0;
-  for (let t = 0; t < w.orderCount; t += 1) {
-    const segment = order[t]!;
-    if (dirty[segment >> c.strideBits] === 0) sortScratch[kept++] = segment;
-  }
   const fresh = new Int32Array(freshCount);
   let count = 0;
   for (const i of tick.dirty) {
     for (let k = 1; k < c.hullCount[i]!; k += 1) fresh[count++] = i * c.stride + k;
   }
   sortByFallingKey(fresh, freshCount, c.segmentKey, new Int32Array(freshCount));
+  const { order, sortScratch, orderCount } = w;
+  let kept = 0;
+  for (let t = 0; t < orderCount; t += 1) {
+    const segment = order[t]!;
+    sortScratch[kept] = segment;
+    // Without a branch on what cannot be guessed.
+    kept += 1 - dirty[segment >> c.strideBits]!;
+  }
   w.orderCount = mergeOrders(sortScratch, kept, fresh, freshCount, c.segmentKey, order);
   tick.dirty.clear();
 }
