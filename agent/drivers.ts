@@ -2,7 +2,7 @@ import type { MinerPlace } from '../config/load.ts';
 import type { GpuNodeConfig, MeterConfig } from '../config/schema.ts';
 import type { Secret } from '../config/secret.ts';
 import { openGpuNode } from '../drivers/gpu/gpu-node.ts';
-import type { LoadDriver, MeterDriver } from '../drivers/load-driver.ts';
+import type { Identity, LoadDriver, MeterDriver } from '../drivers/load-driver.ts';
 import { openMiner } from '../drivers/miners/registry.ts';
 import { openMeter } from '../drivers/modbus-meter.ts';
 import type { Clock } from '../protocols/clock.ts';
@@ -11,7 +11,8 @@ import type { Random } from '../protocols/random.ts';
 
 /** How drivers are made: real ones in `main`, simulated ones in scenarios. */
 export interface DriverFactories {
-  miner(place: MinerPlace, password: Secret | null): LoadDriver;
+  /** `known`: who is expected there; `null`: whoever answers first. */
+  miner(place: MinerPlace, password: Secret | null, known: Identity | null): LoadDriver;
   meter(config: MeterConfig): MeterDriver;
   gpuNode(config: GpuNodeConfig): LoadDriver;
 }
@@ -20,7 +21,7 @@ export interface DriverFactories {
 export function realDrivers(clock: Clock, random: Random): DriverFactories {
   const buses = new BusPool({ clock, random });
   return {
-    miner: (place, password) =>
+    miner: (place, password, known) =>
       openMiner(
         {
           deviceId: place.deviceId,
@@ -33,6 +34,7 @@ export function realDrivers(clock: Clock, random: Random): DriverFactories {
         },
         place.entry.firmware,
         { clock, random },
+        known ?? {},
       ),
     meter: (meter) =>
       openMeter(

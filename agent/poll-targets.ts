@@ -1,11 +1,15 @@
 import type { LoadedConfig } from '../config/load.ts';
 import type { MeterConfig } from '../config/schema.ts';
-import type { LoadDriver, MeterDriver } from '../drivers/load-driver.ts';
+import type { Identity, LoadDriver, MeterDriver } from '../drivers/load-driver.ts';
 import { type ReopenableDriver, reopenable } from '../drivers/reopenable.ts';
 import type { Clock } from '../protocols/clock.ts';
+import type { Result } from '../protocols/result.ts';
+import type { DeviceId } from '../protocols/units.ts';
 import type { PollTarget } from './control/poller.ts';
 import type { DriverFactories } from './drivers.ts';
 import type { SiteState } from './site/state.ts';
+import { whoIs } from './site/stranger.ts';
+import { addressText, Whereabouts } from './whereabouts.ts';
 
 /** A device with its driver and what the poller does with it. */
 export interface OpenLoad {
@@ -22,45 +26,74 @@ export function openLoads(
   clock: Clock,
 ): OpenLoad[] {
   const indexOf = new Map(loaded.config.miners.map((entry, index) => [entry.id, index]));
-  const miners = loaded.miners.map((place): OpenLoad => {
+  const whereabouts = new Whereabouts(loaded.miners);
+  const loads = new Map<DeviceId, OpenLoad>();
+  for (const place of loaded.miners) {
     const password = loaded.secrets.get(`miners[${indexOf.get(place.entry.id)}].password`) ?? null;
-    const driver = reopenable(() => drivers.miner(place, password));
-    return { kind: 'miner', driver, target: loadTarget(driver, place.entry.interval, state, clock) };
-  });
-  const nodes = loaded.config.gpuNodes.map((node): OpenLoad => {
+    const open = (known: Identity | null) =>
+      drivers.miner({ ...place, ...whereabouts.of(place.deviceId) }, password, known);
+    const driver = reopenable(() => open(state.identityOf(place.deviceId)));
+    const lookAround = async (signal: AbortSignal): Promise<void> => {
+      // A driver that expects nobody asks who stands there.
+      await using stranger = open(null);
+      const who = await stranger.identify(signal);
+      if (!who.ok) return;
+      const verdict = whoIs(who.value, place.deviceId, state.known());
+      if (verdict.kind !== 'moved') {
+        state.recordStranger(place.deviceId, who.value, verdict, clock.epochMs());
+        return;
+      }
+      whereabouts.exchange(place.deviceId, verdict.device);
+      const addressOf = (id: DeviceId) => addressText(whereabouts.of(id));
+      state.recordMove(verdict.device, place.deviceId, addressOf, clock.epochMs());
+      await Promise.all([driver.reopen(), loads.get(verdict.device)!.driver.reopen()]);
+    };
+    const target = loadTarget(driver, place.entry.interval, state, clock, lookAround);
+    loads.set(place.deviceId, { kind: 'miner', driver, target });
+  }
+  for (const node of loaded.config.gpuNodes) {
     const driver = reopenable(() => drivers.gpuNode(node));
-    return { kind: 'gpu-node', driver, target: loadTarget(driver, node.interval, state, clock) };
-  });
-  return [...miners, ...nodes];
+    loads.set(node.id, { kind: 'gpu-node', driver, target: loadTarget(driver, node.interval, state, clock) });
+  }
+  return [...loads.values()];
 }
 
-/** Reads a device; who it is is asked first, and again after every failure and now and then. */
+/**
+ * Reads a device; who it is is asked first, and again after every failure and now and then. When somebody else
+ * answers, `lookAround` finds out who.
+ */
 function loadTarget(
   driver: LoadDriver,
   intervalMs: number,
   state: SiteState,
   clock: Clock,
+  lookAround: (signal: AbortSignal) => Promise<void> = async () => undefined,
 ): PollTarget<unknown> {
   let identified = false;
   let reads = 0;
+  const readOnce = async (signal: AbortSignal): Promise<Result<unknown>> => {
+    if (!identified || reads % IDENTIFY_EVERY === 0) {
+      const identity = await driver.identify(signal);
+      if (!identity.ok) {
+        identified = false;
+        return identity;
+      }
+      identified = true;
+      state.recordIdentity(driver.deviceId, identity.value, clock.epochMs());
+    }
+    reads += 1;
+    const reading = await driver.read(signal);
+    if (reading.ok) state.recordReading(driver.deviceId, reading.value, clock.epochMs());
+    else identified = false;
+    return reading;
+  };
   return {
     id: driver.deviceId,
     intervalMs,
     read: async (signal) => {
-      if (!identified || reads % IDENTIFY_EVERY === 0) {
-        const identity = await driver.identify(signal);
-        if (!identity.ok) {
-          identified = false;
-          return identity;
-        }
-        identified = true;
-        state.recordIdentity(driver.deviceId, identity.value, clock.epochMs());
-      }
-      reads += 1;
-      const reading = await driver.read(signal);
-      if (reading.ok) state.recordReading(driver.deviceId, reading.value, clock.epochMs());
-      else identified = false;
-      return reading;
+      const result = await readOnce(signal);
+      if (!result.ok && result.error.kind === 'wrong-device') await lookAround(signal);
+      return result;
     },
     onResult: (result) => {
       if (!result.ok) state.recordFailure(driver.deviceId, result.error, clock.epochMs());

@@ -203,7 +203,7 @@ export async function deviceChecks(context: Context, loaded: LoadedConfig): Prom
     const sample = places.filter((_, position) => position % step === 0).slice(0, SAMPLE);
     const failures: string[] = [];
     for (const place of sample) {
-      const driver = drivers.miner(place, loaded.secrets.get(`miners[${index}].password`) ?? null);
+      const driver = drivers.miner(place, loaded.secrets.get(`miners[${index}].password`) ?? null, null);
       const identity = await driver.identify(limited());
       if (!identity.ok) failures.push(identity.error.message);
       await driver[Symbol.asyncDispose]();

@@ -76,7 +76,7 @@ function matches(device: DeviceState, model: DeviceModel | undefined, words: str
   const { identity } = device;
   return [
     device.id,
-    model?.address,
+    device.address,
     model?.tenant,
     nameOf(device, model),
     identity?.macAddress,

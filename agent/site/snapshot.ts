@@ -49,6 +49,8 @@ export interface DeviceState {
   readonly id: DeviceId;
   readonly kind: 'miner' | 'gpu-node';
   readonly limit: LimitId;
+  /** Where it answers now. */
+  readonly address: string;
   readonly inventory: InventoryState;
   /** Last good reading, however old. */
   readonly reading: LoadReading | null;

@@ -10,6 +10,7 @@ import type { Failure } from '../../protocols/result.ts';
 import type { DeviceId, EpochMs, Milliseconds, MonotonicMs, Watts } from '../../protocols/units.ts';
 import type { DeviceModel, LimitModel, SiteModel } from './model.ts';
 import type { DeviceState, InventoryState, LimitState, MeterState, SiteEvent, Snapshot } from './snapshot.ts';
+import type { KnownDevice, Stranger } from './stranger.ts';
 
 export interface StaleRules {
   /** A meter reading older than this is stale. */
@@ -20,6 +21,9 @@ export interface StaleRules {
 
 interface DeviceRecord {
   readonly model: DeviceModel;
+  address: string;
+  /** Identity of a machine that was found in its place. */
+  stranger: string | null;
   reading: LoadReading | null;
   identity: Identity | null;
   failure: Failure | null;
@@ -59,6 +63,8 @@ export class SiteState {
     for (const device of model.devices) {
       this.devices.set(device.id, {
         model: device,
+        address: device.address,
+        stranger: null,
         reading: null,
         identity: null,
         failure: null,
@@ -80,30 +86,64 @@ export class SiteState {
     }
   }
 
-  /** Notes who answered. An identity that changed, or appears at another device's place, is an event. */
+  /** Notes who answered as itself. Another identity than before is an event. */
   recordIdentity(id: DeviceId, identity: Identity, epochMs: EpochMs): void {
     const record = this.devices.get(id);
     if (record === undefined) return;
     const before = record.identity;
-    if (before !== null && before.value === identity.value) {
-      record.identity = identity;
-      return;
-    }
-    const elsewhere = [...this.devices.values()].find(
-      (other) => other !== record && other.identity?.value === identity.value && identity.basis !== 'address',
-    );
     record.identity = identity;
-    if (elsewhere !== undefined) {
-      elsewhere.identity = null;
-      this.event(
-        epochMs,
-        'moved',
-        id,
-        `${identity.value}, known as ${elsewhere.model.id}, now answers as ${id}`,
-      );
-    } else if (before !== null) {
+    record.stranger = null;
+    if (before !== null && before.value !== identity.value)
       this.event(epochMs, 'swapped', id, `${before.value} was replaced by ${identity.value}`);
+  }
+
+  /** Who is expected at a device's address. */
+  identityOf(id: DeviceId): Identity | null {
+    return this.devices.get(id)?.identity ?? null;
+  }
+
+  /** All devices, for finding out who a stranger is. */
+  known(): KnownDevice[] {
+    return [...this.devices.values()].map(({ model, identity, failures, reading }) => ({
+      id: model.id,
+      entry: model.entry,
+      identity,
+      lost: failures > 0 || reading === null,
+    }));
+  }
+
+  /** Two devices of one entry have changed addresses: ids, and all that is known of them, follow the machines. */
+  recordMove(id: DeviceId, other: DeviceId, addressOf: (id: DeviceId) => string, epochMs: EpochMs): void {
+    for (const moved of [id, other]) {
+      const record = this.devices.get(moved);
+      if (record === undefined) continue;
+      record.address = addressOf(moved);
+      record.stranger = null;
+      // What failed at the old address says nothing of the new one.
+      record.failure = null;
+      record.failures = 0;
     }
+    const { identity } = this.devices.get(id) ?? {};
+    this.event(
+      epochMs,
+      'moved',
+      id,
+      `${id} (${identity?.value ?? 'unknown'}) answers at ${addressOf(id)} now, which was ${other}'s`,
+    );
+  }
+
+  /** Another machine stands at a device's place. It is told once; a person says whether it may stay. */
+  recordStranger(id: DeviceId, identity: Identity, who: Stranger, epochMs: EpochMs): void {
+    const record = this.devices.get(id);
+    if (record === undefined || record.stranger === identity.value || who.kind === 'twin') return;
+    record.stranger = identity.value;
+    const known = who.kind === 'unknown' ? '' : `, known as ${who.device},`;
+    this.event(
+      epochMs,
+      'swapped',
+      id,
+      `${identity.value}${known} answers in the place of ${record.identity?.value ?? id}`,
+    );
   }
 
   recordReading(id: DeviceId, reading: LoadReading, epochMs: EpochMs): void {
@@ -214,6 +254,7 @@ export class SiteState {
       id: record.model.id,
       kind: record.model.kind,
       limit: record.model.limit,
+      address: record.address,
       inventory: inventoryOf(record),
       reading,
       quality,

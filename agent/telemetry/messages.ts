@@ -75,7 +75,7 @@ export function infoDevicesParts(model: SiteModel, snapshot: Snapshot): Record<s
       kind: device.kind,
       limit: device.limit,
       entry: device.entry,
-      address: device.address,
+      address: state?.address ?? device.address,
       tenant: device.tenant,
       tags: device.tags,
       location: device.location,

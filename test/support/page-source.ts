@@ -66,6 +66,7 @@ function madeUpDevice(id: string, limit: string): DeviceState {
     id,
     kind: 'miner',
     limit,
+    address: '10.0.0.1:4028',
     inventory: 'present',
     reading: minerReading(0),
     quality: 'good',
