@@ -12,7 +12,7 @@ export interface SolveOptions {
 }
 
 /** Enough to prove small and coarse problems optimal, a second or so on a gateway for large ones. */
-export const DEFAULT_WORK_UNITS = 12_000_000;
+const DEFAULT_WORK_UNITS = 12_000_000;
 
 /**
  * Solves a checked problem. The answer is feasible to `FEASIBILITY_WATTS`, by totals computed afresh from the
@@ -25,12 +25,17 @@ export function solveProblem(problem: Problem, options: SolveOptions = {}): Answ
   sortAllSegments(bench.compiled, bench.workspace);
   const decision = decide(bench, {
     energyDollarsPerWattHour: 0,
-    workUnits: options.workUnits ?? DEFAULT_WORK_UNITS,
+    workUnits: workUnitsOf(options),
   });
   return toAnswer(problem, bench, decision);
 }
 
-function toAnswer(problem: Problem, bench: Bench, decision: Decision): Answer {
+export function workUnitsOf(options: SolveOptions): number {
+  return options.workUnits ?? DEFAULT_WORK_UNITS;
+}
+
+/** The decision that stands in `bench`, in the words of the problem. */
+export function toAnswer(problem: Problem, bench: Bench, decision: Decision): Answer {
   const { compiled: c, workspace: w, choice } = bench;
   const modes: Record<string, string> = {};
   for (const device of problem.devices) {

@@ -97,13 +97,21 @@ export function updateEnergyPrice(tick: Tick, dollarsPerKwh: number): void {
   tick.energyDollarsPerKwh = dollarsPerKwh;
 }
 
-/** Decides on all that has been taken in. A warm tick and a fresh one agree to the last bit. */
-export function runTick(tick: Tick, options: { readonly workUnits: number }): TickDecision {
+/**
+ * Decides on all that has been taken in; the choice stands in the bench. A warm tick and a fresh one agree to the
+ * last bit.
+ */
+export function decideTick(tick: Tick, options: { readonly workUnits: number }): Decision {
   if (tick.dirty.size > 0) refreshOrder(tick);
-  const decision = decide(tick.bench, {
+  return decide(tick.bench, {
     energyDollarsPerWattHour: tick.energyDollarsPerKwh / 1000,
     workUnits: options.workUnits,
   });
+}
+
+/** Decides, and says what changed since the last run. */
+export function runTick(tick: Tick, options: { readonly workUnits: number }): TickDecision {
+  const decision = decideTick(tick, options);
   const { compiled: c, workspace: w, choice } = tick.bench;
   const changes: TickChange[] = [];
   for (let i = 0; i < c.deviceIds.length; i += 1) {

@@ -1,6 +1,7 @@
 import type { LoadDriver } from '../../drivers/load-driver.ts';
 import type { Clock } from '../../protocols/clock.ts';
 import type { DeviceId, EpochMs, LimitId, MonotonicMs, Watts } from '../../protocols/units.ts';
+import { createPlanner } from '../allocation/planner.ts';
 import type { BookState, Lease, OrderAnswer } from '../orders/book.ts';
 import { limitsInForce } from '../orders/book.ts';
 import type { Condition } from '../site/alarms.ts';
@@ -96,6 +97,7 @@ export interface CommandMemory {
 export class Controller {
   private readonly deps: ControllerDeps;
   private readonly dispatcher: Dispatcher;
+  private readonly planner = createPlanner();
   private state: ControlState;
   private last: StepResult | null = null;
   private readonly decisions: DecisionRecord[] = [];
@@ -145,7 +147,7 @@ export class Controller {
     };
     const observation = observe(model, snapshot, { deviceStaleMs: this.deps.deviceStaleMs });
     const before = this.state;
-    const result = step(context, before, observation, orders);
+    const result = step(context, before, observation, orders, this.planner);
     const durable =
       this.deps.journal?.recordStep({
         cycle: snapshot.cycle,

@@ -1,4 +1,5 @@
 import type { DeviceId, LimitId, MonotonicMs, Watts } from '../../protocols/units.ts';
+import type { Solver } from '../allocation/planner.ts';
 import type { Answer } from '../allocation/problem.ts';
 import { solveProblem } from '../allocation/solve.ts';
 import { correctBias } from './bias.ts';
@@ -80,12 +81,16 @@ export const INITIAL_STATE: ControlState = {
 /** Budget of the search after the sweep: a millisecond or so; the gap is certified either way. */
 const TICK_WORK_UNITS = 20_000;
 
-/** Decides one cycle. Pure: the same arguments always give the same result. */
+/**
+ * Decides one cycle. Pure: the same arguments always give the same result. `solve` may remember the problem before
+ * (a planner does, to be fast); whatever it remembers, its answers are those of `solveProblem`.
+ */
 export function step(
   context: StepContext,
   before: ControlState,
   observation: Observation,
   orders: StepOrders,
+  solve: Solver = solveProblem,
 ): StepResult {
   const { now } = observation;
   const findings: Finding[] = [];
@@ -135,7 +140,7 @@ export function step(
     meterLagMs: context.rules.meterLagMs,
     unseen,
   };
-  const { plan, answer } = solveWithGrants(context, orders, limits, planLimits, inputs, planRules);
+  const { plan, answer } = solveWithGrants(context, orders, limits, planLimits, inputs, planRules, solve);
   const ramp = refill(before, context, orders, now);
   const gated = commandsOf({
     context,
@@ -188,10 +193,11 @@ function solveWithGrants(
   planLimits: readonly PlanLimit[],
   inputs: readonly DeviceInput[],
   rules: PlanRules,
+  solver: Solver,
 ): { plan: Plan; answer: Answer } {
   const solve = (floors: readonly PlanFloor[]) => {
     const plan = buildPlan(planLimits, inputs, floors, rules);
-    return { plan, answer: solveProblem(plan.problem, { workUnits: TICK_WORK_UNITS }) };
+    return { plan, answer: solver(plan.problem, { workUnits: TICK_WORK_UNITS }) };
   };
   const floors = grantedFloors(context, orders, limits, inputs);
   const granted = solve(floors);

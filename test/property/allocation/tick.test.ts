@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { createPlanner } from '../../../agent/allocation/planner.ts';
 import type { Problem, ProblemDevice } from '../../../agent/allocation/problem.ts';
 import { solveProblem } from '../../../agent/allocation/solve.ts';
 import {
@@ -106,6 +107,44 @@ describe(`the warm tick (fast-check seed ${SEED})`, () => {
     const answer = solveProblem(dearer, { workUnits: 2_000_000 });
     expect(decision.boundDollarsPerHour).toBeCloseTo(answer.upperBoundDollarsPerHour!, 9);
     expect(decision.dollarsPerHour).toBeCloseTo(answer.dollarsPerHour, 9);
+  });
+});
+
+describe(`the planner (fast-check seed ${SEED})`, () => {
+  test('answers problem after problem as if each were the first', { timeout: 60_000 }, () => {
+    const cases = fc.record({
+      family: fc.constantFrom(...FAMILIES),
+      nested: fc.boolean(),
+      siteSeed: fc.integer({ min: 1, max: 1000 }),
+      deviceCount: fc.integer({ min: 3, max: 60 }),
+      steps: fc.array(fc.record({ step, drop: fc.boolean(), restrict: fc.nat() }), {
+        minLength: 1,
+        maxLength: 6,
+      }),
+    });
+    fc.assert(
+      fc.property(cases, ({ family, nested, siteSeed, deviceCount, steps }) => {
+        const site = randomSite({ family, deviceCount, seed: siteSeed });
+        let problem = nested ? nestedFloors(site, siteSeed) : site;
+        const plan = createPlanner();
+        expect(plan(problem, { workUnits: WORK })).toEqual(solveProblem(problem, { workUnits: WORK }));
+        for (const { step: change, drop, restrict } of steps) {
+          problem = applyBoth(createTick(problem, { energyDollarsPerKwh: 0 }), problem, change);
+          const pick = restrict % problem.devices.length;
+          problem = {
+            ...problem,
+            devices: problem.devices.map((device, index) =>
+              index === pick && device.current !== null ? { ...device, allowed: [device.current] } : device,
+            ),
+          };
+          if (drop && problem.floors.length === 0 && problem.devices.length > 3)
+            problem = { ...problem, devices: problem.devices.slice(1) };
+          const answer = plan(problem, { workUnits: WORK });
+          expect(answer).toEqual(solveProblem(problem, { workUnits: WORK }));
+        }
+      }),
+      { seed: SEED, numRuns: 120 },
+    );
   });
 });
 
