@@ -1,10 +1,12 @@
 import { spawnSync } from 'node:child_process';
+import { proveFollow } from './follow.ts';
 import { proveKill } from './kill.ts';
 import { proveLoop } from './loop.ts';
 import { provePlan } from './plan.ts';
 
 /** `npm run proof -- NAME [ARGUMENTS]`: long runs with real processes; each says what it did and fails loudly. */
 const PROOFS: Readonly<Record<string, (args: readonly string[]) => Promise<boolean>>> = {
+  follow: ([seeds = '3']) => proveFollow(Number(seeds)),
   kill: proveKill,
   laws: async ([histories = '50000']) => proveLaws(Number(histories)),
   loop: ([runs = '20', miners = '150', ...mixes]) => proveLoop(Number(runs), Number(miners), mixes),
