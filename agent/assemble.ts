@@ -27,8 +27,8 @@ import { openJournal } from './store/journal.ts';
 import { HostHealthReader } from './telemetry/host-health.ts';
 import { type HostInventory, readInventory } from './telemetry/inventory.ts';
 import { envelope, stateBody } from './telemetry/messages.ts';
-import { MqttLink } from './telemetry/mqtt-link.ts';
-import { REPORT_RULES, Reporter } from './telemetry/reporter.ts';
+import { Reporter, reportRules } from './telemetry/reporter.ts';
+import { openTelemetry } from './telemetry/telemetry.ts';
 
 export interface AgentOptions {
   readonly loaded: LoadedConfig;
@@ -98,43 +98,29 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
     stop.signal,
   );
 
-  const link =
-    config.mqtt === undefined
-      ? null
-      : new MqttLink(
-          {
-            url: config.mqtt.url,
-            prefix: `${config.mqtt.root}/v1/${config.site.id}`,
-            clientId: config.mqtt.clientId ?? `switchyard-${config.site.id}`,
-            username: config.mqtt.username ?? null,
-            password: loaded.secrets.get('mqtt.password') ?? null,
-            keepaliveMs: config.mqtt.keepalive,
-            ca: config.mqtt.ca ?? null,
-            cert: config.mqtt.cert ?? null,
-            key: config.mqtt.key ?? null,
-            subscriptions: ['cmd/req/+'],
-          },
-          {
-            will: () => reporter.willBody(clock.epochMs()),
-            onConnected: () => {
-              log.info('broker connected');
-              reporter.forgetRetained();
-              if (snapshot !== null) reporter.full(snapshot);
-            },
-            onLost: (reason) => log.warn({ reason }, 'broker lost'),
-            onMessage: (topic, payload, retained) => {
-              if (topic.startsWith('cmd/req/'))
-                orders.receive(topic.slice('cmd/req/'.length), payload, retained);
-            },
-          },
-          clock,
-          random,
-        );
+  const link = openTelemetry(
+    loaded,
+    {
+      will: () => reporter.willBody(clock.epochMs()),
+      onConnected: () => {
+        log.info('broker connected');
+        reporter.forgetRetained();
+        if (snapshot !== null) reporter.full(snapshot);
+      },
+      onLost: (reason) => log.warn({ reason }, 'broker lost'),
+      onMessage: (topic, payload, retained) => {
+        if (topic.startsWith('cmd/req/')) orders.receive(topic.slice('cmd/req/'.length), payload, retained);
+      },
+    },
+    clock,
+    random,
+  );
   const reporter = new Reporter(
     model,
-    { agentVersion: options.version, session, firstSequence: clock.epochMs() },
-    { ...REPORT_RULES, siteIntervalMs: config.mqtt?.siteInterval ?? REPORT_RULES.siteIntervalMs },
+    { agentVersion: options.version, session },
+    reportRules(config.mqtt),
     { publish: (message) => link?.publish(message) },
+    (stream) => link?.nextSequence(stream) ?? 0,
   );
 
   const journal = openJournal(config.store.path, config.store.maximum * JOURNAL_SHARE, clock);
@@ -232,6 +218,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
       ...orders.conditions(),
       ...transfers.conditions(),
       ...journal.conditions(),
+      ...(link?.conditions(snapshot.epochMs) ?? []),
     ];
     // A meter that has not had time to answer is not yet silent.
     const settled = snapshot.monotonicMs - startedAt > config.control.staleAfter;

@@ -349,6 +349,22 @@ const mqtt = z.strictObject({
   clientId: text.optional(),
   keepalive: durationSeconds.default(20_000),
   siteInterval: durationSeconds.default(1000).describe('How often `tele/site` is sent'),
+  rowInterval: durationSeconds.default(10_000).describe('How often rows that changed are sent'),
+  fullInterval: durationSeconds
+    .default(300_000)
+    .describe('Every row is sent at least this often, changed or not'),
+  compress: z.boolean().default(false).describe('Telemetry goes deflated to `.../z` in place of plain JSON'),
+  secondUrl: z
+    .string()
+    .regex(/^mqtts?:\/\//, 'write mqtt://host:1883 or mqtts://host:8883')
+    .optional()
+    .describe('A second broker, asked when the first does not answer'),
+  replay: size
+    .default(250_000)
+    .describe('Most bytes a second for what could not be sent in time, after an outage'),
+  replayDelay: durationSeconds
+    .default(60_000)
+    .describe('After a long outage the replay begins within this time, at random'),
 });
 
 const page = z.strictObject({

@@ -13,6 +13,9 @@ export interface Outgoing {
   readonly kind: 'retained' | 'telemetry' | 'record';
 }
 
+/** A body that clears a retained topic: sent as an empty payload. */
+export const CLEAR: Readonly<Record<string, unknown>> = Object.freeze({});
+
 /** No part of `info/devices` and no batch of rows is larger than this many bytes of JSON. */
 export const PART_BYTES = 100_000;
 /** Rows in one telemetry message, at most. */

@@ -1,8 +1,10 @@
 import { createHash } from 'node:crypto';
+import type { MqttConfig } from '../../config/schema.ts';
 import type { SiteModel } from '../site/model.ts';
 import type { SiteEvent, Snapshot } from '../site/snapshot.ts';
 import type { InForce, SiteView } from '../site/view.ts';
 import {
+  CLEAR,
   deviceRow,
   envelope,
   eventBody,
@@ -15,7 +17,6 @@ import {
   siteBody,
   stateBody,
 } from './messages.ts';
-import { CLEAR } from './mqtt-link.ts';
 
 /** Where messages go: the broker link in life, a list in tests. */
 export interface MessageSink {
@@ -30,11 +31,21 @@ export interface ReportRules {
   readonly fullIntervalMs: number;
 }
 
-export const REPORT_RULES: ReportRules = {
+const REPORT_RULES: ReportRules = {
   siteIntervalMs: 1000,
   rowIntervalMs: 10_000,
   fullIntervalMs: 300_000,
 };
+
+export function reportRules(mqtt: MqttConfig | undefined): ReportRules {
+  return mqtt === undefined
+    ? REPORT_RULES
+    : {
+        siteIntervalMs: mqtt.siteInterval,
+        rowIntervalMs: mqtt.rowInterval,
+        fullIntervalMs: mqtt.fullInterval,
+      };
+}
 
 type Row = Record<string, unknown> & { id: string };
 
@@ -48,7 +59,7 @@ export class Reporter {
   private readonly session: string;
   private readonly rules: ReportRules;
   private readonly sink: MessageSink;
-  private readonly sequences = new Map<string, number>();
+  private readonly nextSequence: (stream: string) => number;
   private readonly sent = new Map<string, { row: Row; atMs: number }>();
   private readonly retained = new Map<string, string>();
   private lastSiteMs = Number.NEGATIVE_INFINITY;
@@ -59,18 +70,17 @@ export class Reporter {
 
   constructor(
     model: SiteModel,
-    identity: { agentVersion: string; session: string; firstSequence: number },
+    identity: { agentVersion: string; session: string },
     rules: ReportRules,
     sink: MessageSink,
+    nextSequence: (stream: string) => number,
   ) {
     this.model = model;
     this.agentVersion = identity.agentVersion;
     this.session = identity.session;
     this.rules = rules;
     this.sink = sink;
-    for (const stream of ['site', 'miners', 'gpus', 'meters', 'event', 'decision', 'health']) {
-      this.sequences.set(stream, identity.firstSequence);
-    }
+    this.nextSequence = nextSequence;
   }
 
   /** The will: what the broker says when this session ends without a word. */
@@ -238,8 +248,7 @@ export class Reporter {
     body: Readonly<Record<string, unknown>>,
     kind: 'telemetry' | 'record',
   ): void {
-    const seq = (this.sequences.get(stream) ?? 0) + 1;
-    this.sequences.set(stream, seq);
+    const seq = this.nextSequence(stream);
     this.sink.publish({
       topic,
       body: { ...envelope(this.model.siteId, epochMs, { seq }), ...body },
