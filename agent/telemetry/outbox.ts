@@ -61,7 +61,7 @@ const FRESH_AT_MOST = 200;
 const SLOW_ACK_MS = 2000;
 /** A shorter outage is made good at once. */
 const LONG_OUTAGE_MS = 300_000;
-const LEAST_REPLAY_BYTES_PER_SECOND = 20_000;
+const LEAST_REPLAY_BYTES_PER_SECOND = 100_000;
 const MAXIMUM_MESSAGE_BYTES = 128_000;
 /** Below this a deflated message is no smaller. */
 const COMPRESS_FROM_BYTES = 150;

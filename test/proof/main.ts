@@ -1,10 +1,12 @@
 import { proveKill } from './kill.ts';
 import { provePlan } from './plan.ts';
+import { proveSpool } from './spool.ts';
 
 /** `npm run proof -- NAME [ARGUMENTS]`: long runs with real processes; each says what it did and fails loudly. */
 const PROOFS: Readonly<Record<string, (args: readonly string[]) => Promise<boolean>>> = {
   kill: proveKill,
   plan: async ([seeds = '60', seconds = '10']) => (await provePlan(Number(seeds), Number(seconds))) === 0,
+  spool: ([kills = '100', messages = '70000']) => proveSpool(Number(kills), Number(messages)),
 };
 
 const [name, ...args] = process.argv.slice(2);
