@@ -18,12 +18,14 @@ import { localSocketPath, serveLocal } from './page/local-socket.ts';
 import { eventOf, type RunningPage, type StaticFile, servePage } from './page/server.ts';
 import type { PageSource } from './page/source.ts';
 import { meterTarget, openLoads } from './poll-targets.ts';
+import { SiteRecord } from './record/site-record.ts';
 import { type Alarm, AlarmBook, conditionsOf } from './site/alarms.ts';
 import { buildSiteModel, pathUp, type SiteModel } from './site/model.ts';
 import type { SiteEvent, Snapshot } from './site/snapshot.ts';
 import { SiteState } from './site/state.ts';
 import { buildView, type SiteView } from './site/view.ts';
 import { openJournal } from './store/journal.ts';
+import { decisionEvent } from './store/journal-events.ts';
 import { HostHealthReader } from './telemetry/host-health.ts';
 import { type HostInventory, readInventory } from './telemetry/inventory.ts';
 import { envelope, stateBody } from './telemetry/messages.ts';
@@ -125,6 +127,9 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
 
   const journal = openJournal(config.store.path, config.store.maximum * JOURNAL_SHARE, clock);
   if (journal.failure !== null) log.error({ reason: journal.failure }, 'no journal: the agent only lowers');
+  const record = new SiteRecord(config, model, clock, (interval) =>
+    reporter.energy(clock.epochMs(), { ...interval }),
+  );
   const restored = journal.restore({ meterStaleMs: config.control.staleAfter });
   state.restoreSeen(restored.seenDevices);
   const context = stepContext(config, model);
@@ -162,7 +167,11 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
         loaded.secrets.get(`issuers[${config.issuers.indexOf(issuer)}].key`)?.reveal() ?? null,
     },
     {
-      answer: (answer) => reporter.answer(answer.id, clock.epochMs(), answer),
+      answer: (answer) => {
+        record.answer(answer);
+        reporter.answer(answer.id, clock.epochMs(), answer);
+      },
+      received: (id, raw, local) => record.order(id, raw, local ? 'local' : 'broker', clock.epochMs()),
       persist: (book) => journal.persist(book),
       decideNow: (lease) => {
         loop.poke();
@@ -218,6 +227,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
       ...orders.conditions(),
       ...transfers.conditions(),
       ...journal.conditions(),
+      ...record.conditions(),
       ...(link?.conditions(snapshot.epochMs) ?? []),
     ];
     // A meter that has not had time to answer is not yet silent.
@@ -235,6 +245,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
     ];
     for (const alarm of raised) log.warn({ alarm: alarm.id }, alarm.message);
     journal.recordEvents(events);
+    for (const event of events) record.event(event);
     view = buildView(model, snapshot, {
       mode: control.mode,
       inForce: control.inForce,
@@ -245,8 +256,10 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
     history.record(view);
     journal.recordView(view);
     reporter.cycle(view, snapshot, [...control.inForce.values()], events);
+    record.cycle(snapshot, orders.book.leases, control.result.decision.commands);
     if (control.decision !== null) {
       journal.recordDecision(control.decision);
+      record.event(decisionEvent(control.decision));
       reporter.decision(snapshot.epochMs, { ...control.decision });
       log.info(
         { down: control.decision.devicesDown, up: control.decision.devicesUp, why: control.decision.why[0] },
@@ -352,6 +365,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
         ...meters.map(({ driver }) => driver[Symbol.asyncDispose]()),
       ]);
       journal.close();
+      record.close();
       host.close();
     },
   };

@@ -106,6 +106,10 @@ const load = z.strictObject({
   limit: id,
   worst: power.describe('The most it may draw'),
   name: text.optional(),
+  class: z
+    .enum(['cooling', 'other'])
+    .optional()
+    .describe('Where its energy is booked; by default cooling where the id says so, else other'),
 });
 
 const transport = z.discriminatedUnion('kind', [

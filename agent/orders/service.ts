@@ -31,6 +31,8 @@ export interface SiteFacts {
 }
 
 export interface OrderEffects {
+  /** An order has arrived, whatever becomes of it; `raw` as it came. */
+  received?(id: string, raw: unknown, local: boolean): void;
   /** Sends an answer to the topic of its order. */
   answer(answer: OrderAnswer): void;
   /** Makes the book durable before an order takes effect; `false` when it could not. */
@@ -210,6 +212,7 @@ export class OrderService {
 
   /** Takes the limit of a local operator off, or releases by hand. */
   private take(order: Order, raw: unknown, retained: boolean, local: boolean): OrderAnswer {
+    this.effects.received?.(order.id, raw, local);
     const context: AdmitContext = {
       site: this.facts.site,
       issuers: this.facts.issuers,

@@ -132,6 +132,11 @@ export class Reporter {
     this.telemetry('health', 'health', epochMs, body);
   }
 
+  /** An interval of energy. `ts` is when it was settled, `start` when it began. */
+  energy(epochMs: number, body: Readonly<Record<string, unknown>>): void {
+    this.record('energy', 'energy', epochMs, body);
+  }
+
   /** A retained topic of its own, such as `transfer/<id>`. */
   retain(topic: string, epochMs: number, body: Readonly<Record<string, unknown>>): void {
     this.publishRetained(topic, body, epochMs);
