@@ -13,6 +13,7 @@ import { TransferService } from './control/transfer-service.ts';
 import type { DriverFactories } from './drivers.ts';
 import { localVerb, transferEnd } from './local-verbs.ts';
 import { OrderService } from './orders/service.ts';
+import { TargetSources } from './orders/target-sources.ts';
 import { baselineOf, History } from './page/history.ts';
 import { localSocketPath, serveLocal } from './page/local-socket.ts';
 import { eventOf, type RunningPage, type StaticFile, servePage } from './page/server.ts';
@@ -112,6 +113,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
       onLost: (reason) => log.warn({ reason }, 'broker lost'),
       onMessage: (topic, payload, retained) => {
         if (topic.startsWith('cmd/req/')) orders.receive(topic.slice('cmd/req/'.length), payload, retained);
+        else if (topic.startsWith('/')) levels.receive(topic.slice(1), payload, retained);
       },
     },
     clock,
@@ -196,6 +198,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
     },
     restored.book,
   );
+  const levels = new TargetSources(config.mqtt, clock, orders);
   const transfers = new TransferService(
     transferFacts(config, model, context),
     {
@@ -217,6 +220,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
       ...transfers.permits(),
     });
     transfers.cycle(context, control.result, (limit) => control.inForce.get(limit)!.watts, snapshot.epochMs);
+    levels.cycle();
     orders.cycle(
       (limit) => measuredOf(snapshot, limit),
       (limit) => control.worstWatts.get(limit) ?? null,
@@ -225,6 +229,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
       ...conditionsOf(model, snapshot),
       ...control.conditions,
       ...orders.conditions(),
+      ...levels.conditions(),
       ...transfers.conditions(),
       ...journal.conditions(),
       ...record.conditions(),

@@ -261,6 +261,7 @@ export const ORDER_TYPES = [
   'set_limit',
   'curtail',
   'set_point',
+  'schedule',
   'restore',
   'transfer',
   'prices',
@@ -363,6 +364,26 @@ const mqtt = z.strictObject({
     .regex(/^mqtts?:\/\//, 'write mqtt://host:1883 or mqtts://host:8883')
     .optional()
     .describe('A second broker, asked when the first does not answer'),
+  targets: z
+    .array(
+      z.strictObject({
+        topic: z
+          .string()
+          .regex(/^[^#+\s]+$/, 'one topic, without + and #')
+          .describe('Whole topic on which `{"target":0|100,"timestamp":<unix s>}` comes'),
+        issuer: id.describe('The issuer whose orders these are; it must be `unsigned`'),
+        limit: id,
+        off: power.default(0).describe('The limit at target 0'),
+        within: durationSeconds.default(30_000),
+        silence: z
+          .enum(['hold', 'off'])
+          .default('hold')
+          .describe('What silence means: as it is, or target 0'),
+        silenceAfter: durationSeconds.default(60_000),
+      }),
+    )
+    .default([])
+    .describe('Sources that send a level, repeated as a heartbeat'),
   replay: size
     .default(250_000)
     .describe('Most bytes a second for what could not be sent in time, after an outage'),

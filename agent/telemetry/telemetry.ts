@@ -53,7 +53,7 @@ export function openTelemetry(
       password: loaded.secrets.get('mqtt.password') ?? null,
       keepaliveMs: mqtt.keepalive,
       tls: { ca: mqtt.ca ?? null, cert: mqtt.cert ?? null, key: mqtt.key ?? null },
-      subscriptions: ['cmd/req/+'],
+      subscriptions: ['cmd/req/+', ...mqtt.targets.map((target) => `/${target.topic}`)],
     },
     {
       ...handlers,
