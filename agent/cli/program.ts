@@ -119,9 +119,9 @@ export function buildProgram(deps: ProgramDeps): { run(args: readonly string[]):
       ),
     );
   program
-    .command('schema')
-    .description('JSON Schema of the configuration')
-    .action(action('schema', () => schemaCommand()));
+    .command('schema [what]')
+    .description('JSON Schema of the configuration; messages: of every MQTT message; asyncapi: the document')
+    .action(action('schema', (_context, what: string | undefined) => schemaCommand(what)));
   program
     .command('sample [kind]')
     .description('commented samples: meter, miner, gpu, mqtt, all')
