@@ -17,6 +17,7 @@ import {
   siteBody,
   stateBody,
 } from './messages.ts';
+import { changesOf, type Row } from './row-changes.ts';
 
 /** Where messages go: the broker link in life, a list in tests. */
 export interface MessageSink {
@@ -47,8 +48,6 @@ export function reportRules(mqtt: MqttConfig | undefined): ReportRules {
       };
 }
 
-type Row = Record<string, unknown> & { id: string };
-
 /**
  * Turns cycles into messages: `tele/site` at its interval, rows by exception with a full snapshot now and
  * then, retained topics when they change and again at every connect.
@@ -60,7 +59,8 @@ export class Reporter {
   private readonly rules: ReportRules;
   private readonly sink: MessageSink;
   private readonly nextSequence: (stream: string) => number;
-  private readonly sent = new Map<string, { row: Row; atMs: number }>();
+  /** What the consumer knows of each row. */
+  private readonly sent = new Map<string, Row>();
   private readonly retained = new Map<string, string>();
   private lastSiteMs = Number.NEGATIVE_INFINITY;
   private lastRowsMs = Number.NEGATIVE_INFINITY;
@@ -193,27 +193,13 @@ export class Reporter {
       ['meters', snapshot.meters.map(meterRow)],
     ];
     for (const [stream, rows] of streams) {
-      const due = full ? rows : rows.filter((row) => this.isNews(row));
+      const due = full ? rows : rows.flatMap((row) => changesOf(this.sent.get(row.id) ?? null, row) ?? []);
       for (let start = 0; start < due.length; start += ROWS_PER_MESSAGE) {
         const batch = due.slice(start, start + ROWS_PER_MESSAGE);
-        for (const row of batch) this.sent.set(row.id, { row, atMs: snapshot.monotonicMs });
+        for (const row of batch) this.sent.set(row.id, { ...this.sent.get(row.id), ...row });
         this.telemetry(`tele/${stream}`, stream, snapshot.epochMs, { full, rows: batch });
       }
     }
-  }
-
-  /** Report by exception: a figure moved out of its dead band, or a word changed. */
-  private isNews(row: Row): boolean {
-    const before = this.sent.get(row.id)?.row;
-    if (before === undefined) return true;
-    for (const [key, value] of Object.entries(row)) {
-      const old = before[key];
-      if (typeof value === 'number' && typeof old === 'number') {
-        if (Math.abs(value - old) > deadBand(key, old)) return true;
-      } else if (typeof value === 'object' && value !== null) continue;
-      else if (value !== old) return true;
-    }
-    return false;
   }
 
   private publishRetained(topic: string, body: Readonly<Record<string, unknown>>, epochMs: number): void {
@@ -261,16 +247,4 @@ export class Reporter {
       kind,
     });
   }
-}
-
-/** How far a figure may move before it is news. */
-function deadBand(key: string, old: number): number {
-  if (key.endsWith('Watts')) return Math.max(10, Math.abs(old) * 0.01);
-  if (key.endsWith('Ths')) return Math.max(0.5, Math.abs(old) * 0.02);
-  if (key.endsWith('Celsius')) return 1.5;
-  if (key.endsWith('WattHours')) return 1000;
-  if (key === 'frequencyHz') return 0.02;
-  if (key.endsWith('Percent')) return 5;
-  if (key === 'powerFactor') return 0.02;
-  return 0;
 }

@@ -146,7 +146,7 @@ const teleSite = message({
 function rows(shape: z.ZodRawShape, description: string) {
   return message({
     seq,
-    full: z.boolean().describe('Part of a full snapshot, not only what changed'),
+    full: z.boolean().describe('Rows are whole; otherwise a field that is not there has not changed'),
     rows: z
       .array(z.looseObject({ id: z.string(), powerWatts: watts, quality, ...shape }))
       .max(100)
@@ -155,14 +155,21 @@ function rows(shape: z.ZodRawShape, description: string) {
   });
 }
 const teleMiners = rows(
-  { inventory: z.string(), state: z.string().optional(), hashrateThs: z.number().nullable().optional() },
+  {
+    inventory: z.string().optional(),
+    state: z.string().optional(),
+    hashrateThs: z.number().nullable().optional(),
+  },
   'Miners that changed',
 );
 const teleGpus = rows(
-  { inventory: z.string(), state: z.string().optional(), capWatts: watts.optional() },
+  { inventory: z.string().optional(), state: z.string().optional(), capWatts: watts.optional() },
   'GPU nodes that changed',
 );
-const teleMeters = rows({ importWattHours: wattHours, frequencyHz: z.number().nullable() }, 'Meters');
+const teleMeters = rows(
+  { importWattHours: wattHours.optional(), frequencyHz: z.number().nullable().optional() },
+  'Meters',
+);
 
 const gap = message({
   seq,

@@ -54,11 +54,13 @@ export class SiteState {
   /** Retained topics as they stand: state, limits, alarms, info/site, info/devices/<n>, transfer/<id>. */
   readonly retained = new Map<string, Json>();
   /** The newest row of every device and meter. */
-  readonly rows = new Map<string, { ts: number; row: Row }>();
+  readonly rows = new Map<string, Row>();
   /** The newest power figures of every limit. */
   site: Json | null = null;
   duplicates = 0;
   private readonly numbers = new Map<string, Numbers>();
+  /** When each field of a row was last heard: rows carry what changed, and late history comes out of turn. */
+  private readonly heard = new Map<string, Map<string, number>>();
 
   get online(): boolean {
     return this.retained.get('state')?.['online'] === true;
@@ -89,11 +91,21 @@ export class SiteState {
     // A message that stands for several closes the numbers before it.
     if (typeof body['messages'] === 'number') numbers.forget(seq - body['messages'] + 1, seq);
     if (stream === 'site' && Number(ts) >= Number(this.site?.['ts'] ?? 0)) this.site = body;
-    for (const row of (body['rows'] ?? []) as Row[]) {
-      // Late history never overwrites what is newer.
-      if (Number(ts) >= (this.rows.get(row.id)?.ts ?? 0)) this.rows.set(row.id, { ts: Number(ts), row });
-    }
+    for (const row of (body['rows'] ?? []) as Row[]) this.merge(row, Number(ts));
     return true;
+  }
+
+  /** Takes the fields of a row in; late history never overwrites what is newer. */
+  private merge(row: Row, ts: number): void {
+    const known: Json & { id: string } = this.rows.get(row.id) ?? { id: row.id };
+    const heard = this.heard.get(row.id) ?? new Map<string, number>();
+    for (const [name, value] of Object.entries(row)) {
+      if (ts < (heard.get(name) ?? 0)) continue;
+      known[name] = value;
+      heard.set(name, ts);
+    }
+    this.rows.set(row.id, known);
+    this.heard.set(row.id, heard);
   }
 
   /** What has not come yet, by stream: it will follow on `hist/...`, or `hist/gap` says that it will not. */

@@ -167,7 +167,7 @@ ends with the state of the agent`, async () => {
     expect(subscriber.online).toBe(true);
     expect(subscriber.retained.get('alarms')?.['alarms']).toEqual(JSON.parse(JSON.stringify(view.alarms)));
     for (const row of [...snapshot.devices.map(deviceRow), ...snapshot.meters.map(meterRow)])
-      expect(subscriber.rows.get(row.id)?.row).toEqual(row);
+      expect(subscriber.rows.get(row.id)).toEqual(row);
     expect(subscriber.site?.['totals']).toMatchObject({ powerWatts: view.totals.powerWatts });
   }
   for (const name of [
