@@ -37,6 +37,10 @@ export interface TableSet {
   readonly name: string;
   /** One step per version: `migrations[n]` turns tables of version n into version n + 1 (`PRAGMA user_version`). */
   readonly migrations: readonly string[];
+  /** Default WAL. `TRUNCATE` writes what is only appended once, where WAL writes it twice. */
+  readonly journalMode?: 'WAL' | 'TRUNCATE';
+  /** Default what SQLite takes; only a new file takes it. */
+  readonly pageBytes?: number;
 }
 
 const JOURNAL_MIGRATIONS: readonly string[] = [
@@ -83,7 +87,8 @@ export function openTables(
   mkdirSync(folder, { recursive: true, mode: 0o750 });
   const database = open(join(folder, tables.file));
   try {
-    database.exec('PRAGMA journal_mode = WAL');
+    if (tables.pageBytes !== undefined) database.exec(`PRAGMA page_size = ${tables.pageBytes}`);
+    database.exec(`PRAGMA journal_mode = ${tables.journalMode ?? 'WAL'}`);
     database.exec('PRAGMA journal_size_limit = 4194304');
     database.exec('PRAGMA wal_autocheckpoint = 500');
     migrate(database, tables);

@@ -34,14 +34,18 @@ export interface Gap {
   readonly reason: 'evicted' | 'restart' | 'oversized' | 'no-room';
 }
 
+const PAGE_BYTES = 8192;
+
 export const SPOOL_TABLES: TableSet = {
   file: 'spool.db',
   name: 'spool',
+  journalMode: 'TRUNCATE',
+  pageBytes: PAGE_BYTES,
   migrations: [
     `
     CREATE TABLE meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;
     CREATE TABLE spool(
-      id INTEGER PRIMARY KEY AUTOINCREMENT, priority INTEGER NOT NULL, stream TEXT NOT NULL, topic TEXT NOT NULL,
+      id INTEGER PRIMARY KEY, priority INTEGER NOT NULL, stream TEXT NOT NULL, topic TEXT NOT NULL,
       seq INTEGER NOT NULL, ts INTEGER NOT NULL, step INTEGER NOT NULL, bytes INTEGER NOT NULL, body BLOB NOT NULL);
     CREATE INDEX spool_order ON spool(priority, id);
     CREATE TABLE sequence(stream TEXT PRIMARY KEY, next INTEGER NOT NULL) WITHOUT ROWID;
@@ -70,8 +74,11 @@ export function decodeBody(body: Uint8Array): Record<string, unknown> {
   >;
 }
 
+/** What a row takes in the file: rows are not split over pages unless they are larger than one. */
 export function rowBytes(body: Uint8Array): number {
-  return body.length + ROW_OVERHEAD_BYTES;
+  const bytes = body.length + ROW_OVERHEAD_BYTES;
+  const perPage = Math.floor(PAGE_BYTES / bytes);
+  return perPage > 0 ? Math.ceil(PAGE_BYTES / perPage) : bytes;
 }
 
 export function rowOf(row: Record<string, unknown>): SpoolRow {
@@ -86,25 +93,17 @@ export function rowOf(row: Record<string, unknown>): SpoolRow {
   };
 }
 
-/** Inserts rows inside the caller's transaction; gives their ids. */
-export function insertRows(database: DatabaseSync, rows: readonly NewRow[], stepMs = 0): number[] {
+/** Inserts rows inside the caller's transaction, numbered from `firstId`; gives their ids. */
+export function insertRows(database: DatabaseSync, rows: readonly NewRow[], firstId: number): number[] {
   const insert = database.prepare(
-    'INSERT INTO spool(priority, stream, topic, seq, ts, step, bytes, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?)',
+    'INSERT INTO spool(id, priority, stream, topic, seq, ts, step, bytes, body) VALUES (?, ?, ?, ?, ?, ?, 0, ?, ?)',
   );
-  return rows.map((row) =>
-    Number(
-      insert.run(
-        row.priority,
-        row.stream,
-        row.topic,
-        row.seq,
-        Math.round(row.ts),
-        stepMs,
-        rowBytes(row.body),
-        row.body,
-      ).lastInsertRowid,
-    ),
-  );
+  return rows.map((row, index) => {
+    const id = firstId + index;
+    const { priority, stream, topic, seq, ts, body } = row;
+    insert.run(id, priority, stream, topic, seq, Math.round(ts), rowBytes(body), body);
+    return id;
+  });
 }
 
 /** Notes what was given up, joined to what the stream gave up before for the same reason. */

@@ -89,6 +89,7 @@ class SqliteSpool implements Spool {
   private readonly options: SpoolOptions;
   private database: DatabaseSync | null = null;
   private usedBytes = 0;
+  private nextId = 1;
   private roomBytes: number;
   private fault: string | null = null;
   private diskLow = false;
@@ -107,12 +108,19 @@ class SqliteSpool implements Spool {
   add(rows: readonly NewRow[]): readonly number[] | null {
     let ids: number[] = [];
     const done = this.write((database) => {
-      ids = insertRows(database, rows);
-      let used = this.usedBytes;
-      for (const row of rows) used += rowBytes(row.body);
-      this.usedBytes = used > this.roomBytes ? evict(database, used, this.roomBytes * EVICT_TO) : used;
+      const bytes = rows.reduce((sum, row) => sum + rowBytes(row.body), 0);
+      // Room is made first, so that the file never grows beyond it.
+      if (this.usedBytes + bytes > this.roomBytes)
+        this.usedBytes = evict(database, this.usedBytes, Math.max(0, this.roomBytes * EVICT_TO - bytes));
+      ids = insertRows(database, rows, this.nextId);
+      this.usedBytes += bytes;
+      if (this.usedBytes > this.roomBytes)
+        this.usedBytes = evict(database, this.usedBytes, this.roomBytes * EVICT_TO);
     });
-    return done ? ids : null;
+    if (!done) return null;
+    // An id is never used twice in one life of the agent: what is under way is known by it.
+    this.nextId += rows.length;
+    return ids;
   }
 
   read(kind: 'record' | 'history', afterId: number, count: number): readonly SpoolRow[] {
@@ -418,6 +426,8 @@ class SqliteSpool implements Spool {
   /** Takes in what an earlier life left; after a crash, numbers that it may have used are told as a gap. */
   private begin(database: DatabaseSync): void {
     this.usedBytes = Number(value(database, 'SELECT coalesce(sum(bytes), 0) FROM spool'));
+    const lastId = Number(value(database, 'SELECT coalesce(max(id), 0) FROM spool'));
+    this.nextId = Math.max(this.nextId, lastId + 1);
     const clean = value(database, "SELECT value FROM meta WHERE key = 'clean'") !== null;
     database.exec('BEGIN IMMEDIATE');
     database.exec("DELETE FROM meta WHERE key = 'clean'");

@@ -54,7 +54,7 @@ const REFUSAL_TOLD_MS = 300_000;
 const TICK_MS = 1000;
 const MAINTAIN_MS = 10_000;
 /** Without a line telemetry is written in groups: so much may be lost with the process. */
-const AWAY_FLUSH_MS = 5000;
+const AWAY_FLUSH_MS = 15_000;
 /** Rows waiting for the next write, at most: more are written at once. */
 const FRESH_AT_MOST = 200;
 /** Replay pauses while the broker takes longer than this for a message. */
@@ -150,8 +150,9 @@ export class Outbox {
     this.replayFrom = now + (longOutage ? this.random() * this.rules.replayDelayMs : 0);
     this.lostAt = null;
     this.bucket.empty();
-    this.tellGaps();
+    // In this order: what is written may make room, and that is to be told.
     this.flush();
+    this.tellGaps();
     this.rewind();
     this.pump();
   }
