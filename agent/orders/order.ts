@@ -149,6 +149,7 @@ export function parseOrder(payload: Uint8Array | string): OrderParse {
   return parseOrderValue(value);
 }
 
+/** As `parseOrder`, for a value that is JSON already. */
 export function parseOrderValue(value: unknown): OrderParse {
   const given =
     typeof value === 'object' && value !== null && 'id' in value ? (value as { id: unknown }).id : null;

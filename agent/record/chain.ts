@@ -44,10 +44,12 @@ export interface SignedRoot {
 export const GENESIS = '0'.repeat(64);
 export const DAY_MS = 86_400_000;
 
+/** The UTC day of a moment, `2026-11-22`. */
 export function dayOf(ts: EpochMs): string {
   return new Date(ts).toISOString().slice(0, 10);
 }
 
+/** Hash of an entry that follows the one with hash `previous`. Pure. */
 export function entryHash(previous: string, entry: Omit<ChainEntry, 'hash'>): string {
   return sha256(`${previous}\n${entry.id}\n${entry.ts}\n${entry.kind}\n${entry.body}`);
 }
@@ -90,6 +92,7 @@ export function sealDay(
   return { root, signature: signature.toString('base64') };
 }
 
+/** What the next day's root carries of this one. */
 export function rootHash(root: DayRoot): string {
   return sha256(canonicalJson(root));
 }

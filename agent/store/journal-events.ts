@@ -16,6 +16,7 @@ export function commandEvents(record: StepRecord): SiteEvent[] {
   }));
 }
 
+/** A decision as an event of the log, whole in its detail. */
 export function decisionEvent(record: DecisionRecord): SiteEvent {
   const { ts, why } = record;
   return {

@@ -275,6 +275,7 @@ export function openRecordForReading(folder: string): DatabaseSync {
   return new DatabaseSync(join(folder, RECORD_TABLES.file), { readOnly: true, timeout: 2000 });
 }
 
+/** Bodies of a kind in a span of time, oldest first. Throws what SQLite says. */
 export function readEntries<T>(
   database: DatabaseSync,
   kind: EntryKind,
@@ -323,6 +324,7 @@ export function* chainEntries(database: DatabaseSync, fromId = 0): Generator<Cha
     };
 }
 
+/** The signed days, oldest first. */
 export function readRoots(database: DatabaseSync): SignedRoot[] {
   return database
     .prepare('SELECT body, signature FROM root ORDER BY day')

@@ -62,6 +62,7 @@ const ROW_OVERHEAD_BYTES = 120;
 /** A damaged row must not fill the memory. */
 const MAXIMUM_BODY_BYTES = 4_000_000;
 
+/** A body as it lies in a row. */
 export function encodeBody(body: Readonly<Record<string, unknown>>): Uint8Array {
   return deflateRawSync(JSON.stringify(body), { level: 6 });
 }
@@ -81,6 +82,7 @@ export function rowBytes(body: Uint8Array): number {
   return perPage > 0 ? Math.ceil(PAGE_BYTES / perPage) : bytes;
 }
 
+/** A row of the table as the agent sees it. */
 export function rowOf(row: Record<string, unknown>): SpoolRow {
   return {
     id: Number(row['id']),
@@ -126,6 +128,7 @@ export function writeGap(database: DatabaseSync, gap: Gap): void {
     );
 }
 
+/** Gaps that have not been told yet. */
 export function readGaps(database: DatabaseSync): Gap[] {
   return database
     .prepare('SELECT * FROM gap ORDER BY from_ts')

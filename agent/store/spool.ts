@@ -48,7 +48,7 @@ export interface Spool {
   gaps(): readonly Gap[];
   forgetGaps(gaps: readonly Gap[]): void;
   /**
-   * Deletes what was acknowledged and keeps the write-ahead log short; with `thin` also thins what waits too long:
+   * Deletes what was acknowledged and keeps off the last of the disk; with `thin` also thins what waits too long:
    * only while nothing of it is on its way.
    */
   maintain(thin: boolean): void;
@@ -81,6 +81,7 @@ export interface SpoolOptions {
   readonly disk?: (folder: string) => { readonly freeBytes: number; readonly totalBytes: number } | null;
 }
 
+/** Opens the spool of a folder; without a disk it starts all the same, and says so. */
 export function openSpool(options: SpoolOptions): Spool {
   return new SqliteSpool(options);
 }
@@ -189,11 +190,6 @@ class SqliteSpool implements Spool {
       if (this.usedBytes > this.roomBytes)
         this.usedBytes = evict(database, this.usedBytes, this.roomBytes * EVICT_TO);
     });
-    try {
-      this.database?.exec('PRAGMA wal_checkpoint(PASSIVE)');
-    } catch (error) {
-      this.remedy(error);
-    }
   }
 
   counts(): SpoolCounts {
@@ -313,7 +309,6 @@ class SqliteSpool implements Spool {
       const used = evict(database, this.usedBytes, this.roomBytes * EVICT_TO);
       database.exec('COMMIT');
       this.usedBytes = used;
-      database.exec('PRAGMA wal_checkpoint(TRUNCATE)');
       return true;
     } catch (error) {
       if (database.isTransaction) database.exec('ROLLBACK');

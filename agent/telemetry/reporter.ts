@@ -38,6 +38,7 @@ const REPORT_RULES: ReportRules = {
   fullIntervalMs: 300_000,
 };
 
+/** How often what is sent, by the configuration. */
 export function reportRules(mqtt: MqttConfig | undefined): ReportRules {
   return mqtt === undefined
     ? REPORT_RULES
