@@ -76,7 +76,10 @@ export function joinIntervals(
     residualWattHours: sum((minute) => minute.residualWattHours),
     estimated: [...new Set(minutes.flatMap((minute) => minute.estimated))].sort(),
     tenants: Object.fromEntries(
-      ids((minute) => minute.tenants).map((id) => [id, sum((minute) => minute.tenants[id] ?? 0)]),
+      ids((minute) => minute.tenants).map((id) => [
+        id,
+        sum((minute) => (id in minute.tenants ? minute.tenants[id] : 0)),
+      ]),
     ),
     meters,
   };

@@ -2,7 +2,7 @@ import type { DeviceId, EpochMs, LimitId, Milliseconds, MonotonicMs, Watts } fro
 import type { SiteModel } from '../site/model.ts';
 import type { MeterState, Snapshot } from '../site/snapshot.ts';
 import { devicePower } from '../site/state.ts';
-import { allot, type EnergyNode } from './allot.ts';
+import { type Allotment, allot, type EnergyNode } from './allot.ts';
 import { type CounterSample, CounterTrack, joinMinutes, MINUTE_MS, type Minute } from './counter.ts';
 import { type EnergyInterval, type LoadClass, worst } from './interval.ts';
 
@@ -20,6 +20,8 @@ const WAIT_MS = 900_000;
 /** Cycles further apart say nothing of what flowed between them. */
 const CYCLE_GAP_MS = 10_000;
 const MS_PER_HOUR = 3_600_000;
+/** Cycles that cover this part of a minute cover it. */
+const WHOLE_SHARE = 0.97;
 const NOBODY = '';
 
 interface Bucket {
@@ -27,6 +29,8 @@ interface Bucket {
   readonly tenants: Map<LimitId, Map<string, number>>;
   firm: number;
   flexible: number;
+  /** How much of the minute was looked at. */
+  coveredMs: number;
 }
 
 /** Gathers cycles into minutes of energy. `cycle` gives the minutes that are settled, oldest first. */
@@ -116,6 +120,7 @@ export class EnergyRecorder {
     this.lastCycleMs = snapshot.monotonicMs;
     if (elapsedMs <= 0 || elapsedMs > CYCLE_GAP_MS) return;
     const bucket = this.bucketAt(Math.floor(snapshot.epochMs / MINUTE_MS) * MINUTE_MS);
+    bucket.coveredMs += elapsedMs;
     const models = new Map(this.facts.model.devices.map((device) => [device.id, device]));
     for (const device of snapshot.devices) {
       if (device.inventory === 'removed' || device.inventory === 'expected') continue;
@@ -142,6 +147,7 @@ export class EnergyRecorder {
       tenants: new Map(),
       firm: 0,
       flexible: 0,
+      coveredMs: 0,
     };
     // What hangs where counts even while it draws nothing: a meter above it is not that of the others alone.
     for (const device of this.facts.model.devices) {
@@ -185,27 +191,32 @@ export class EnergyRecorder {
         ),
       );
     const classes = divide(bucket.classes);
-    const labels = classes.byLabel;
-    const ai = labels['ai'] ?? 0;
+    const whole = bucket.coveredMs >= MINUTE_MS * WHOLE_SHARE;
+    // What rests on readings is not known where they do not cover the minute, or where nobody reads it at all.
+    const figureOf = (from: Allotment, label: string, isRead: boolean): number | null =>
+      from.estimated.includes(label) && !(whole && isRead) ? null : (from.byLabel[label] ?? 0);
+    const ai = figureOf(classes, 'ai', true);
     const known = bucket.firm + bucket.flexible;
-    const aiFirm = ai === 0 ? 0 : known === 0 ? null : (ai * bucket.firm) / known;
-    const tenants = this.hasTenants ? divide(bucket.tenants).byLabel : {};
+    const aiFirm = ai === null ? null : ai === 0 ? 0 : known === 0 ? null : (ai * bucket.firm) / known;
+    const tenants = this.hasTenants ? divide(bucket.tenants) : null;
     return {
       start,
       seconds: MINUTE_MS / 1000,
       totalWattHours: rounded(classes.total),
       quality: worst(this.rootMeters.map((id) => meters[id]?.quality ?? 'MISSING')),
       classes: {
-        miningWattHours: rounded(labels['mining'] ?? 0),
+        miningWattHours: rounded(figureOf(classes, 'mining', true)),
         aiFirmWattHours: rounded(aiFirm),
-        aiFlexibleWattHours: rounded(aiFirm === null ? null : ai - aiFirm),
-        coolingWattHours: rounded(labels['cooling'] ?? 0),
-        otherWattHours: rounded(labels['other'] ?? 0),
+        aiFlexibleWattHours: rounded(aiFirm === null || ai === null ? null : ai - aiFirm),
+        coolingWattHours: rounded(figureOf(classes, 'cooling', false)),
+        otherWattHours: rounded(figureOf(classes, 'other', false)),
       },
-      residualWattHours: rounded(classes.residual),
+      residualWattHours: whole || classes.estimated.length === 0 ? rounded(classes.residual) : null,
       estimated: classes.estimated,
       tenants: Object.fromEntries(
-        Object.entries(tenants).flatMap(([id, value]) => (id === NOBODY ? [] : [[id, rounded(value)]])),
+        Object.keys(tenants?.byLabel ?? {}).flatMap((id) =>
+          id === NOBODY ? [] : [[id, rounded(figureOf(tenants!, id, true))]],
+        ),
       ),
       meters: Object.fromEntries(Object.entries(meters).map(([id, minute]) => [id, roundedMeter(minute)])),
     };

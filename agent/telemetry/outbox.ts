@@ -4,8 +4,9 @@ import type { Random } from '../../protocols/random.ts';
 import type { EpochMs, Milliseconds, MonotonicMs } from '../../protocols/units.ts';
 import type { Condition } from '../site/alarms.ts';
 import type { Spool } from '../store/spool.ts';
-import { decodeBody, encodeBody, type NewRow, RECORD_PRIORITY } from '../store/spool-rows.ts';
+import { decodeBody, type NewRow } from '../store/spool-rows.ts';
 import { CLEAR, type Outgoing } from './messages.ts';
+import { gapRow, historyRow, isRecord, rowOf } from './outbox-rows.ts';
 import { TokenBucket } from './token-bucket.ts';
 
 /** What the outbox sends through: the broker link in life, a list in tests. */
@@ -51,6 +52,8 @@ const READ_AT_ONCE = 100;
 const RECORDS_AT_HAND = 500;
 /** A refusal is an alarm for this long. */
 const REFUSAL_TOLD_MS = 300_000;
+/** What the broker refused is tried again after this: somebody may have mended its access list. */
+const REFUSED_AGAIN_MS = 600_000;
 const TICK_MS = 1000;
 const MAINTAIN_MS = 10_000;
 /** Without a line telemetry is written in groups: so much may be lost with the process. */
@@ -104,6 +107,9 @@ export class Outbox {
   private sent = 0;
   private dropped = 0;
   private refused = 0;
+  /** Rows that the broker refused lately. */
+  private readonly setAside = new Set<number>();
+  private setAsideAt: MonotonicMs = 0;
   private lastRefusal: { readonly words: string; readonly at: MonotonicMs } | null = null;
   private ackMs: Milliseconds | null = null;
   private readonly bucket = new TokenBucket();
@@ -222,6 +228,13 @@ export class Outbox {
     if (!this.transport.connected) this.spoolLive(this.live.length);
     else if (late !== 0) this.spoolLive(late === -1 ? this.live.length : late);
     if (this.transport.connected || now - this.flushedAt >= AWAY_FLUSH_MS) this.flush();
+    if (now - this.setAsideAt >= REFUSED_AGAIN_MS) {
+      this.setAsideAt = now;
+      if (this.setAside.size > 0 && this.transport.connected) {
+        this.setAside.clear();
+        this.rewind();
+      }
+    }
     if (now - this.maintainedAt >= MAINTAIN_MS) {
       this.maintainedAt = now;
       if (this.transport.connected) this.tellGaps();
@@ -299,19 +312,7 @@ export class Outbox {
     const gaps = this.spool.gaps();
     if (gaps.length === 0) return;
     const now = this.clock.epochMs();
-    this.fresh.push(
-      ...gaps.map((gap): NewRow => {
-        const seq = this.spool.nextSequence('gap');
-        return {
-          topic: 'hist/gap',
-          stream: 'gap',
-          seq,
-          ts: now,
-          priority: PRIORITIES['gap']!,
-          body: encodeBody({ v: 1, site: this.rules.site, ts: now, seq, ...gap }),
-        };
-      }),
-    );
+    this.fresh.push(...gaps.map((gap) => gapRow(gap, this.rules.site, now, this.spool.nextSequence('gap'))));
     this.flush();
     this.spool.forgetGaps(gaps);
   }
@@ -367,7 +368,7 @@ export class Outbox {
       const rows = this.spool.read(kind, behind.lastId, READ_AT_ONCE);
       behind.more = rows.length === READ_AT_ONCE;
       for (const { id, ...row } of rows) {
-        queue.push({ id, row });
+        if (!this.setAside.has(id)) queue.push({ id, row });
         behind.lastId = id;
       }
     }
@@ -438,9 +439,11 @@ export class Outbox {
       lost: () => {
         if (item.id === null) this.unwritten.unshift(row);
       },
-      // It stays where it is and is tried again at the next connection.
+      // It stays where it is and is tried again later: some brokers close the line on what they forbid, and tried at
+      // once it would keep everything behind it from ever being sent.
       refused: () => {
         if (item.id === null) this.lose(row, 'no-room');
+        else this.setAside.add(item.id);
       },
     });
   }
@@ -477,44 +480,4 @@ export class Outbox {
     this.inFlight -= 1;
     if (!this.stopped) this.pump();
   }
-}
-
-function isRecord(row: NewRow): boolean {
-  return row.priority >= RECORD_PRIORITY;
-}
-
-/** What is evicted first when the disk has no room; from 5 on telemetry never evicts it. */
-const PRIORITIES: Readonly<Record<string, number>> = {
-  miners: 1,
-  gpus: 1,
-  meters: 2,
-  health: 2,
-  site: 3,
-  event: 5,
-  decision: 5,
-  energy: 6,
-  gap: 7,
-  answer: 7,
-};
-
-function streamOf(topic: string): string {
-  if (topic.startsWith('tele/')) return topic.slice('tele/'.length);
-  return topic.startsWith('cmd/res/') ? 'answer' : topic;
-}
-
-function rowOf(message: Outgoing, topic: string, body: Readonly<Record<string, unknown>>): NewRow {
-  const stream = streamOf(message.topic);
-  const { seq, ts } = message.body;
-  return {
-    topic,
-    stream,
-    seq: typeof seq === 'number' ? seq : 0,
-    ts: typeof ts === 'number' ? ts : 0,
-    priority: PRIORITIES[stream] ?? 5,
-    body: encodeBody(body),
-  };
-}
-
-function historyRow(message: Outgoing): NewRow {
-  return rowOf(message, `hist/${streamOf(message.topic)}`, { ...message.body, hist: true });
 }

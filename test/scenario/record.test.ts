@@ -199,7 +199,8 @@ describe(`the record of a site (seed ${SEED})`, { timeout: 120_000 }, () => {
     expect(seam.start).toBe(first.published.filter((one) => one.seconds === 60).at(-1)!.start + 60_000);
     expect(seam.meters['gm']?.flags).toContain('counter-reset');
     const minutes = published.filter((interval) => interval.seconds === 60);
-    expect(seam).toMatchObject({ quality: 'MISSING', totalWattHours: null });
+    expect(seam).toMatchObject({ quality: 'MISSING', totalWattHours: null, residualWattHours: null });
+    expect(Object.values(seam.classes)).toEqual([null, null, null, null, 0]);
     expect(minutes.at(-1)).toMatchObject({ quality: 'OK' });
     const context = start().context;
     expect(reportCommand(context, undefined, undefined, { interval: '15', verify: true })).toMatchObject({

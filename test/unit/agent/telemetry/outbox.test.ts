@@ -126,6 +126,29 @@ describe('while the line is up', () => {
   });
 });
 
+describe('when the broker refuses a record', () => {
+  it('does not let it stand in the way, over reconnections, and tries it again later', async () => {
+    const { clock, broker, spool, say, up, down } = bench();
+    broker.refuses.add('event');
+    up();
+    const refused = say('record', 'event');
+    await clock.advance(1000);
+    for (let round = 0; round < 3; round += 1) {
+      down();
+      up();
+      const other = say('record', 'decision');
+      await clock.advance(1000);
+      expect(seqs(broker, 'decision')).toContain(other);
+    }
+    broker.refuses.clear();
+    expect(seqs(broker, 'event')).toEqual([]);
+    await clock.advance(700_000);
+    expect(seqs(broker, 'event')).toEqual([refused]);
+    await clock.advance(20_000);
+    expect(spool.counts().records).toBe(0);
+  });
+});
+
 describe('when the line is lost', () => {
   it('loses nothing that was not acknowledged; what was taken twice has the same number', async () => {
     const { clock, broker, say, up, down } = bench();
