@@ -13,22 +13,25 @@ import { TransferService } from './control/transfer-service.ts';
 import type { DriverFactories } from './drivers.ts';
 import { localVerb, transferEnd } from './local-verbs.ts';
 import { OrderService } from './orders/service.ts';
+import { TargetSources } from './orders/target-sources.ts';
 import { baselineOf, History } from './page/history.ts';
 import { localSocketPath, serveLocal } from './page/local-socket.ts';
 import { eventOf, type RunningPage, type StaticFile, servePage } from './page/server.ts';
 import type { PageSource } from './page/source.ts';
 import { meterTarget, openLoads } from './poll-targets.ts';
+import { SiteRecord } from './record/site-record.ts';
 import { type Alarm, AlarmBook, conditionsOf } from './site/alarms.ts';
 import { buildSiteModel, pathUp, type SiteModel } from './site/model.ts';
 import type { SiteEvent, Snapshot } from './site/snapshot.ts';
 import { SiteState } from './site/state.ts';
 import { buildView, type SiteView } from './site/view.ts';
 import { openJournal } from './store/journal.ts';
+import { decisionEvent } from './store/journal-events.ts';
 import { HostHealthReader } from './telemetry/host-health.ts';
 import { type HostInventory, readInventory } from './telemetry/inventory.ts';
 import { envelope, stateBody } from './telemetry/messages.ts';
-import { MqttLink } from './telemetry/mqtt-link.ts';
-import { REPORT_RULES, Reporter } from './telemetry/reporter.ts';
+import { Reporter, reportRules } from './telemetry/reporter.ts';
+import { openTelemetry } from './telemetry/telemetry.ts';
 
 export interface AgentOptions {
   readonly loaded: LoadedConfig;
@@ -98,47 +101,37 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
     stop.signal,
   );
 
-  const link =
-    config.mqtt === undefined
-      ? null
-      : new MqttLink(
-          {
-            url: config.mqtt.url,
-            prefix: `${config.mqtt.root}/v1/${config.site.id}`,
-            clientId: config.mqtt.clientId ?? `switchyard-${config.site.id}`,
-            username: config.mqtt.username ?? null,
-            password: loaded.secrets.get('mqtt.password') ?? null,
-            keepaliveMs: config.mqtt.keepalive,
-            ca: config.mqtt.ca ?? null,
-            cert: config.mqtt.cert ?? null,
-            key: config.mqtt.key ?? null,
-            subscriptions: ['cmd/req/+'],
-          },
-          {
-            will: () => reporter.willBody(clock.epochMs()),
-            onConnected: () => {
-              log.info('broker connected');
-              reporter.forgetRetained();
-              if (snapshot !== null) reporter.full(snapshot);
-            },
-            onLost: (reason) => log.warn({ reason }, 'broker lost'),
-            onMessage: (topic, payload, retained) => {
-              if (topic.startsWith('cmd/req/'))
-                orders.receive(topic.slice('cmd/req/'.length), payload, retained);
-            },
-          },
-          clock,
-          random,
-        );
+  const link = openTelemetry(
+    loaded,
+    {
+      will: () => reporter.willBody(clock.epochMs()),
+      onConnected: () => {
+        log.info('broker connected');
+        reporter.forgetRetained();
+        if (snapshot !== null) reporter.full(snapshot);
+      },
+      onLost: (reason) => log.warn({ reason }, 'broker lost'),
+      onMessage: (topic, payload, retained) => {
+        if (topic.startsWith('cmd/req/')) orders.receive(topic.slice('cmd/req/'.length), payload, retained);
+        else if (topic.startsWith('/')) levels.receive(topic.slice(1), payload, retained);
+      },
+    },
+    clock,
+    random,
+  );
   const reporter = new Reporter(
     model,
-    { agentVersion: options.version, session, firstSequence: clock.epochMs() },
-    { ...REPORT_RULES, siteIntervalMs: config.mqtt?.siteInterval ?? REPORT_RULES.siteIntervalMs },
+    { agentVersion: options.version, session },
+    reportRules(config.mqtt),
     { publish: (message) => link?.publish(message) },
+    (stream) => link?.nextSequence(stream) ?? 0,
   );
 
   const journal = openJournal(config.store.path, config.store.maximum * JOURNAL_SHARE, clock);
   if (journal.failure !== null) log.error({ reason: journal.failure }, 'no journal: the agent only lowers');
+  const record = new SiteRecord(config, model, clock, (interval) =>
+    reporter.energy(clock.epochMs(), { ...interval }),
+  );
   const restored = journal.restore({ meterStaleMs: config.control.staleAfter });
   state.restoreSeen(restored.seenDevices);
   const context = stepContext(config, model);
@@ -176,7 +169,11 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
         loaded.secrets.get(`issuers[${config.issuers.indexOf(issuer)}].key`)?.reveal() ?? null,
     },
     {
-      answer: (answer) => reporter.answer(answer.id, clock.epochMs(), answer),
+      answer: (answer) => {
+        record.answer(answer);
+        reporter.answer(answer.id, clock.epochMs(), answer);
+      },
+      received: (id, raw, local) => record.order(id, raw, local ? 'local' : 'broker', clock.epochMs()),
       persist: (book) => journal.persist(book),
       decideNow: (lease) => {
         loop.poke();
@@ -201,6 +198,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
     },
     restored.book,
   );
+  const levels = new TargetSources(config.mqtt, clock, orders);
   const transfers = new TransferService(
     transferFacts(config, model, context),
     {
@@ -222,6 +220,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
       ...transfers.permits(),
     });
     transfers.cycle(context, control.result, (limit) => control.inForce.get(limit)!.watts, snapshot.epochMs);
+    levels.cycle();
     orders.cycle(
       (limit) => measuredOf(snapshot, limit),
       (limit) => control.worstWatts.get(limit) ?? null,
@@ -230,8 +229,11 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
       ...conditionsOf(model, snapshot),
       ...control.conditions,
       ...orders.conditions(),
+      ...levels.conditions(),
       ...transfers.conditions(),
       ...journal.conditions(),
+      ...record.conditions(),
+      ...(link?.conditions(snapshot.epochMs) ?? []),
     ];
     // A meter that has not had time to answer is not yet silent.
     const settled = snapshot.monotonicMs - startedAt > config.control.staleAfter;
@@ -248,6 +250,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
     ];
     for (const alarm of raised) log.warn({ alarm: alarm.id }, alarm.message);
     journal.recordEvents(events);
+    for (const event of events) record.event(event);
     view = buildView(model, snapshot, {
       mode: control.mode,
       inForce: control.inForce,
@@ -258,8 +261,10 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
     history.record(view);
     journal.recordView(view);
     reporter.cycle(view, snapshot, [...control.inForce.values()], events);
+    record.cycle(snapshot, orders.book.leases, control.result.decision.commands);
     if (control.decision !== null) {
       journal.recordDecision(control.decision);
+      record.event(decisionEvent(control.decision));
       reporter.decision(snapshot.epochMs, { ...control.decision });
       log.info(
         { down: control.decision.devicesDown, up: control.decision.devicesUp, why: control.decision.why[0] },
@@ -365,6 +370,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
         ...meters.map(({ driver }) => driver[Symbol.asyncDispose]()),
       ]);
       journal.close();
+      record.close();
       host.close();
     },
   };

@@ -1,7 +1,9 @@
+import { benchTelemetry } from './telemetry.ts';
 import { benchTick } from './tick.ts';
 
 /** `npm run bench -- NAME`: timings, which never belong in tests. */
 const BENCHES: Readonly<Record<string, () => void | Promise<void>>> = {
+  telemetry: benchTelemetry,
   tick: benchTick,
 };
 

@@ -34,6 +34,20 @@ export function crossCheck(config: Config): readonly CrossFinding[] {
     });
   };
   duplicates(config, findings);
+  config.mqtt?.targets.forEach((target, index) => {
+    reference(['mqtt', 'targets', index, 'limit'], target.limit, limitIds, 'limit');
+    const issuers = new Set(config.issuers.map((issuer) => issuer.id));
+    reference(['mqtt', 'targets', index, 'issuer'], target.issuer, issuers, 'issuer');
+    const issuer = config.issuers.find((candidate) => candidate.id === target.issuer);
+    if (issuer !== undefined && !issuer.unsigned)
+      findings.push({
+        severity: 'error',
+        code: 'unsigned-source',
+        path: ['mqtt', 'targets', index, 'issuer'],
+        message: `"${issuer.id}" must sign its orders, and this form carries no signature.`,
+        hint: 'Name an issuer of its own with `unsigned: true`, only on a broker you trust.',
+      });
+  });
   config.limits.forEach((limit, index) => {
     reference(['limits', index, 'parent'], limit.parent, limitIds, 'limit');
     reference(['limits', index, 'meter'], limit.meter, meterIds, 'meter');

@@ -106,6 +106,10 @@ const load = z.strictObject({
   limit: id,
   worst: power.describe('The most it may draw'),
   name: text.optional(),
+  class: z
+    .enum(['cooling', 'other'])
+    .optional()
+    .describe('Where its energy is booked; by default cooling where the id says so, else other'),
 });
 
 const transport = z.discriminatedUnion('kind', [
@@ -257,6 +261,7 @@ export const ORDER_TYPES = [
   'set_limit',
   'curtail',
   'set_point',
+  'schedule',
   'restore',
   'transfer',
   'prices',
@@ -349,6 +354,42 @@ const mqtt = z.strictObject({
   clientId: text.optional(),
   keepalive: durationSeconds.default(20_000),
   siteInterval: durationSeconds.default(1000).describe('How often `tele/site` is sent'),
+  rowInterval: durationSeconds.default(10_000).describe('How often rows that changed are sent'),
+  fullInterval: durationSeconds
+    .default(300_000)
+    .describe('Every row is sent at least this often, changed or not'),
+  compress: z.boolean().default(false).describe('Telemetry goes deflated to `.../z` in place of plain JSON'),
+  secondUrl: z
+    .string()
+    .regex(/^mqtts?:\/\//, 'write mqtt://host:1883 or mqtts://host:8883')
+    .optional()
+    .describe('A second broker, asked when the first does not answer'),
+  targets: z
+    .array(
+      z.strictObject({
+        topic: z
+          .string()
+          .regex(/^[^#+\s]+$/, 'one topic, without + and #')
+          .describe('Whole topic on which `{"target":0|100,"timestamp":<unix s>}` comes'),
+        issuer: id.describe('The issuer whose orders these are; it must be `unsigned`'),
+        limit: id,
+        off: power.default(0).describe('The limit at target 0'),
+        within: durationSeconds.default(30_000),
+        silence: z
+          .enum(['hold', 'off'])
+          .default('hold')
+          .describe('What silence means: as it is, or target 0'),
+        silenceAfter: durationSeconds.default(60_000),
+      }),
+    )
+    .default([])
+    .describe('Sources that send a level, repeated as a heartbeat'),
+  replay: size
+    .default(250_000)
+    .describe('Most bytes a second for what could not be sent in time, after an outage'),
+  replayDelay: durationSeconds
+    .default(60_000)
+    .describe('After a long outage the replay begins within this time, at random'),
 });
 
 const page = z.strictObject({

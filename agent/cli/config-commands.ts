@@ -5,6 +5,7 @@ import { formatProblem } from '../../config/problem.ts';
 import { formatWatts } from '../../config/quantity.ts';
 import { configJsonSchema } from '../../config/schema.ts';
 import { buildSiteModel } from '../site/model.ts';
+import { asyncApiDocument, messageSchemas } from '../telemetry/asyncapi.ts';
 import { type Context, configPath, problemsOf } from './context.ts';
 import { deviceChecks } from './doctor-command.ts';
 import { EXIT, type Outcome } from './outcome.ts';
@@ -91,9 +92,20 @@ function checkFile(context: Context, file: string | undefined): Outcome {
   };
 }
 
-/** `schema`: JSON Schema of the configuration, for editors. */
-export function schemaCommand(): Outcome {
-  const schema = configJsonSchema();
+/** `schema [config|messages|asyncapi]`: JSON Schemas of the configuration and of every message, the AsyncAPI document. */
+export function schemaCommand(what = 'config'): Outcome {
+  const makers: Record<string, () => unknown> = {
+    config: configJsonSchema,
+    messages: messageSchemas,
+    asyncapi: asyncApiDocument,
+  };
+  const make = makers[what];
+  if (make === undefined)
+    return {
+      exit: EXIT.usage,
+      problems: [{ code: 'usage', message: `schema is one of ${Object.keys(makers).join(', ')}.` }],
+    };
+  const schema = make();
   return { exit: EXIT.ok, data: schema, text: JSON.stringify(schema, null, 2) };
 }
 

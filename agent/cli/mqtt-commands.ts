@@ -1,6 +1,8 @@
-import { connect, type IClientOptions } from 'mqtt';
+import { MqttClient } from 'mqtt';
 import type { LoadedConfig } from '../../config/load.ts';
+import { brokerAddress, openStream } from '../telemetry/mqtt-stream.ts';
 import { type Context, needConfig } from './context.ts';
+import { type TestedBroker, testBroker } from './mqtt-test.ts';
 import { EXIT, type Outcome } from './outcome.ts';
 
 export interface BrokerFlags {
@@ -8,13 +10,7 @@ export interface BrokerFlags {
   readonly url?: string;
 }
 
-interface Broker {
-  readonly options: IClientOptions;
-  readonly prefix: string;
-  readonly shown: string;
-}
-
-function brokerOf(context: Context, flags: BrokerFlags): { broker: Broker } | { outcome: Outcome } {
+function brokerOf(context: Context, flags: BrokerFlags): { broker: TestedBroker } | { outcome: Outcome } {
   if (flags.url !== undefined) return { broker: brokerFrom(flags.url, 'switchyard/v1/+', null) };
   const need = needConfig(context);
   if ('outcome' in need) return need;
@@ -36,18 +32,17 @@ function brokerOf(context: Context, flags: BrokerFlags): { broker: Broker } | { 
   return { broker: brokerFrom(mqtt.url, `${mqtt.root}/v1/${site.id}`, need.loaded) };
 }
 
-function brokerFrom(url: string, prefix: string, loaded: LoadedConfig | null): Broker {
-  const parsed = new URL(url);
-  const secure = parsed.protocol === 'mqtts:';
+function brokerFrom(url: string, prefix: string, loaded: LoadedConfig | null): TestedBroker {
+  const mqtt = loaded?.config.mqtt;
   const password = loaded?.secrets.get('mqtt.password');
-  const username = loaded?.config.mqtt?.username;
+  const username = mqtt?.username;
   return {
-    prefix,
-    shown: parsed.host,
+    prefix: prefix.replace('+', 'test'),
+    address: brokerAddress(url),
+    tls: { ca: mqtt?.ca ?? null, cert: mqtt?.cert ?? null, key: mqtt?.key ?? null },
+    shown: new URL(url).host,
     options: {
-      protocol: secure ? 'mqtts' : 'mqtt',
-      host: parsed.hostname,
-      port: parsed.port === '' ? (secure ? 8883 : 1883) : Number(parsed.port),
+      protocolId: 'MQTT',
       clientId: `switchyard-cli-${process.pid}`,
       protocolVersion: 4,
       clean: true,
@@ -59,66 +54,10 @@ function brokerFrom(url: string, prefix: string, loaded: LoadedConfig | null): B
   };
 }
 
-/** `mqtt test`: name, connection, credentials and a round trip of one message, in milliseconds. */
+/** `mqtt test`: connection, certificates, credentials, and whether this site may write and gets its orders. */
 export async function mqttTestCommand(context: Context, flags: BrokerFlags): Promise<Outcome> {
   const found = brokerOf(context, flags);
-  if ('outcome' in found) return found.outcome;
-  const { broker } = found;
-  const startedAt = performance.now();
-  const client = connect({ ...broker.options, connectTimeout: context.flags.timeoutMs });
-  const topic = `${broker.prefix.replace('+', 'test')}/test/${process.pid}`;
-  return new Promise((resolve) => {
-    const finish = (outcome: Outcome) => {
-      clearTimeout(timer);
-      context.signal.removeEventListener('abort', onAbort);
-      client.end(true);
-      resolve(outcome);
-    };
-    const onAbort = () => finish({ exit: EXIT.interrupted });
-    const timer = setTimeout(
-      () =>
-        finish({
-          exit: EXIT.timeout,
-          problems: [
-            {
-              code: 'timeout',
-              message: `the broker at ${broker.shown} did not return the test message within ${context.flags.timeoutMs} ms.`,
-              hint: 'It accepts the connection; check that this user may write and read below the topic root.',
-            },
-          ],
-        }),
-      context.flags.timeoutMs,
-    );
-    context.signal.addEventListener('abort', onAbort, { once: true });
-    let connectedMs = 0;
-    client.on('error', (error: Error & { code?: unknown }) => {
-      const denied = error.code === 4 || error.code === 5 || error.code === 134 || error.code === 135;
-      finish({
-        exit: denied ? EXIT.refused : EXIT.unanswered,
-        problems: [
-          {
-            code: denied ? 'unauthorised' : 'unreachable',
-            message: denied
-              ? `the broker at ${broker.shown} does not accept these credentials.`
-              : `no broker at ${broker.shown}: ${error.message || String(error.code)}.`,
-          },
-        ],
-      });
-    });
-    client.on('connect', () => {
-      connectedMs = performance.now() - startedAt;
-      client.subscribe(topic, { qos: 1 }, () => client.publish(topic, 'test', { qos: 1 }));
-    });
-    client.on('message', () => {
-      const roundTripMs = Math.round((performance.now() - startedAt - connectedMs) * 10) / 10;
-      const data = { broker: broker.shown, connectMs: Math.round(connectedMs), roundTripMs };
-      finish({
-        exit: EXIT.ok,
-        data,
-        text: `${broker.shown}: connected in ${data.connectMs} ms, message back in ${roundTripMs} ms.`,
-      });
-    });
-  });
+  return 'outcome' in found ? found.outcome : testBroker(context, found.broker);
 }
 
 /** `mqtt watch [TOPIC]`: one line per message, topic and payload, until interrupted. */
@@ -130,9 +69,10 @@ export async function mqttWatchCommand(
   const found = brokerOf(context, flags);
   if ('outcome' in found) return found.outcome;
   const { broker } = found;
-  const filter =
-    topic === undefined ? `${broker.prefix}/#` : topic.includes('/v1/') ? topic : `${broker.prefix}/${topic}`;
-  const client = connect(broker.options);
+  // Without a configuration: whatever site there is.
+  const below = flags.url === undefined ? broker.prefix : 'switchyard/v1/+';
+  const filter = topic === undefined ? `${below}/#` : topic.includes('/v1/') ? topic : `${below}/${topic}`;
+  const client = new MqttClient(() => openStream(broker.address, broker.tls, 1_000_000), broker.options);
   return new Promise((resolve) => {
     const finish = (outcome: Outcome) => {
       client.end(true);

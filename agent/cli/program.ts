@@ -19,6 +19,7 @@ import {
 } from './outcome.ts';
 import { planCommand } from './plan-command.ts';
 import { replayCommand } from './replay-command.ts';
+import { type ReportFlags, reportCommand } from './report-command.ts';
 import { runCommand } from './run-command.ts';
 import { scanCommand } from './scan-command.ts';
 import { simulateCommand } from './simulate-command.ts';
@@ -118,9 +119,9 @@ export function buildProgram(deps: ProgramDeps): { run(args: readonly string[]):
       ),
     );
   program
-    .command('schema')
-    .description('JSON Schema of the configuration')
-    .action(action('schema', () => schemaCommand()));
+    .command('schema [what]')
+    .description('JSON Schema of the configuration; messages: of every MQTT message; asyncapi: the document')
+    .action(action('schema', (_context, what: string | undefined) => schemaCommand(what)));
   program
     .command('sample [kind]')
     .description('commented samples: meter, miner, gpu, mqtt, all')
@@ -322,6 +323,20 @@ export function buildProgram(deps: ProgramDeps): { run(args: readonly string[]):
     .action(
       action('history', (context, options: { from?: string; to?: string; limit?: string; csv?: boolean }) =>
         historyCommand(context, options),
+      ),
+    );
+  program
+    .command('report [what] [id]')
+    .description('energy by class, tenant and interval; report event ID: the evidence of an order; --verify')
+    .option('--from <time>', 'local day or ISO 8601 time; default: a day before --to')
+    .option('--to <time>', 'local day or ISO 8601 time; default: the end of the record')
+    .option('--interval <minutes>', '1, 5, 15, 30 or 60', '15')
+    .option('--format <format>', 'csv or json', 'csv')
+    .option('--verify', 'check every entry, day and signature of the record')
+    .option('--key <file>', 'public key to check with, in place of the one beside the record')
+    .action(
+      action('report', (context, what: string | undefined, id: string | undefined, options: ReportFlags) =>
+        reportCommand(context, what, id, options),
       ),
     );
   program

@@ -2,6 +2,7 @@ import type { IssuerConfig } from '../../config/schema.ts';
 import type { EpochMs, LimitId, MonotonicMs, Watts } from '../../protocols/units.ts';
 import type { TransferState } from '../control/transfer-state.ts';
 import type { InForce } from '../site/view.ts';
+import { curtailedWatts, leaseOf, onExpiryOf } from './lease.ts';
 import type { Order } from './order.ts';
 
 /** One limit that somebody set. Plain data, kept over restarts. */
@@ -31,6 +32,32 @@ export interface SetPoint {
   /** Draw when it was ordered; with a ramp the limit starts there. */
   readonly fromWatts: Watts | null;
   readonly rampWattsPerMinute: number | null;
+}
+
+/** One step of a schedule: a limit, a set point, or with `watts: null` nothing of this issuer. */
+export interface ScheduleStep {
+  readonly from: EpochMs;
+  readonly watts?: Watts | null | undefined;
+  readonly targetWatts?: Watts | undefined;
+  readonly bandWatts?: Watts | undefined;
+  readonly rampWattsPerMinute?: number | undefined;
+}
+
+/** Steps that follow each other by the clock; the one in force is a lease of its own. */
+export interface Schedule {
+  readonly orderId: string;
+  readonly issuer: string;
+  readonly priority: number;
+  readonly limit: LimitId;
+  /** In the order of time. */
+  readonly steps: readonly ScheduleStep[];
+  readonly until: EpochMs | null;
+  readonly onExpiry: 'hold' | 'release';
+  readonly withinMs: number;
+  /** Index of the step in force; `null`: none has begun. */
+  readonly applied: number | null;
+  /** Steps that were not met by their deadline. */
+  readonly missed: number;
 }
 
 export interface Hold {
@@ -66,6 +93,8 @@ export interface BookState {
   /** The last answer of each order, for repeats; the oldest are forgotten. */
   readonly answers: Readonly<Record<string, OrderAnswer>>;
   readonly prices: Readonly<Record<string, number>>;
+  /** Schedules under way; absent in books of earlier versions. */
+  readonly schedules?: readonly Schedule[];
   /** Hand-overs between mining and AI; absent before the first cycle. */
   readonly transfers?: TransferState;
 }
@@ -155,13 +184,43 @@ export function admit(book: BookState, order: Order, context: AdmitContext): Adm
           old.issuer === lease!.issuer || (old.setPoint !== undefined && lease!.setPoint !== undefined),
       )
       .map((old) => old.orderId);
-    next = { ...next, leases: [...next.leases.filter((old) => !superseded.includes(old.orderId)), lease] };
+    superseded.push(...schedulesOf(next, issuer.id, lease.limit));
+    next = {
+      ...next,
+      leases: [...next.leases.filter((old) => !superseded.includes(old.orderId)), lease],
+      ...keptSchedules(next, superseded),
+    };
+  } else if (order.type === 'schedule') {
+    superseded = schedulesOf(next, issuer.id, order.args.limit);
+    next = {
+      ...next,
+      schedules: [
+        ...(keptSchedules(next, superseded).schedules ?? []),
+        {
+          orderId: order.id,
+          issuer: issuer.id,
+          priority: order.priority,
+          limit: order.args.limit,
+          steps: order.args.steps,
+          until: order.args.until,
+          onExpiry: onExpiryOf(order, issuer, context),
+          withinMs: order.args.withinMs,
+          applied: null,
+          missed: 0,
+        },
+      ],
+    };
   } else if (order.type === 'restore') {
     const ends = (old: Lease) =>
       (context.local || old.issuer === issuer.id) &&
       (order.args.limit === undefined || old.limit === order.args.limit);
-    superseded = next.leases.filter(ends).map((old) => old.orderId);
-    next = { ...next, leases: next.leases.filter((old) => !ends(old)) };
+    const plans = (next.schedules ?? []).filter(
+      (old) =>
+        (context.local || old.issuer === issuer.id) &&
+        (order.args.limit === undefined || old.limit === order.args.limit),
+    );
+    superseded = [...new Set([...next.leases.filter(ends), ...plans].map((old) => old.orderId))];
+    next = { ...next, leases: next.leases.filter((old) => !ends(old)), ...keptSchedules(next, superseded) };
   } else if (order.type === 'prices') {
     const { hashpriceDollarsPerPhDay, energyDollarsPerMwh, poolFeePercent } = order.args;
     next = {
@@ -208,65 +267,17 @@ export function remember(book: BookState, answer: OrderAnswer): BookState {
   return { ...book, answers };
 }
 
-function leaseOf(
-  order: Extract<Order, { type: 'set_limit' | 'curtail' | 'set_point' }>,
-  issuer: IssuerConfig,
-  context: AdmitContext,
-): Lease {
-  const rating = context.limits.find((limit) => limit.id === order.args.limit)!.ratingWatts;
-  const setPoint = order.type === 'set_point' ? setPointOf(order.args, context) : null;
-  const watts = limitWattsOf(order, rating, context);
-  return {
-    orderId: order.id,
-    issuer: issuer.id,
-    priority: order.priority,
-    limit: order.args.limit,
-    watts: Math.floor(Math.min(watts, rating)),
-    createdAt: context.now,
-    expiresAt:
-      order.lease === null
-        ? null
-        : Math.round(Math.max(context.now, order.notBefore ?? 0) + order.lease.seconds * 1000),
-    onExpiry:
-      order.lease?.onExpiry ??
-      (issuer.onExpiry === 'release' && !context.local ? 'release' : context.local ? 'release' : 'hold'),
-    overdue: false,
-    notBefore: order.notBefore,
-    withinMs: order.type === 'set_point' ? setPointMs(setPoint!) : order.args.withinMs,
-    ...(setPoint === null ? {} : { setPoint }),
-  };
+/** Schedules of an issuer for a limit, by the ids of their orders. */
+function schedulesOf(book: BookState, issuer: string, limit: LimitId): string[] {
+  return (book.schedules ?? [])
+    .filter((old) => old.issuer === issuer && old.limit === limit)
+    .map((old) => old.orderId);
 }
 
-function limitWattsOf(
-  order: Extract<Order, { type: 'set_limit' | 'curtail' | 'set_point' }>,
-  rating: Watts,
-  context: AdmitContext,
-): Watts {
-  if (order.type === 'set_limit') return order.args.watts;
-  if (order.type === 'set_point') return order.args.targetWatts + order.args.bandWatts;
-  return curtailedWatts(order.args, rating, context)!;
-}
-
-function setPointOf(args: Extract<Order, { type: 'set_point' }>['args'], context: AdmitContext): SetPoint {
-  return {
-    targetWatts: args.targetWatts,
-    bandWatts: args.bandWatts,
-    fromWatts: context.drawWatts(args.limit),
-    rampWattsPerMinute: args.rampWattsPerMinute ?? null,
-  };
-}
-
-/** Without a ramp of its own a rise follows the restore ramp of the site, a fall takes a minute. */
-const SETTLE_MS = 60_000;
-const RISE_MS = 900_000;
-
-/** How long until a set point can be held: the ramp, and a minute to settle. */
-function setPointMs(setPoint: SetPoint): number {
-  const { targetWatts, fromWatts, rampWattsPerMinute } = setPoint;
-  const way = fromWatts === null ? 0 : Math.abs(fromWatts - targetWatts);
-  const rises = fromWatts !== null && fromWatts < targetWatts;
-  const rampMs = rampWattsPerMinute === null ? 0 : (way / rampWattsPerMinute) * 60_000;
-  return Math.round(Math.min(86_400_000, Math.max(rampMs, rises ? RISE_MS : 0) + SETTLE_MS));
+function keptSchedules(book: BookState, gone: readonly string[]): Pick<BookState, 'schedules'> {
+  const { schedules } = book;
+  if (schedules === undefined || gone.length === 0) return schedules === undefined ? {} : { schedules };
+  return { schedules: schedules.filter((old) => !gone.includes(old.orderId)) };
 }
 
 /** The limit that a lease stands for at a moment: a set point moves there by its ramp. */
@@ -281,21 +292,6 @@ function leaseWatts(lease: Lease, now: EpochMs): Watts {
       ? Math.max(watts, setPoint.fromWatts - way)
       : Math.min(watts, setPoint.fromWatts + setPoint.bandWatts + way),
   );
-}
-
-function curtailedWatts(
-  args: Extract<Order, { type: 'curtail' }>['args'],
-  rating: Watts,
-  context: AdmitContext,
-): Watts | null {
-  const base =
-    args.of === 'rating'
-      ? rating
-      : args.of === 'draw'
-        ? context.drawWatts(args.limit)
-        : context.baselineWatts(args.limit);
-  if (base === null) return null;
-  return Math.max(0, args.watts !== undefined ? base - args.watts : base * (1 - args.fraction!));
 }
 
 interface Refusal {
@@ -328,6 +324,11 @@ function refuse(
   }
   if (issuer.orders !== 'all' && !issuer.orders.includes(order.type))
     return no(`${issuer.id} may not order ${order.type}`);
+  if (order.type === 'schedule' && issuer.orders !== 'all')
+    for (const step of order.args.steps) {
+      const type = step.targetWatts === undefined ? 'set_limit' : 'set_point';
+      if (!issuer.orders.includes(type)) return no(`${issuer.id} may not order ${type}`);
+    }
   if (order.priority > issuer.maxPriority)
     return no(`priority ${order.priority} is above the ${issuer.maxPriority} of ${issuer.id}`);
   const limit = 'limit' in order.args ? (order.args.limit as string | undefined) : undefined;

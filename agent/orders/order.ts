@@ -31,6 +31,31 @@ const setPoint = z.object({
   bandWatts: watts.default(0),
   rampWattsPerMinute: z.number().positive().max(1e12).optional(),
 });
+const scheduleStep = z
+  .object({
+    from: epochMs,
+    watts: watts.nullable().optional(),
+    targetWatts: watts.optional(),
+    bandWatts: watts.optional(),
+    rampWattsPerMinute: z.number().positive().max(1e12).optional(),
+  })
+  .refine(
+    (step) => (step.watts === undefined) !== (step.targetWatts === undefined),
+    'give either watts (null lets go) or targetWatts',
+  );
+const schedule = z.object({
+  limit: idText,
+  steps: z
+    .array(scheduleStep)
+    .min(1)
+    .max(500)
+    .refine(
+      (steps) => steps.every((step, index) => index === 0 || step.from > steps[index - 1]!.from),
+      'steps follow each other in time',
+    ),
+  until: epochMs.nullable().default(null),
+  withinMs,
+});
 const restore = z.object({ limit: idText.optional() });
 const transfer = z.object({
   limit: idText,
@@ -58,6 +83,7 @@ export const ORDER_ARGS = {
   set_limit: setLimit,
   curtail,
   set_point: setPoint,
+  schedule,
   restore,
   transfer,
   prices,
@@ -123,6 +149,7 @@ export function parseOrder(payload: Uint8Array | string): OrderParse {
   return parseOrderValue(value);
 }
 
+/** As `parseOrder`, for a value that is JSON already. */
 export function parseOrderValue(value: unknown): OrderParse {
   const given =
     typeof value === 'object' && value !== null && 'id' in value ? (value as { id: unknown }).id : null;

@@ -11,8 +11,10 @@ import {
   type Lease,
   type OrderAnswer,
   remember,
+  type Schedule,
 } from './book.ts';
 import { type Order, parseOrder, parseOrderValue } from './order.ts';
+import { advanceSchedules } from './schedule.ts';
 import { verifyOrderSignature } from './signature.ts';
 
 /** What the service needs to know of the site at the moment of an order. */
@@ -31,6 +33,8 @@ export interface SiteFacts {
 }
 
 export interface OrderEffects {
+  /** An order has arrived, whatever becomes of it; `raw` as it came. */
+  received?(id: string, raw: unknown, local: boolean): void;
   /** Sends an answer to the topic of its order. */
   answer(answer: OrderAnswer): void;
   /** Makes the book durable before an order takes effect; `false` when it could not. */
@@ -123,6 +127,27 @@ export class OrderService {
     return this.take(parsed.order, raw, retained, false);
   }
 
+  /** An order that follows from a level on a topic of its own: with the authority of its issuer, no more. */
+  receiveLevel(issuer: string, type: 'set_limit' | 'restore', args: Record<string, unknown>): OrderAnswer {
+    const now = this.facts.now();
+    const seq = (this.state.lastSeq[issuer] ?? 0) + 1;
+    const priority = this.facts.issuers.find((candidate) => candidate.id === issuer)?.maxPriority ?? 0;
+    const value = {
+      v: 1,
+      id: `${issuer}-level-${seq}`,
+      site: this.facts.site,
+      type,
+      issuer,
+      priority,
+      issued: now,
+      seq,
+      args,
+    };
+    const parsed = parseOrderValue(value);
+    if (!parsed.ok) throw new Error(`an order of our own is malformed: ${parsed.reason}`);
+    return this.take(parsed.order, value, false, false);
+  }
+
   /** An order from the command line on the gateway. */
   receiveLocal(value: unknown): OrderAnswer {
     const parsed = parseOrderValue(value);
@@ -162,8 +187,63 @@ export class OrderService {
           `the limit of ${lease.issuer} at ${lease.watts} W is past its end and held`,
         );
     }
+    this.advance();
     for (const [id, open] of this.open)
       this.followUp(id, open, measured(open.lease.limit), worst(open.lease.limit));
+  }
+
+  /** Begins what schedules have due. A step that begins is durable before anything follows from it. */
+  private advance(): Lease | null {
+    const now = this.facts.now();
+    const { book, started, ended, superseded } = advanceSchedules(this.state, now, {
+      limits: this.facts.limits,
+      drawWatts: this.facts.drawWatts,
+      mayRaise: !this.facts.localControl && this.facts.clockSynchronised() !== false,
+    });
+    if (book === this.state) return null;
+    this.state = book;
+    this.effects.persist(book);
+    for (const id of superseded) this.supersede(id);
+    for (const { schedule, step, lease } of started) {
+      this.open.delete(schedule.orderId);
+      this.event(
+        now,
+        'schedule-step',
+        schedule.limit,
+        `step ${schedule.applied! + 1} of ${schedule.steps.length} of ${schedule.issuer}: ${lease === null ? 'no limit' : `${lease.watts} W`}`,
+        { id: schedule.orderId },
+      );
+      if (lease !== null)
+        this.follow(lease, this.facts.monotonic() + Math.max(0, step.from + schedule.withinMs - now));
+    }
+    for (const schedule of ended) this.endSchedule(schedule);
+    return started.at(-1)?.lease ?? null;
+  }
+
+  private endSchedule(schedule: Schedule): void {
+    this.open.delete(schedule.orderId);
+    const { missed, steps } = schedule;
+    this.reply(
+      this.note({
+        v: 1,
+        id: schedule.orderId,
+        status: missed === 0 ? 'done' : 'failed',
+        ...(missed === 0 ? {} : { reason: `${missed} of ${steps.length} steps were not met in time` }),
+        at: this.facts.now(),
+      }),
+    );
+  }
+
+  /** What became of a step: its schedule goes on, so it is said as `running`. */
+  private reportStep(schedule: Schedule, answer: OrderAnswer): OrderAnswer {
+    if (answer.status === 'failed')
+      this.state = {
+        ...this.state,
+        schedules: (this.state.schedules ?? []).map((old) =>
+          old.orderId === schedule.orderId ? { ...old, missed: old.missed + 1 } : old,
+        ),
+      };
+    return { ...answer, status: 'running', step: schedule.applied, met: answer.status === 'done' };
   }
 
   /** What became of an order that others carry out. */
@@ -210,6 +290,7 @@ export class OrderService {
 
   /** Takes the limit of a local operator off, or releases by hand. */
   private take(order: Order, raw: unknown, retained: boolean, local: boolean): OrderAnswer {
+    this.effects.received?.(order.id, raw, local);
     const context: AdmitContext = {
       site: this.facts.site,
       issuers: this.facts.issuers,
@@ -249,7 +330,8 @@ export class OrderService {
       `${order.type} of ${local ? 'local operator' : order.issuer} accepted`,
       { id: order.id },
     );
-    for (const old of admission.superseded) this.supersede(old);
+    const planned = new Set((before.schedules ?? []).map((schedule) => schedule.orderId));
+    for (const old of admission.superseded) this.supersede(old, planned.has(old));
     let { answer } = admission;
     if (order.type === 'transfer') {
       answer = this.effects.delegate(order, answer) ?? {
@@ -257,6 +339,11 @@ export class OrderService {
         status: 'rejected',
         reason: `${order.type} is not available here`,
       };
+    } else if (order.type === 'schedule') {
+      const lease = this.advance();
+      const expected = lease === null ? null : this.effects.decideNow(lease);
+      if (lease !== null) answer = { ...answer, limitWatts: lease.watts };
+      if (expected !== null) answer = { ...answer, ...expected };
     } else if (admission.lease !== null) {
       this.follow(admission.lease, this.facts.monotonic() + admission.lease.withinMs);
       const expected = this.effects.decideNow(admission.lease);
@@ -343,12 +430,16 @@ export class OrderService {
     );
   }
 
-  private supersede(id: string): void {
-    if (!this.open.delete(id)) return;
+  /** `planned`: a schedule, which is open also between its steps. */
+  private supersede(id: string, planned = false): void {
+    if (!this.open.delete(id) && !planned) return;
     this.reply(this.note({ v: 1, id, status: 'superseded', at: this.facts.now() }));
   }
 
-  private note(answer: OrderAnswer): OrderAnswer {
+  private note(said: OrderAnswer): OrderAnswer {
+    const schedule = (this.state.schedules ?? []).find((one) => one.orderId === said.id);
+    const outcome = said.status === 'done' || said.status === 'failed';
+    const answer = schedule !== undefined && outcome ? this.reportStep(schedule, said) : said;
     this.state = remember(this.state, answer);
     this.effects.persist(this.state);
     return answer;

@@ -2,7 +2,7 @@ import type { SiteModel } from '../site/model.ts';
 import type { Snapshot } from '../site/snapshot.ts';
 import type { SiteView } from '../site/view.ts';
 import type { HostHealth } from '../telemetry/host-health.ts';
-import type { LinkHealth } from '../telemetry/mqtt-link.ts';
+import type { LinkHealth } from '../telemetry/telemetry.ts';
 
 /** What the page, the metrics and the local socket may look at. */
 export interface PageSource {

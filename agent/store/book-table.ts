@@ -31,7 +31,8 @@ export function changesEffect(book: BookState, before: BookState | null): boolea
     book.holds !== before.holds ||
     book.lastSeq !== before.lastSeq ||
     book.prices !== before.prices ||
-    book.transfers !== before.transfers
+    book.transfers !== before.transfers ||
+    book.schedules !== before.schedules
   );
 }
 

@@ -17,7 +17,7 @@ export type OpenDatabase = (path: string) => DatabaseSync;
 /** What is wrong with a database. `full`: no room; `corrupt`: the file is no good; `other`: read-only, gone, busy. */
 export type StoreFault = 'full' | 'corrupt' | 'newer' | 'other';
 
-/** The journal was written by a newer version of the agent. */
+/** The file was written by a newer version of the agent. */
 export class NewerSchemaError extends Error {}
 
 export const JOURNAL_FILE = 'journal.db';
@@ -30,11 +30,20 @@ const SQLITE_CORRUPT = 11;
 const SQLITE_FULL = 13;
 const SQLITE_NOTADB = 26;
 
-/** Version of the tables; written to `PRAGMA user_version`. */
-export const SCHEMA_VERSION = 1;
+/** The tables of one file. */
+export interface TableSet {
+  readonly file: string;
+  /** What people call the file. */
+  readonly name: string;
+  /** One step per version: `migrations[n]` turns tables of version n into version n + 1 (`PRAGMA user_version`). */
+  readonly migrations: readonly string[];
+  /** Default WAL. `TRUNCATE` writes what is only appended once, where WAL writes it twice. */
+  readonly journalMode?: 'WAL' | 'TRUNCATE';
+  /** Default what SQLite takes; only a new file takes it. */
+  readonly pageBytes?: number;
+}
 
-/** One step per version: `MIGRATIONS[n]` turns tables of version n into version n + 1. */
-const MIGRATIONS: readonly string[] = [
+const JOURNAL_MIGRATIONS: readonly string[] = [
   `
   CREATE TABLE meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;
   CREATE TABLE book(id INTEGER PRIMARY KEY CHECK (id = 1), body TEXT NOT NULL);
@@ -57,20 +66,32 @@ const MIGRATIONS: readonly string[] = [
   `,
 ];
 
+export const JOURNAL_TABLES: TableSet = {
+  file: JOURNAL_FILE,
+  name: 'journal',
+  migrations: JOURNAL_MIGRATIONS,
+};
+
 export const openSqlite: OpenDatabase = (path) => new DatabaseSync(path, { timeout: 2000 });
 
 /**
- * Opens the journal of a folder for writing: settings, then whatever migrations are missing. Throws what SQLite
+ * Opens a file of tables for writing: settings, then whatever migrations are missing. Throws what SQLite
  * or the file system says, `NewerSchemaError` for a file of a newer agent.
  */
-export function openTables(folder: string, maximumBytes: number, open: OpenDatabase): DatabaseSync {
+export function openTables(
+  folder: string,
+  maximumBytes: number,
+  open: OpenDatabase,
+  tables: TableSet = JOURNAL_TABLES,
+): DatabaseSync {
   mkdirSync(folder, { recursive: true, mode: 0o750 });
-  const database = open(join(folder, JOURNAL_FILE));
+  const database = open(join(folder, tables.file));
   try {
-    database.exec('PRAGMA journal_mode = WAL');
+    if (tables.pageBytes !== undefined) database.exec(`PRAGMA page_size = ${tables.pageBytes}`);
+    database.exec(`PRAGMA journal_mode = ${tables.journalMode ?? 'WAL'}`);
     database.exec('PRAGMA journal_size_limit = 4194304');
     database.exec('PRAGMA wal_autocheckpoint = 500');
-    migrate(database);
+    migrate(database, tables);
     const pageBytes = Number(value(database, 'PRAGMA page_size'));
     database.exec(`PRAGMA max_page_count = ${Math.max(256, Math.floor(maximumBytes / pageBytes))}`);
     return database;
@@ -84,7 +105,7 @@ export function openTables(folder: string, maximumBytes: number, open: OpenDatab
 export function openForReading(path: string): DatabaseSync {
   const database = new DatabaseSync(path, { readOnly: true, timeout: 2000 });
   try {
-    refuseNewer(Number(value(database, 'PRAGMA user_version')));
+    refuseNewer(Number(value(database, 'PRAGMA user_version')), JOURNAL_TABLES);
     return database;
   } catch (error) {
     database.close();
@@ -92,13 +113,13 @@ export function openForReading(path: string): DatabaseSync {
   }
 }
 
-function migrate(database: DatabaseSync): void {
+function migrate(database: DatabaseSync, tables: TableSet): void {
   const version = Number(value(database, 'PRAGMA user_version'));
-  refuseNewer(version);
-  for (let from = version; from < SCHEMA_VERSION; from += 1) {
+  refuseNewer(version, tables);
+  for (let from = version; from < tables.migrations.length; from += 1) {
     database.exec('BEGIN IMMEDIATE');
     try {
-      database.exec(MIGRATIONS[from]!);
+      database.exec(tables.migrations[from]!);
       database.exec(`PRAGMA user_version = ${from + 1}`);
       database.exec('COMMIT');
     } catch (error) {
@@ -108,10 +129,10 @@ function migrate(database: DatabaseSync): void {
   }
 }
 
-function refuseNewer(version: number): void {
-  if (version > SCHEMA_VERSION) {
+function refuseNewer(version: number, { name, migrations }: TableSet): void {
+  if (version > migrations.length) {
     throw new NewerSchemaError(
-      `the journal was written by a newer version of the agent (tables ${version}, this one knows ${SCHEMA_VERSION}): install that version again, or move the file away`,
+      `the ${name} was written by a newer version of the agent (tables ${version}, this one knows ${migrations.length}): install that version again, or move the file away`,
     );
   }
 }
@@ -134,11 +155,11 @@ export function faultOf(error: unknown): StoreFault {
 }
 
 /** Renames a file that is no good, with its date, so that a new one can begin. Returns its new name. */
-export function setAside(folder: string, epochMs: number): string {
+export function setAside(folder: string, epochMs: number, tables: TableSet = JOURNAL_TABLES): string {
   const stamp = new Date(epochMs).toISOString().replaceAll(/[:.]/g, '-');
-  const name = `journal.damaged-${stamp}.db`;
+  const name = `${tables.name}.damaged-${stamp}.db`;
   for (const suffix of ['', '-wal', '-shm']) {
-    const from = join(folder, `${JOURNAL_FILE}${suffix}`);
+    const from = join(folder, `${tables.file}${suffix}`);
     if (existsSync(from)) renameSync(from, join(folder, `${name}${suffix}`));
   }
   return name;

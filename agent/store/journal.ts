@@ -22,7 +22,6 @@ import {
 } from './archive.ts';
 import { changesEffect, readBook, writeBook } from './book-table.ts';
 import {
-  BALLAST_BYTES,
   dropBallast,
   faultOf,
   JOURNAL_FILE,
@@ -34,7 +33,9 @@ import {
   setAside,
   value,
 } from './database.ts';
-import { recoverState } from './recover.ts';
+import { EventLog } from './event-log.ts';
+import { commandEvents, decisionEvent, diskConditions } from './journal-events.ts';
+import { type LostState, recoverState } from './recover.ts';
 import { readLost, SegmentWriter, type Waiting } from './segments.ts';
 
 /** What an earlier life of the agent left behind. */
@@ -82,7 +83,6 @@ const CYCLES_AT_ONCE = 5;
 const LARGE_SITE_DEVICES = 1000;
 /** Waiting records while nothing can be written: then the oldest are given up. */
 const WAITING_AT_MOST = 600;
-const EVENTS_IN_MEMORY = 1000;
 /** A disk that failed is tried again after this. */
 const RETRY_MS = 10_000;
 /** Share of the maximum that decision inputs may use; the rest is for events, history and free pages. */
@@ -121,12 +121,10 @@ class SqliteJournal implements Journal {
   private cancelFlush: (() => void) | null = null;
   private closed = false;
   private restored = false;
-  private lost: ControlStateSource = null;
+  private lost: LostState | null = null;
 
   private waiting: Waiting[] = [];
-  private events: LoggedEvent[] = [];
-  private readonly recent: LoggedEvent[] = [];
-  private lastEventId = 0;
+  private readonly events = new EventLog();
   private minutes: HistoryRow[] = [];
   private readonly means = new MinuteMeans();
   private readonly seen = new Set<DeviceId>();
@@ -173,13 +171,7 @@ class SqliteJournal implements Journal {
       this.seenUnwritten.add(device.id);
     }
     const { commands } = record.result.decision;
-    for (const command of commands)
-      this.event({
-        epochMs: record.ts,
-        kind: 'command',
-        target: command.device,
-        message: `${command.fromPointId} -> ${command.pointId} (${command.watts} W): ${command.why}`,
-      });
+    for (const event of commandEvents(record)) this.events.add(event);
     if (commands.some((command) => command.direction === 'up'))
       return this.write(true) && this.doubt === null;
     if (this.fault !== null) return this.write(false) && this.doubt === null;
@@ -211,18 +203,11 @@ class SqliteJournal implements Journal {
   }
 
   recordEvents(events: readonly SiteEvent[]): void {
-    for (const event of events) this.event(event);
+    for (const event of events) this.events.add(event);
   }
 
   recordDecision(record: DecisionRecord): void {
-    const { ts, why } = record;
-    this.event({
-      epochMs: ts,
-      kind: 'decision',
-      target: 'site',
-      message: `${record.devicesDown} down (${record.movedDownWatts} W), ${record.devicesUp} up (${record.movedUpWatts} W)${why[0] === undefined ? '' : `: ${why[0]}`}`,
-      detail: { ...record },
-    });
+    this.events.add(decisionEvent(record));
   }
 
   recordView(view: SiteView): void {
@@ -235,26 +220,11 @@ class SqliteJournal implements Journal {
   }
 
   conditions(): readonly Condition[] {
-    const conditions: Condition[] = [];
-    if (this.fault === null && !this.ballast) {
-      conditions.push({
-        code: 'disk-full',
-        severity: 'major',
-        target: 'site',
-        message: `The disk of the gateway has no room for the journal's reserve of ${BALLAST_BYTES / 1e6} MB; the journal keeps to the space it has.`,
-        nextStep: `Make room on the disk of ${this.deps.folder}.`,
-      });
-    }
-    if (this.asideName !== null) {
-      conditions.push({
-        code: 'journal-set-aside',
-        severity: 'major',
-        target: 'site',
-        message: `The journal was damaged; it was set aside as ${this.asideName} and a new one begun.`,
-        nextStep: 'Check the disk of the gateway, keep the file for a look at it, then restart the agent.',
-      });
-    }
-    return conditions;
+    return diskConditions({
+      folder: this.deps.folder,
+      noBallast: this.fault === null && !this.ballast,
+      asideName: this.asideName,
+    });
   }
 
   log(query: LogQuery): readonly LoggedEvent[] {
@@ -265,15 +235,7 @@ class SqliteJournal implements Journal {
         this.fail(error);
       }
     }
-    return this.recent
-      .filter(
-        (event) =>
-          event.id > (query.afterId ?? 0) &&
-          (query.target === undefined || event.target === query.target) &&
-          event.epochMs >= (query.fromMs ?? 0) &&
-          event.epochMs <= (query.untilMs ?? Number.POSITIVE_INFINITY),
-      )
-      .slice(-query.count);
+    return this.events.find(query);
   }
 
   history(span: {
@@ -313,15 +275,6 @@ class SqliteJournal implements Journal {
     }
   }
 
-  private event(event: SiteEvent): void {
-    this.lastEventId += 1;
-    const logged = { ...event, id: this.lastEventId };
-    for (const list of [this.events, this.recent]) {
-      list.push(logged);
-      if (list.length > EVENTS_IN_MEMORY * (list === this.events ? 10 : 1)) list.shift();
-    }
-  }
-
   private writeSoon(): void {
     this.cancelFlush ??= this.deps.clock.after(0, () => {
       this.cancelFlush = null;
@@ -347,7 +300,8 @@ class SqliteJournal implements Journal {
   }
 
   private transaction(database: DatabaseSync, durable: boolean): void {
-    const { waiting, events, minutes } = this;
+    const { waiting, minutes } = this;
+    const events = this.events.unwritten;
     const bookChanged = this.book !== this.bookWritten;
     if (
       waiting.length + events.length + minutes.length + this.seenUnwritten.size === 0 &&
@@ -375,7 +329,7 @@ class SqliteJournal implements Journal {
       throw error;
     }
     this.waiting = [];
-    this.events = [];
+    this.events.written();
     this.minutes = [];
     this.seenUnwritten.clear();
     this.bookWritten = this.book;
@@ -504,7 +458,7 @@ class SqliteJournal implements Journal {
       this.fail(renaming);
       return false;
     }
-    this.event({
+    this.events.add({
       epochMs: clock.epochMs(),
       kind: 'journal-set-aside',
       target: 'site',
@@ -528,18 +482,7 @@ class SqliteJournal implements Journal {
         "INSERT INTO meta(key, value) VALUES ('epoch', ?) ON CONFLICT(key) DO UPDATE SET value = excluded.value",
       )
       .run(epoch);
-    const lastEventId = Number(value(database, 'SELECT coalesce(max(id), 0) FROM event'));
-    if (this.lastEventId < lastEventId) {
-      // Events that were noted while nothing could be opened come after those of earlier lives.
-      const shift = lastEventId;
-      this.events = this.events.map((event) => ({ ...event, id: event.id + shift }));
-      this.recent.splice(
-        0,
-        this.recent.length,
-        ...this.recent.map((event) => ({ ...event, id: event.id + shift })),
-      );
-      this.lastEventId += shift;
-    }
+    this.events.continueAfter(Number(value(database, 'SELECT coalesce(max(id), 0) FROM event')));
     for (const row of database.prepare('SELECT device FROM seen').all()) this.seen.add(String(row['device']));
     if (first && !this.restored && this.asideName === null) {
       this.book = readBook(database);
@@ -554,5 +497,3 @@ class SqliteJournal implements Journal {
 function holdsOrders(database: DatabaseSync): boolean {
   return database.prepare('SELECT 1 FROM book').get() !== undefined;
 }
-
-type ControlStateSource = ReturnType<typeof readLost>;

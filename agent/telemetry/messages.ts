@@ -13,11 +13,15 @@ export interface Outgoing {
   readonly kind: 'retained' | 'telemetry' | 'record';
 }
 
+/** A body that clears a retained topic: sent as an empty payload. */
+export const CLEAR: Readonly<Record<string, unknown>> = Object.freeze({});
+
 /** No part of `info/devices` and no batch of rows is larger than this many bytes of JSON. */
 export const PART_BYTES = 100_000;
 /** Rows in one telemetry message, at most. */
 export const ROWS_PER_MESSAGE = 100;
 
+/** `state`: whether the agent is there, and how it runs. */
 export function stateBody(online: boolean, session: string, agent: string, mode: Mode, infoHash: string) {
   return { online, session, agent, mode, infoHash };
 }
@@ -100,6 +104,7 @@ export function infoDevicesParts(model: SiteModel, snapshot: Snapshot): Record<s
   return parts;
 }
 
+/** `limits`: what is in force for each. */
 export function limitsBody(inForce: readonly InForce[]) {
   return { limits: inForce.map(({ limit, ...rest }) => ({ id: limit, ...rest })) };
 }
@@ -164,6 +169,7 @@ function readingColumns(reading: LoadReading): Record<string, unknown> {
   };
 }
 
+/** One telemetry row of a meter. */
 export function meterRow(meter: MeterState): Record<string, unknown> & { id: string } {
   const reading: MeterReading | null = meter.reading;
   return {
@@ -179,6 +185,7 @@ export function meterRow(meter: MeterState): Record<string, unknown> & { id: str
   };
 }
 
+/** `event`: what happened; its own time is the message's. */
 export function eventBody(event: SiteEvent) {
   return {
     ts: event.epochMs,

@@ -1,23 +1,20 @@
-import { readFileSync } from 'node:fs';
-import type { Socket } from 'node:net';
-import { connect, type IClientOptions, type MqttClient } from 'mqtt';
+import { type IClientOptions, MqttClient } from 'mqtt';
 import type { Clock } from '../../protocols/clock.ts';
 import type { Random } from '../../protocols/random.ts';
-import type { Milliseconds } from '../../protocols/units.ts';
-import type { Outgoing } from './messages.ts';
+import type { EpochMs, Milliseconds, MonotonicMs } from '../../protocols/units.ts';
+import { type BrokerAddress, brokerAddress, openStream, type TlsFiles } from './mqtt-stream.ts';
 
 export interface LinkOptions {
-  readonly url: string;
+  /** Brokers in the order in which they are tried. */
+  readonly urls: readonly string[];
   /** Everything is below `<prefix>/`, that is `<root>/v1/<site>`. */
   readonly prefix: string;
   readonly clientId: string;
   readonly username: string | null;
   readonly password: { reveal(): string } | null;
   readonly keepaliveMs: Milliseconds;
-  readonly ca: string | null;
-  readonly cert: string | null;
-  readonly key: string | null;
-  /** Topics below the prefix to listen to. */
+  readonly tls: TlsFiles;
+  /** Topics to listen to: below the prefix, or whole where they begin with `/`, which is cut off. */
   readonly subscriptions: readonly string[];
 }
 
@@ -26,106 +23,106 @@ export interface LinkHandlers {
   will(): Readonly<Record<string, unknown>>;
   onConnected(): void;
   onLost(reason: string): void;
+  /** `topic` is below the prefix, or whole with a leading `/`. */
   onMessage(topic: string, payload: Buffer, retained: boolean): void;
 }
 
-export interface LinkHealth {
+export interface LinkState {
   readonly connected: boolean;
+  readonly broker: string;
   readonly protocol: 4 | 5;
-  readonly queued: number;
-  readonly dropped: number;
-  readonly sent: number;
   readonly attempts: number;
   readonly lastError: string | null;
+  /** Somebody else uses this client id: the two throw each other out. */
+  readonly contested: boolean;
 }
 
-/** Telemetry kept while the broker is away, in messages; beyond it the oldest are dropped and counted. */
-const TELEMETRY_QUEUE = 2000;
-/** Records (events, decisions, answers) kept while the broker is away. */
-const RECORD_QUEUE = 20_000;
-/** Unacknowledged messages at once: what mosquitto accepts by default. */
-const WINDOW = 20;
 const ACK_TIMEOUT_MS = 20_000;
-const MAXIMUM_MESSAGE_BYTES = 128_000;
+/** No packet from outside is larger: orders have 16 kB. */
+const MAXIMUM_INBOUND_BYTES = 262_144;
+/** How long it is remembered that a broker does not speak version 5. */
+const FALLBACK_MS: Milliseconds = 86_400_000;
+/** So many losses right after connecting mean that another client has the same id. */
+const CONTESTED_LOSSES = 5;
+const CONTESTED_WITHIN_MS = 60_000;
+const CONTESTED_PAUSE_MS = 120_000;
+const SESSION_TAKEN_OVER = 0x8e;
 
 /**
- * The line to the broker. One MQTT.js client per attempt, own back-off, own queue: the library's own
- * reconnection loses messages silently (more than 65,535 pending) and re-sends old data before new.
+ * The line to the broker. One MQTT.js client per attempt and own back-off: the library's own reconnection loses
+ * messages silently (more than 65,535 pending), re-sends old data before new and gives up after a refusal.
  */
 export class MqttLink {
   private readonly options: LinkOptions;
   private readonly handlers: LinkHandlers;
   private readonly clock: Clock;
   private readonly random: Random;
+  private readonly brokers: readonly BrokerAddress[];
   private client: MqttClient | null = null;
-  private connected = false;
+  private isConnected = false;
   private stopped = false;
-  private protocol: 4 | 5 = 5;
+  private at = 0;
+  /** Per broker: until when version 3.1.1 is spoken. */
+  private readonly oldUntil = new Map<number, EpochMs>();
   private attempts = 0;
   private failuresInARow = 0;
+  private quickLosses: MonotonicMs[] = [];
+  private takenOver = false;
   private connectedAt = 0;
+  private heardAt = 0;
   private lastError: string | null = null;
-  private readonly retained = new Map<string, Outgoing>();
-  private records: Outgoing[] = [];
-  private telemetry: Outgoing[] = [];
-  private inFlight = 0;
-  private dropped = 0;
-  private sent = 0;
   private cancelRetry: (() => void) | null = null;
+  private cancelWatch: (() => void) | null = null;
 
   constructor(options: LinkOptions, handlers: LinkHandlers, clock: Clock, random: Random) {
     this.options = options;
     this.handlers = handlers;
     this.clock = clock;
     this.random = random;
+    this.brokers = options.urls.map(brokerAddress);
   }
 
   start(): void {
     this.attempt();
   }
 
-  /** Queues a message: retained ones latest wins per topic, records before telemetry. */
-  publish(message: Outgoing): void {
-    if (message.kind === 'retained') {
-      this.retained.delete(message.topic);
-      this.retained.set(message.topic, message);
-    } else if (message.kind === 'record') {
-      if (this.records.length >= RECORD_QUEUE) {
-        this.records.shift();
-        this.dropped += 1;
-      }
-      this.records.push(message);
-    } else {
-      if (this.telemetry.length >= TELEMETRY_QUEUE) {
-        this.telemetry.shift();
-        this.dropped += 1;
-      }
-      this.telemetry.push(message);
-    }
-    this.pump();
+  get connected(): boolean {
+    return this.isConnected;
   }
 
-  health(): LinkHealth {
+  state(): LinkState {
+    const { host, port } = this.brokers[this.at]!;
     return {
-      connected: this.connected,
-      protocol: this.protocol,
-      queued: this.records.length + this.telemetry.length + this.retained.size,
-      dropped: this.dropped,
-      sent: this.sent,
+      connected: this.isConnected,
+      broker: `${host}:${port}`,
+      protocol: this.protocol(),
       attempts: this.attempts,
       lastError: this.lastError,
+      contested: this.contested(),
     };
   }
 
-  /** Sends a last retained `state`, then ends the connection; resolves within two seconds. */
-  async stop(last: Outgoing | null): Promise<void> {
+  /**
+   * Sends one message, QoS 1. Resolves when the broker has it; rejects when it refuses it, or when the line is
+   * lost or silent: MQTT.js alone would leave it pending for ever.
+   */
+  send(topic: string, payload: string | Uint8Array, retain: boolean): Promise<void> {
+    const { client } = this;
+    if (client === null || !this.isConnected) return Promise.reject(new Error('not connected'));
+    return this.publish(client, topic, payload, retain);
+  }
+
+  /** Sends a last retained message, then ends the connection; resolves within two seconds. */
+  async stop(last: { topic: string; payload: string } | null): Promise<void> {
     this.stopped = true;
     this.cancelRetry?.();
+    this.cancelWatch?.();
     const { client } = this;
     if (client === null) return;
     await Promise.race([
       (async () => {
-        if (this.connected && last !== null) await this.send(client, last).catch(() => undefined);
+        if (this.isConnected && last !== null)
+          await this.publish(client, last.topic, last.payload, true).catch(() => undefined);
         await client.endAsync(false).catch(() => undefined);
       })(),
       new Promise<void>((resolve) => this.clock.after(2000, resolve)),
@@ -133,12 +130,24 @@ export class MqttLink {
     client.end(true);
   }
 
+  private protocol(): 4 | 5 {
+    return (this.oldUntil.get(this.at) ?? 0) > this.clock.epochMs() ? 4 : 5;
+  }
+
+  private contested(): boolean {
+    return this.takenOver || this.quickLosses.length >= CONTESTED_LOSSES;
+  }
+
   private attempt(): void {
     if (this.stopped) return;
     this.attempts += 1;
     let client: MqttClient;
     try {
-      client = connect(this.clientOptions());
+      const broker = this.brokers[this.at]!;
+      client = new MqttClient(
+        () => openStream(broker, this.options.tls, MAXIMUM_INBOUND_BYTES),
+        this.clientOptions(),
+      );
     } catch (error) {
       this.lost((error as Error).message);
       return;
@@ -150,17 +159,26 @@ export class MqttLink {
       this.lastError = this.describe(error);
       if (typeof error.code === 'number') refused = error.code;
     });
+    client.on('disconnect', (packet) => {
+      if (packet.reasonCode === SESSION_TAKEN_OVER) this.takenOver = true;
+    });
+    client.on('packetreceive', () => {
+      this.heardAt = this.clock.monotonicMs();
+    });
     client.on('message', (topic, payload, packet) => {
       const prefix = `${this.options.prefix}/`;
-      if (topic.startsWith(prefix))
-        this.handlers.onMessage(topic.slice(prefix.length), payload, packet.retain);
+      this.handlers.onMessage(
+        topic.startsWith(prefix) ? topic.slice(prefix.length) : `/${topic}`,
+        payload,
+        packet.retain,
+      );
     });
     client.once('close', () => {
       if (this.client !== client) return;
       client.end(true);
       // Code 1 (3.1.1) and 0x84 (5): the broker does not speak version 5.
-      if (this.protocol === 5 && (refused === 1 || refused === 0x84)) {
-        this.protocol = 4;
+      if (this.protocol() === 5 && (refused === 1 || refused === 0x84)) {
+        this.oldUntil.set(this.at, this.clock.epochMs() + FALLBACK_MS);
         this.client = null;
         this.attempt();
         return;
@@ -171,29 +189,28 @@ export class MqttLink {
 
   private clientOptions(): IClientOptions {
     const { options } = this;
-    const url = new URL(options.url);
-    const secure = url.protocol === 'mqtts:';
-    // An options object, never a URL string: MQTT.js would parse it with a deprecated function.
+    const protocolVersion = this.protocol();
     return {
-      protocol: secure ? 'mqtts' : 'mqtt',
-      host: url.hostname.replace(/^\[|\]$/g, ''),
-      port: url.port === '' ? (secure ? 8883 : 1883) : Number(url.port),
-      protocolVersion: this.protocol,
+      protocolVersion,
+      protocolId: 'MQTT',
       clientId: options.clientId,
       // Orders that come while the line is down wait at the broker; late ones are rejected by their own expiry.
       clean: false,
-      keepalive: Math.max(5, Math.round(options.keepaliveMs / 1000)),
+      keepalive: Math.max(1, Math.round(options.keepaliveMs / 1000)),
       connectTimeout: 10_000,
       reconnectPeriod: 0,
       queueQoSZero: false,
+      resubscribe: false,
       ...(options.username === null ? {} : { username: options.username }),
       ...(options.password === null ? {} : { password: options.password.reveal() }),
-      // Read at every attempt, so that a renewed certificate is used without a restart.
-      ...(options.ca === null ? {} : { ca: readFileSync(options.ca) }),
-      ...(options.cert === null ? {} : { cert: readFileSync(options.cert) }),
-      ...(options.key === null ? {} : { key: readFileSync(options.key) }),
-      ...(this.protocol === 5
-        ? { properties: { maximumPacketSize: 262_144, receiveMaximum: 100, sessionExpiryInterval: 3600 } }
+      ...(protocolVersion === 5
+        ? {
+            properties: {
+              maximumPacketSize: MAXIMUM_INBOUND_BYTES,
+              receiveMaximum: 100,
+              sessionExpiryInterval: 3600,
+            },
+          }
         : {}),
       will: {
         topic: `${options.prefix}/state`,
@@ -205,103 +222,110 @@ export class MqttLink {
   }
 
   private async onConnect(client: MqttClient): Promise<void> {
-    (client.stream as unknown as Socket).setNoDelay?.(true);
+    this.heardAt = this.clock.monotonicMs();
     try {
+      // Always: a broker that restarted has forgotten them, whatever it says of the session.
       for (const topic of this.options.subscriptions) {
-        await client.subscribeAsync(`${this.options.prefix}/${topic}`, { qos: 1 });
+        const whole = topic.startsWith('/') ? topic.slice(1) : `${this.options.prefix}/${topic}`;
+        await client.subscribeAsync(whole, { qos: 1 });
       }
     } catch (error) {
       this.lastError = `cannot subscribe: ${(error as Error).message}`;
     }
     if (this.client !== client || this.stopped) return;
-    this.connected = true;
+    this.isConnected = true;
     this.connectedAt = this.clock.monotonicMs();
-    this.inFlight = 0;
     this.lastError = null;
+    this.watch(client);
     this.handlers.onConnected();
-    this.pump();
+  }
+
+  /** A line on which nothing came for two keep-alives is dead, whatever the socket says. */
+  private watch(client: MqttClient): void {
+    this.cancelWatch?.();
+    this.cancelWatch = this.clock.after(this.options.keepaliveMs, () => {
+      if (this.client !== client || this.stopped) return;
+      if (this.clock.monotonicMs() - this.heardAt > 2 * this.options.keepaliveMs + 1000)
+        this.giveUp(client, 'the broker is silent');
+      else this.watch(client);
+    });
+  }
+
+  private giveUp(client: MqttClient, reason: string): void {
+    if (this.client !== client) return;
+    this.lastError = reason;
+    client.end(true);
+    this.lost(reason);
   }
 
   private lost(reason: string, code?: number): void {
-    const wasConnected = this.connected;
-    this.connected = false;
+    const wasConnected = this.isConnected;
+    this.isConnected = false;
     this.client = null;
     this.lastError = reason;
+    this.cancelWatch?.();
     if (this.stopped) return;
     if (wasConnected) this.handlers.onLost(reason);
-    const steady = wasConnected && this.clock.monotonicMs() - this.connectedAt > 60_000;
+    const now = this.clock.monotonicMs();
+    const heldMs = wasConnected ? now - this.connectedAt : 0;
+    const steady = heldMs > CONTESTED_WITHIN_MS;
     this.failuresInARow = steady ? 0 : this.failuresInARow + 1;
+    this.noteQuickLoss(now, wasConnected, steady);
     // Bad credentials (4, 5, 0x86, 0x87) do not mend themselves in a second.
     const denied = code === 4 || code === 5 || code === 0x86 || code === 0x87;
     const ceiling = denied
       ? Math.min(600_000, 60_000 * 2 ** Math.min(this.failuresInARow, 4))
       : Math.min(30_000, 1000 * 2 ** Math.min(this.failuresInARow, 5));
-    this.cancelRetry = this.clock.after(200 + this.random() * ceiling, () => this.attempt());
+    // The next broker is asked at once the first time round.
+    const another = this.brokers.length > 1;
+    if (another) this.at = (this.at + 1) % this.brokers.length;
+    const first = another && this.failuresInARow < this.brokers.length;
+    const pauseMs = this.contested() ? CONTESTED_PAUSE_MS : first ? 200 : 200 + this.random() * ceiling;
+    this.cancelRetry = this.clock.after(pauseMs, () => this.attempt());
   }
 
-  private pump(): void {
-    const { client } = this;
-    while (this.connected && client !== null && this.inFlight < WINDOW) {
-      const message = this.next();
-      if (message === undefined) return;
-      this.inFlight += 1;
-      this.send(client, message).then(
-        () => {
-          this.sent += 1;
-          if (this.client === client) this.inFlight -= 1;
-          this.pump();
-        },
-        () => {
-          // Not acknowledged: it goes to the front again, the consumer knows duplicates by `seq` or `id`.
-          if (message.kind === 'retained') {
-            if (!this.retained.has(message.topic)) this.retained.set(message.topic, message);
-          } else if (message.kind === 'record') this.records.unshift(message);
-          else this.dropped += 1;
-          if (this.client === client) this.inFlight -= 1;
-        },
-      );
+  private noteQuickLoss(now: MonotonicMs, wasConnected: boolean, steady: boolean): void {
+    if (steady) {
+      this.quickLosses = [];
+      this.takenOver = false;
+    } else if (wasConnected) {
+      this.quickLosses = [...this.quickLosses, now].filter((at) => now - at < 5 * CONTESTED_PAUSE_MS);
     }
-  }
-
-  private next(): Outgoing | undefined {
-    const [topic] = this.retained.keys();
-    if (topic !== undefined) {
-      const message = this.retained.get(topic)!;
-      this.retained.delete(topic);
-      return message;
-    }
-    return this.records.shift() ?? this.telemetry.shift();
   }
 
   /** Settles in any case: MQTT.js leaves publishes pending for ever when a socket dies. */
-  private send(client: MqttClient, message: Outgoing): Promise<void> {
-    const payload = message.body === CLEAR ? '' : JSON.stringify(message.body);
-    if (payload.length > MAXIMUM_MESSAGE_BYTES) {
-      this.dropped += 1;
-      return Promise.resolve();
-    }
+  private publish(
+    client: MqttClient,
+    topic: string,
+    payload: string | Uint8Array,
+    retain: boolean,
+  ): Promise<void> {
     return new Promise((resolve, reject) => {
       const onClose = () => finish(new Error('connection lost'));
-      const cancel = this.clock.after(ACK_TIMEOUT_MS, () => finish(new Error('not acknowledged in time')));
+      const cancel = this.clock.after(ACK_TIMEOUT_MS, () => {
+        finish(new Error('not acknowledged in time'));
+        this.giveUp(client, 'the broker does not acknowledge');
+      });
       const finish = (error: Error | undefined) => {
         cancel();
         client.off('close', onClose);
         if (error === undefined) resolve();
         else reject(error);
       };
+      client.setMaxListeners(200);
       client.once('close', onClose);
-      client.setMaxListeners(WINDOW + 20);
       client.publish(
-        `${this.options.prefix}/${message.topic}`,
-        payload,
-        { qos: 1, retain: message.retain },
+        `${this.options.prefix}/${topic}`,
+        typeof payload === 'string' ? payload : Buffer.from(payload),
+        { qos: 1, retain },
         (error) => finish(error ?? undefined),
       );
     });
   }
 
   private describe(error: Error & { code?: number | string }): string {
-    const where = new URL(this.options.url).host;
+    const { host, port } = this.brokers[this.at]!;
+    const where = `${host}:${port}`;
     if (error.code === 'ECONNREFUSED') return `the broker at ${where} refuses connections`;
     if (error.code === 'ENOTFOUND') return `the broker's name in ${where} is not known`;
     if (error.code === 5 || error.code === 0x87 || error.code === 0x86 || error.code === 4) {
@@ -310,6 +334,3 @@ export class MqttLink {
     return `${where}: ${error.message}`;
   }
 }
-
-/** A body that clears a retained topic: sent as an empty payload. */
-export const CLEAR: Readonly<Record<string, unknown>> = Object.freeze({});

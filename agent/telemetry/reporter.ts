@@ -1,8 +1,10 @@
 import { createHash } from 'node:crypto';
+import type { MqttConfig } from '../../config/schema.ts';
 import type { SiteModel } from '../site/model.ts';
 import type { SiteEvent, Snapshot } from '../site/snapshot.ts';
 import type { InForce, SiteView } from '../site/view.ts';
 import {
+  CLEAR,
   deviceRow,
   envelope,
   eventBody,
@@ -15,7 +17,7 @@ import {
   siteBody,
   stateBody,
 } from './messages.ts';
-import { CLEAR } from './mqtt-link.ts';
+import { changesOf, type Row } from './row-changes.ts';
 
 /** Where messages go: the broker link in life, a list in tests. */
 export interface MessageSink {
@@ -30,13 +32,22 @@ export interface ReportRules {
   readonly fullIntervalMs: number;
 }
 
-export const REPORT_RULES: ReportRules = {
+const REPORT_RULES: ReportRules = {
   siteIntervalMs: 1000,
   rowIntervalMs: 10_000,
   fullIntervalMs: 300_000,
 };
 
-type Row = Record<string, unknown> & { id: string };
+/** How often what is sent, by the configuration. */
+export function reportRules(mqtt: MqttConfig | undefined): ReportRules {
+  return mqtt === undefined
+    ? REPORT_RULES
+    : {
+        siteIntervalMs: mqtt.siteInterval,
+        rowIntervalMs: mqtt.rowInterval,
+        fullIntervalMs: mqtt.fullInterval,
+      };
+}
 
 /**
  * Turns cycles into messages: `tele/site` at its interval, rows by exception with a full snapshot now and
@@ -48,8 +59,9 @@ export class Reporter {
   private readonly session: string;
   private readonly rules: ReportRules;
   private readonly sink: MessageSink;
-  private readonly sequences = new Map<string, number>();
-  private readonly sent = new Map<string, { row: Row; atMs: number }>();
+  private readonly nextSequence: (stream: string) => number;
+  /** What the consumer knows of each row. */
+  private readonly sent = new Map<string, Row>();
   private readonly retained = new Map<string, string>();
   private lastSiteMs = Number.NEGATIVE_INFINITY;
   private lastRowsMs = Number.NEGATIVE_INFINITY;
@@ -59,18 +71,17 @@ export class Reporter {
 
   constructor(
     model: SiteModel,
-    identity: { agentVersion: string; session: string; firstSequence: number },
+    identity: { agentVersion: string; session: string },
     rules: ReportRules,
     sink: MessageSink,
+    nextSequence: (stream: string) => number,
   ) {
     this.model = model;
     this.agentVersion = identity.agentVersion;
     this.session = identity.session;
     this.rules = rules;
     this.sink = sink;
-    for (const stream of ['site', 'miners', 'gpus', 'meters', 'event', 'decision', 'health']) {
-      this.sequences.set(stream, identity.firstSequence);
-    }
+    this.nextSequence = nextSequence;
   }
 
   /** The will: what the broker says when this session ends without a word. */
@@ -120,6 +131,11 @@ export class Reporter {
 
   health(epochMs: number, body: Readonly<Record<string, unknown>>): void {
     this.telemetry('health', 'health', epochMs, body);
+  }
+
+  /** An interval of energy. `ts` is when it was settled, `start` when it began. */
+  energy(epochMs: number, body: Readonly<Record<string, unknown>>): void {
+    this.record('energy', 'energy', epochMs, body);
   }
 
   /** A retained topic of its own, such as `transfer/<id>`. */
@@ -178,27 +194,13 @@ export class Reporter {
       ['meters', snapshot.meters.map(meterRow)],
     ];
     for (const [stream, rows] of streams) {
-      const due = full ? rows : rows.filter((row) => this.isNews(row));
+      const due = full ? rows : rows.flatMap((row) => changesOf(this.sent.get(row.id) ?? null, row) ?? []);
       for (let start = 0; start < due.length; start += ROWS_PER_MESSAGE) {
         const batch = due.slice(start, start + ROWS_PER_MESSAGE);
-        for (const row of batch) this.sent.set(row.id, { row, atMs: snapshot.monotonicMs });
+        for (const row of batch) this.sent.set(row.id, { ...this.sent.get(row.id), ...row });
         this.telemetry(`tele/${stream}`, stream, snapshot.epochMs, { full, rows: batch });
       }
     }
-  }
-
-  /** Report by exception: a figure moved out of its dead band, or a word changed. */
-  private isNews(row: Row): boolean {
-    const before = this.sent.get(row.id)?.row;
-    if (before === undefined) return true;
-    for (const [key, value] of Object.entries(row)) {
-      const old = before[key];
-      if (typeof value === 'number' && typeof old === 'number') {
-        if (Math.abs(value - old) > deadBand(key, old)) return true;
-      } else if (typeof value === 'object' && value !== null) continue;
-      else if (value !== old) return true;
-    }
-    return false;
   }
 
   private publishRetained(topic: string, body: Readonly<Record<string, unknown>>, epochMs: number): void {
@@ -238,8 +240,7 @@ export class Reporter {
     body: Readonly<Record<string, unknown>>,
     kind: 'telemetry' | 'record',
   ): void {
-    const seq = (this.sequences.get(stream) ?? 0) + 1;
-    this.sequences.set(stream, seq);
+    const seq = this.nextSequence(stream);
     this.sink.publish({
       topic,
       body: { ...envelope(this.model.siteId, epochMs, { seq }), ...body },
@@ -247,16 +248,4 @@ export class Reporter {
       kind,
     });
   }
-}
-
-/** How far a figure may move before it is news. */
-function deadBand(key: string, old: number): number {
-  if (key.endsWith('Watts')) return Math.max(10, Math.abs(old) * 0.01);
-  if (key.endsWith('Ths')) return Math.max(0.5, Math.abs(old) * 0.02);
-  if (key.endsWith('Celsius')) return 1.5;
-  if (key.endsWith('WattHours')) return 1000;
-  if (key === 'frequencyHz') return 0.02;
-  if (key.endsWith('Percent')) return 5;
-  if (key === 'powerFactor') return 0.02;
-  return 0;
 }

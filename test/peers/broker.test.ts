@@ -2,8 +2,11 @@ import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Ajv2020 } from 'ajv/dist/2020.js';
 import { connect, type MqttClient } from 'mqtt';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { messageSchemas } from '../../agent/telemetry/asyncapi.ts';
+import { formOf } from '../../agent/telemetry/schemas.ts';
 import {
   freePort,
   type LiveSite,
@@ -32,6 +35,8 @@ describe.skipIf(!available('mosquitto'))(
     let agent: ChildProcess;
     let client: MqttClient;
     const seen: { topic: string; retain: boolean; body: Record<string, unknown> }[] = [];
+    /** Everything that ever came, for the schemas. */
+    const every: { topic: string; body: Record<string, unknown> }[] = [];
     const last = (topic: string) =>
       seen.findLast((message) => message.topic === `switchyard/v1/demo/${topic}`)?.body ?? null;
 
@@ -44,6 +49,7 @@ describe.skipIf(!available('mosquitto'))(
       client.on('message', (topic, payload, packet) => {
         if (payload.length > 0)
           seen.push({ topic, retain: packet.retain, body: JSON.parse(payload.toString('utf8')) });
+        if (payload.length > 0) every.push({ topic, body: JSON.parse(payload.toString('utf8')) });
       });
       await until(() => (client.connected ? true : null));
       await client.subscribeAsync('switchyard/v1/demo/#', { qos: 1 });
@@ -194,6 +200,33 @@ describe.skipIf(!available('mosquitto'))(
       );
       expect(answer.body['status']).toMatch(/accepted|done/);
     }, 90_000);
+
+    it('sent nothing that its schema does not describe', () => {
+      const ajv = new Ajv2020({ strict: false });
+      const validators = new Map(
+        Object.entries(messageSchemas()).map(([name, schema]) => [name, ajv.compile(schema as object)]),
+      );
+      const names = new Set<string>();
+      for (const { topic, body } of every) {
+        const form = formOf(topic.slice('switchyard/v1/demo/'.length));
+        expect(form, topic).not.toBeNull();
+        const validate = validators.get(form!.name)!;
+        if (!validate(body)) throw new Error(`${topic}: ${ajv.errorsText(validate.errors)}`);
+        names.add(form!.name);
+      }
+      for (const name of [
+        'state',
+        'limits',
+        'alarms',
+        'teleSite',
+        'teleMeters',
+        'event',
+        'decision',
+        'answer',
+        'health',
+      ])
+        expect([...names]).toContain(name);
+    });
 
     it('answers mqtt test and has metrics that promtool accepts', async () => {
       const test = await runCli(['mqtt', 'test', '--url', `mqtt://127.0.0.1:${port}`, '--json']);

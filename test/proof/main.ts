@@ -3,6 +3,7 @@ import { proveFollow } from './follow.ts';
 import { proveKill } from './kill.ts';
 import { proveLoop } from './loop.ts';
 import { provePlan } from './plan.ts';
+import { proveSpool } from './spool.ts';
 
 /** `npm run proof -- NAME [ARGUMENTS]`: long runs with real processes; each says what it did and fails loudly. */
 const PROOFS: Readonly<Record<string, (args: readonly string[]) => Promise<boolean>>> = {
@@ -11,6 +12,7 @@ const PROOFS: Readonly<Record<string, (args: readonly string[]) => Promise<boole
   laws: async ([histories = '50000']) => proveLaws(Number(histories)),
   loop: ([runs = '20', miners = '150', ...mixes]) => proveLoop(Number(runs), Number(miners), mixes),
   plan: async ([seeds = '60', seconds = '10']) => (await provePlan(Number(seeds), Number(seconds))) === 0,
+  spool: ([kills = '100', messages = '70000']) => proveSpool(Number(kills), Number(messages)),
 };
 
 const [name, ...args] = process.argv.slice(2);

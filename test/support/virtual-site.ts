@@ -8,12 +8,13 @@ import { TransferService } from '../../agent/control/transfer-service.ts';
 import type { OrderAnswer } from '../../agent/orders/book.ts';
 import { EMPTY_BOOK, limitsInForce } from '../../agent/orders/book.ts';
 import { OrderService } from '../../agent/orders/service.ts';
+import type { SiteRecord } from '../../agent/record/site-record.ts';
 import { type Condition, conditionsOf } from '../../agent/site/alarms.ts';
-import { buildSiteModel } from '../../agent/site/model.ts';
+import { buildSiteModel, type SiteModel } from '../../agent/site/model.ts';
 import { SiteState } from '../../agent/site/state.ts';
 import { buildView } from '../../agent/site/view.ts';
 import { recoverState } from '../../agent/store/recover.ts';
-import { loadConfigText } from '../../config/load.ts';
+import { type LoadedConfig, loadConfigText } from '../../config/load.ts';
 import type { LoadDriver, LoadReading } from '../../drivers/load-driver.ts';
 import { seededRandom } from '../../protocols/random.ts';
 import type { Result } from '../../protocols/result.ts';
@@ -76,6 +77,8 @@ export interface VirtualOptions {
   readonly epochMs?: number;
   /** Range of the GPU caps, and the caps that nodes are found with; default: 200 to 700 W, 700 W. */
   readonly gpu?: { readonly minWatts: number; readonly maxWatts: number; readonly foundWatts: number };
+  /** Takes cycles and orders in as the agent's record does. */
+  readonly record?: (loaded: LoadedConfig, model: SiteModel, clock: VirtualClock) => SiteRecord;
   /** Where the controller writes down what it does; default: nowhere. */
   readonly journal?: (clock: VirtualClock) => ControlJournal;
   /** Other physics than the family's own. */
@@ -199,6 +202,9 @@ export function startVirtualSite(options: VirtualOptions): VirtualSite {
   };
   let controller = newController(null);
   const meterFaults: VirtualSite['meterFaults'] = new Map();
+  const record = options.record?.(loaded.value, model, clock) ?? null;
+  /** Energy counters of the meters, in watt-hours. */
+  const counters = new Map(model.meters.map((meter) => [meter.id, 5_000_000]));
   const answers: OrderAnswer[] = [];
   const orders = new OrderService(
     {
@@ -214,7 +220,11 @@ export function startVirtualSite(options: VirtualOptions): VirtualSite {
       keyOf: () => null,
     },
     {
-      answer: (answer) => answers.push(answer),
+      answer: (answer) => {
+        answers.push(answer);
+        record?.answer(answer);
+      },
+      received: (id, raw) => record?.order(id, raw, 'local', clock.epochMs()),
       persist: () => true,
       decideNow: (lease) => {
         cycle();
@@ -256,7 +266,9 @@ export function startVirtualSite(options: VirtualOptions): VirtualSite {
       (limit) => control.worstWatts.get(limit) ?? null,
     );
     conditions = [...conditionsOf(model, snapshot), ...control.conditions];
-    state.drainEvents();
+    for (const event of [...state.drainEvents(), ...control.events, ...orders.drainEvents()])
+      record?.event(event);
+    record?.cycle(snapshot, orders.book.leases, control.result.decision.commands);
   };
 
   const lagMs = options.meterLagMs ?? 2000;
@@ -369,6 +381,9 @@ export function startVirtualSite(options: VirtualOptions): VirtualSite {
   site.advance(0);
   every(100, () => {
     site.advance(clock.monotonicMs());
+    for (const meter of model.meters)
+      if (meter.limit !== null)
+        counters.set(meter.id, counters.get(meter.id)! + site.watts(meter.limit, lagMs) / 36_000);
     virtual.watch(clock.monotonicMs());
   });
   every(1000, () => {
@@ -386,7 +401,11 @@ export function startVirtualSite(options: VirtualOptions): VirtualSite {
       const truth = site.watts(meter.limit, lagMs) * (fault.factor ?? 1) * (1 + (random() - 0.5) * 0.002);
       const shown = fault.frozen ? (frozen.get(meter.id) ?? truth) : truth;
       frozen.set(meter.id, shown);
-      state.recordMeter(meter.id, meterReading(clock.monotonicMs(), Math.round(shown * 10) / 10));
+      const importWattHours = fault.frozen ? null : Math.round(counters.get(meter.id)! * (fault.factor ?? 1));
+      state.recordMeter(
+        meter.id,
+        meterReading(clock.monotonicMs(), Math.round(shown * 10) / 10, { importWattHours }),
+      );
     }
   });
   clock.after(50, () => every(1000, cycle));
