@@ -1,7 +1,8 @@
 import type { MeterPoint, MeterProfile } from '../config/meters/profile.ts';
 import { meterProfile } from '../config/meters/profiles.ts';
 import type { Clock } from '../protocols/clock.ts';
-import type { BusFailure, BusOptions } from '../protocols/modbus/bus.ts';
+import type { BusOptions } from '../protocols/modbus/bus.ts';
+import type { BusFailure } from '../protocols/modbus/bus-failure.ts';
 import type { BusPool, ModbusTransport } from '../protocols/modbus/bus-pool.ts';
 import type { Failure, Result } from '../protocols/result.ts';
 import { fail, ok } from '../protocols/result.ts';

@@ -1,7 +1,8 @@
 import type { MeterPoint, MeterProfile } from '../../config/meters/profile.ts';
 import { registersOf } from '../../config/meters/profile.ts';
 import type { Clock } from '../../protocols/clock.ts';
-import type { Bus, BusExchange, BusFailure, BusRequest } from '../../protocols/modbus/bus.ts';
+import type { Bus, BusExchange, BusRequest } from '../../protocols/modbus/bus.ts';
+import type { BusFailure } from '../../protocols/modbus/bus-failure.ts';
 import type { Result } from '../../protocols/result.ts';
 import { ok } from '../../protocols/result.ts';
 import type { Milliseconds, MonotonicMs } from '../../protocols/units.ts';

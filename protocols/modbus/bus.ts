@@ -4,10 +4,13 @@ import type { Random } from '../random.ts';
 import type { Failure, FailureKind, Result } from '../result.ts';
 import { ok } from '../result.ts';
 import type { Milliseconds, MonotonicMs } from '../units.ts';
+import type { BusFailure } from './bus-failure.ts';
+import { exceptionFailure, failure, refusal } from './bus-failure.ts';
 import type { ConnectPath } from './connect.ts';
 import { encodeMbap, encodeRtu, MbapReader, readRtu } from './framing.ts';
+import { Ghosts } from './ghosts.ts';
 import type { ModbusRequest } from './pdu.ts';
-import { decodeReply, encodeRequest, exceptionName } from './pdu.ts';
+import { decodeReply, encodeRequest } from './pdu.ts';
 import { TransactionIds } from './transaction-ids.ts';
 import { UnitSilence } from './unit-silence.ts';
 
@@ -41,11 +44,6 @@ export interface BusExchange {
   readonly words: readonly number[];
   readonly requestedAt: MonotonicMs;
   readonly repliedAt: MonotonicMs;
-}
-
-export interface BusFailure extends Failure {
-  /** The Modbus exception, when that was the answer: link, unit and gateway are alive. */
-  readonly exceptionCode: number | null;
 }
 
 export interface BusCounters {
@@ -134,10 +132,10 @@ class PathBus implements Bus {
   private timeoutsInARow = 0;
   private lastFailure: Failure | null = null;
   private notBefore: MonotonicMs = 0;
-  /** How long a fresh RTU path only listens, so that replies to what was asked before it die unheard. */
-  private listenMs: Milliseconds = 0;
+  /** Until when an RTU path only listens, so that replies to what was asked before it die unheard. */
+  private listenUntil: MonotonicMs = 0;
   private listening = false;
-  private lastReplyCount = 0;
+  private readonly ghosts: Ghosts;
   private cancelWake: (() => void) | null = null;
 
   constructor(options: BusOptions, deps: BusDeps) {
@@ -146,6 +144,7 @@ class PathBus implements Bus {
     this.random = deps.random;
     this.ids = new TransactionIds(deps.random);
     this.silence = new UnitSilence();
+    this.ghosts = new Ghosts(options.responseTimeoutMs);
   }
 
   exchange(
@@ -222,11 +221,29 @@ class PathBus implements Bus {
     }
     const most = this.options.framing === 'rtu' ? 1 : (this.options.inFlightMost ?? 1);
     while (this.link !== null && this.flying.size < most && this.notBefore <= now) {
-      const job = this.queue.shift();
+      const job = this.options.framing === 'rtu' ? this.nextRtu(now) : this.queue.shift();
       if (job === undefined) return;
       // Its own abort settles it; sending it first would only ask for a reply that nobody wants.
       if (!job.signal.aborted) this.send(this.link, job, now);
     }
+  }
+
+  /** The first job whose reply could be taken for no other; while there is none, the next moment is arranged. */
+  private nextRtu(now: MonotonicMs): Job | undefined {
+    let freeAt = Number.POSITIVE_INFINITY;
+    for (const [index, job] of this.queue.entries()) {
+      const { request, unit } = job;
+      const told = this.ghosts.tell(unit, plainRequest(request), request.spareCount ?? 0, now);
+      if ('asked' in told) {
+        job.asked = told.asked;
+        this.queue.splice(index, 1);
+        return job;
+      }
+      freeAt = Math.min(freeAt, told.freeAt);
+    }
+    this.cancelWake?.();
+    if (Number.isFinite(freeAt)) this.cancelWake = this.clock.after(freeAt - now, () => this.pump());
+    return undefined;
   }
 
   /** While the path must rest, requests whose time ends before the rest does are told so at once. */
@@ -255,9 +272,14 @@ class PathBus implements Bus {
     }
     this.counters.connects += 1;
     this.attach(result.value);
-    this.listening = this.listenMs > 0;
-    this.notBefore = this.clock.monotonicMs() + Math.max(this.listenMs, this.options.pauseMs ?? 0);
-    this.listenMs = 0;
+    const now = this.clock.monotonicMs();
+    this.notBefore = now + (this.options.pauseMs ?? 0);
+    if (this.listenUntil > 0) {
+      this.listening = true;
+      // What the line held back while it was closed comes right after it is open.
+      this.notBefore = Math.max(this.notBefore, this.listenUntil, now + this.ghosts.quietMs);
+      this.listenUntil = 0;
+    }
     this.pump();
   }
 
@@ -284,7 +306,6 @@ class PathBus implements Bus {
   private send(link: Link, job: Job, now: MonotonicMs): void {
     const { framing, responseTimeoutMs } = this.options;
     this.listening = false;
-    if (framing === 'rtu') job.asked = this.distinguishable(job.request);
     const id = this.ids.next(now, (candidate) => this.flying.has(candidate));
     const pdu = encodeRequest(job.asked);
     const bytes = framing === 'mbap' ? encodeMbap(id, job.unit, pdu) : encodeRtu(job.unit, pdu);
@@ -297,20 +318,11 @@ class PathBus implements Bus {
     link.stream.write(bytes);
   }
 
-  /** An RTU reply carries no address, so a late one is told apart by its length. */
-  private distinguishable(request: BusRequest): ModbusRequest {
-    if (request.kind === 'write') {
-      this.lastReplyCount = 0;
-      return request;
-    }
-    const spare = request.count === this.lastReplyCount ? (request.spareCount ?? 0) : 0;
-    const count = Math.min(125, request.count + spare);
-    this.lastReplyCount = count;
-    return { kind: 'read', functionCode: request.functionCode, address: request.address, count };
-  }
+  private readonly mayCome = (id: number, isSpread: boolean): boolean =>
+    this.flying.has(id) || this.ids.mayCome(id, isSpread);
 
   private onMbap(link: Link, chunk: Buffer): void {
-    const { frames, fault } = link.mbap.push(chunk);
+    const { frames, fault } = link.mbap.push(chunk, this.mayCome);
     for (const frame of frames) {
       const job = this.flying.get(frame.transactionId);
       if (job === undefined) this.onStray(link, frame.transactionId);
@@ -326,7 +338,10 @@ class PathBus implements Bus {
     const [entry] = this.flying;
     if (entry === undefined) {
       if (this.listening) {
+        const now = this.clock.monotonicMs();
         this.counters.lateReplies += 1;
+        this.ghosts.heardLate(now);
+        this.notBefore = Math.max(this.notBefore, now + this.ghosts.quietMs);
         return;
       }
       this.counters.strayFrames += 1;
@@ -359,6 +374,8 @@ class PathBus implements Bus {
     }
     const now = this.clock.monotonicMs();
     this.flying.delete(id);
+    this.ids.settle(id);
+    this.ghosts.answered(job.unit, job.asked, job.sentAt ?? now, now);
     this.failuresInARow = 0;
     this.timeoutsInARow = 0;
     this.lastFailure = null;
@@ -367,7 +384,7 @@ class PathBus implements Bus {
       this.counters.exceptions += 1;
       if (reply.code === 11) this.silence.missed(job.unit, now);
       else this.silence.heard(job.unit);
-      job.settle(this.exception(job, reply.code));
+      job.settle(exceptionFailure(this.options.name, job.unit, reply.code));
     } else {
       this.counters.replies += 1;
       this.silence.heard(job.unit);
@@ -378,14 +395,10 @@ class PathBus implements Bus {
     this.pump();
   }
 
-  private exception(job: Job, code: number): { readonly ok: false; readonly error: BusFailure } {
-    const message = `${this.options.name}: unit ${job.unit} answered exception ${code} (${exceptionName(code)})`;
-    return { ok: false, error: { kind: EXCEPTION_KINDS[code] ?? 'refused', message, exceptionCode: code } };
-  }
-
   /** A reply that is wrong: fails its request, and the path with it. */
   private condemn(id: number, job: Job, what: string): void {
     this.flying.delete(id);
+    this.ghosts.unanswered(job.unit, job.asked, job.sentAt ?? 0);
     job.settle(failure('malformed', `${this.options.name}: ${what}`));
     this.poison(what, this.options.framing === 'rtu' ? this.options.responseTimeoutMs : 0);
   }
@@ -399,6 +412,7 @@ class PathBus implements Bus {
     const now = this.clock.monotonicMs();
     this.flying.delete(id);
     this.ids.bury(id, now);
+    this.ghosts.unanswered(job.unit, job.asked, job.sentAt ?? now);
     this.counters.timeouts += 1;
     this.timeoutsInARow += 1;
     this.silence.missed(job.unit, now);
@@ -428,6 +442,7 @@ class PathBus implements Bus {
       if (flying !== job) continue;
       this.flying.delete(id);
       this.ids.bury(id, this.clock.monotonicMs());
+      this.ghosts.unanswered(job.unit, job.asked, job.sentAt);
     }
     // Its reply will still come, and on RTU nothing but silence tells it from the next one.
     if (this.options.framing === 'rtu') {
@@ -441,7 +456,10 @@ class PathBus implements Bus {
     const orphans = [...this.flying.values()];
     this.flying.clear();
     this.rest({ kind, message }, listenMs);
-    for (const job of orphans) job.settle(failure(kind === 'malformed' ? kind : 'unreachable', message));
+    for (const job of orphans) {
+      this.ghosts.unanswered(job.unit, job.asked, job.sentAt ?? 0);
+      job.settle(failure(kind === 'malformed' ? kind : 'unreachable', message));
+    }
     this.pump();
   }
 
@@ -453,12 +471,14 @@ class PathBus implements Bus {
 
   private rest(cause: Failure, listenMs: Milliseconds): void {
     this.lastFailure = cause;
-    this.listenMs = Math.max(this.listenMs, listenMs);
+    const now = this.clock.monotonicMs();
+    // A line that was closed may have kept old replies for whoever opens it next.
+    if (this.options.framing === 'rtu') this.listenUntil = Math.max(this.listenUntil, now + listenMs);
     const step = BACKOFF_MS[Math.min(this.failuresInARow, BACKOFF_MS.length - 1)]!;
     this.failuresInARow += 1;
     // Jitter after the cap: a hundred meters behind one dead switch must not retry in step.
     const backoffMs = step * (0.75 + 0.5 * this.random());
-    this.notBefore = this.clock.monotonicMs() + backoffMs;
+    this.notBefore = now + backoffMs;
   }
 
   private pause(): void {
@@ -471,19 +491,9 @@ class PathBus implements Bus {
   }
 }
 
-/** How an exception reads as a failure. Source: Modbus Application Protocol V1.1b3, section 7. */
-const EXCEPTION_KINDS: Readonly<Record<number, FailureKind>> = {
-  1: 'unsupported',
-  5: 'busy',
-  6: 'busy',
-  10: 'unreachable',
-  11: 'timeout',
-};
-
-function failure(kind: FailureKind, message: string): { readonly ok: false; readonly error: BusFailure } {
-  return { ok: false, error: { kind, message, exceptionCode: null } };
-}
-
-function refusal(kind: FailureKind, message: string): Promise<Result<BusExchange, BusFailure>> {
-  return Promise.resolve(failure(kind, message));
+/** The request without what only this side knows of it. */
+function plainRequest(request: BusRequest): ModbusRequest {
+  if (request.kind === 'write') return request;
+  const { kind, functionCode, address, count } = request;
+  return { kind, functionCode, address, count };
 }

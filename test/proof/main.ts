@@ -1,9 +1,11 @@
 import { proveKill } from './kill.ts';
+import { proveMeters } from './meters.ts';
 import { provePlan } from './plan.ts';
 
 /** `npm run proof -- NAME [ARGUMENTS]`: long runs with real processes; each says what it did and fails loudly. */
 const PROOFS: Readonly<Record<string, (args: readonly string[]) => Promise<boolean>>> = {
   kill: proveKill,
+  meters: ([requests = '1000000', seed = '1']) => proveMeters(Number(requests), Number(seed)),
   plan: async ([seeds = '60', seconds = '10']) => (await provePlan(Number(seeds), Number(seconds))) === 0,
 };
 
