@@ -1,9 +1,10 @@
-import type { MinerPlace } from '../config/load.ts';
+import type { LoadedConfig, MinerPlace } from '../config/load.ts';
 import type { GpuNodeConfig, MeterConfig } from '../config/schema.ts';
 import type { Secret } from '../config/secret.ts';
 import { openGpuNode } from '../drivers/gpu/gpu-node.ts';
 import type { LoadDriver, MeterDriver } from '../drivers/load-driver.ts';
 import { openMiner } from '../drivers/miners/registry.ts';
+import type { MeterConfig as MeterOptions } from '../drivers/modbus-meter.ts';
 import { openMeter } from '../drivers/modbus-meter.ts';
 import type { Clock } from '../protocols/clock.ts';
 import { BusPool } from '../protocols/modbus/bus-pool.ts';
@@ -16,8 +17,24 @@ export interface DriverFactories {
   gpuNode(config: GpuNodeConfig): LoadDriver;
 }
 
+/** A meter of the configuration as its driver takes it. `profiles`: register maps of the site's own. */
+export function meterOptions(meter: MeterConfig, profiles: LoadedConfig['profiles']): MeterOptions {
+  return {
+    id: meter.id,
+    profile: profiles.get(meter.profile) ?? meter.profile,
+    transport: meter.transport,
+    invert: meter.invert,
+    confirmed: meter.confirmed,
+    ...(meter.parameters === undefined ? {} : { parameters: meter.parameters }),
+  };
+}
+
 /** The real drivers, over real sockets and processes. */
-export function realDrivers(clock: Clock, random: Random): DriverFactories {
+export function realDrivers(
+  clock: Clock,
+  random: Random,
+  profiles: LoadedConfig['profiles'],
+): DriverFactories {
   const buses = new BusPool({ clock, random });
   return {
     miner: (place, password) =>
@@ -34,17 +51,7 @@ export function realDrivers(clock: Clock, random: Random): DriverFactories {
         place.entry.firmware,
         { clock, random },
       ),
-    meter: (meter) =>
-      openMeter(
-        {
-          id: meter.id,
-          profile: meter.profile,
-          transport: meter.transport,
-          invert: meter.invert,
-          ...(meter.parameters === undefined ? {} : { parameters: meter.parameters }),
-        },
-        { clock, buses },
-      ),
+    meter: (meter) => openMeter(meterOptions(meter, profiles), { clock, buses }),
     gpuNode: (node) =>
       openGpuNode(
         {

@@ -135,7 +135,7 @@ const meter = z.strictObject({
   id,
   name: text.optional(),
   profile: text.describe(
-    'Register map, for example `schneider-pm5560`; `switchyard sample meter` lists them',
+    'Register map, for example `schneider-pm5560` (`switchyard sample profiles` lists them), or a file of your own',
   ),
   transport,
   parameters: z
@@ -144,6 +144,10 @@ const meter = z.strictObject({
     .describe(
       'Figures set in the meter that its registers need, such as fullScaleWatts; the profile names them',
     ),
+  confirmed: z
+    .array(text)
+    .default([])
+    .describe('Points of an unconfirmed register that were compared with the display and may be used'),
   interval: durationSeconds.default(1000).describe('How often it is read'),
   invert: z.boolean().default(false).describe('The current transformers are mounted the other way round'),
 });

@@ -15,7 +15,7 @@ import { readIdentity } from './meter/identity.ts';
 import type { ReadBlock } from './meter/plan.ts';
 import { contradictions, FreezeWatch, type MeterRatings, worse } from './meter/quality.ts';
 import type { PointSample, Samples } from './meter/reader.ts';
-import { MeterReader } from './meter/reader.ts';
+import { MeterReader, withFactors } from './meter/reader.ts';
 import { locateSunSpec } from './meter/sunspec.ts';
 
 /** A meter as configured. */
@@ -28,6 +28,8 @@ export interface MeterConfig {
   readonly invert?: boolean;
   /** Figures set in the meter that its registers need, such as `fullScaleWatts`. */
   readonly parameters?: MeterParameters;
+  /** Power points of an unconfirmed register that somebody compared with the display. */
+  readonly confirmed?: readonly string[];
   /** Line to neutral, for the range checks. */
   readonly nominalVolts?: Volts;
   /** Rated current of one phase, primary side, for the range checks. */
@@ -239,13 +241,10 @@ class ModbusMeter implements MeterDriver {
 
   private chooseFastPoints(): MeterPoint[] {
     const wanted = new Set([...roleOf(this.profile, 'power'), ...FAST_POINTS]);
-    const fast = this.profile.points.filter((point) => wanted.has(point.name));
-    for (const point of fast) {
-      if (typeof point.scale !== 'object' || point.scale === null || !('factorOf' in point.scale)) continue;
-      const { factorOf } = point.scale;
-      const factor = this.profile.points.find((candidate) => candidate.name === factorOf);
-      if (factor !== undefined && !fast.includes(factor)) fast.push(factor);
-    }
+    const fast = withFactors(
+      this.profile.points.filter((point) => wanted.has(point.name)),
+      this.profile,
+    );
     let plan = this.reader.plan(fast);
     // On a slow line every register costs; on TCP only requests do.
     const mayGrow = this.config.transport.kind === 'modbus-tcp';
@@ -302,8 +301,8 @@ class ModbusMeter implements MeterDriver {
     figures: Figures,
     now: MonotonicMs,
   ): { readonly quality: Quality; readonly doubts: readonly string[] } {
-    const { nominalVolts = null, ratedAmps = null } = this.config;
-    const { quality, doubts } = judge(this.profile, fast, figures, { nominalVolts, ratedAmps });
+    const { nominalVolts = null, ratedAmps = null, confirmed = [] } = this.config;
+    const { quality, doubts } = judge(this.profile, fast, figures, { nominalVolts, ratedAmps }, confirmed);
     const frozenMs = this.frozenMs(fast, figures, now);
     if (frozenMs === 0) return { quality, doubts };
     const frozen = `the same registers for ${(frozenMs / 1000).toFixed(1)} s under load`;

@@ -1,6 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { loadConfig } from '../../config/load.ts';
+import { profileJsonSchema } from '../../config/meters/profile.ts';
+import { meterProfiles } from '../../config/meters/profiles.ts';
 import { formatProblem } from '../../config/problem.ts';
 import { formatWatts } from '../../config/quantity.ts';
 import { configJsonSchema } from '../../config/schema.ts';
@@ -91,9 +93,15 @@ function checkFile(context: Context, file: string | undefined): Outcome {
   };
 }
 
-/** `schema`: JSON Schema of the configuration, for editors. */
-export function schemaCommand(): Outcome {
-  const schema = configJsonSchema();
+/** `schema`, `schema meter`: JSON Schema of the configuration or of a meter profile, for editors. */
+export function schemaCommand(kind: string): Outcome {
+  if (kind !== 'config' && kind !== 'meter') {
+    return {
+      exit: EXIT.usage,
+      problems: [{ code: 'usage', message: `there is no schema "${kind}".`, hint: 'Known: config, meter.' }],
+    };
+  }
+  const schema = kind === 'meter' ? profileJsonSchema() : configJsonSchema();
   return { exit: EXIT.ok, data: schema, text: JSON.stringify(schema, null, 2) };
 }
 
@@ -148,8 +156,18 @@ const SAMPLES: Readonly<Record<string, string>> = {
 `,
 };
 
-/** `sample [meter|miner|gpu|mqtt|all]`: commented pieces of configuration. */
+/** `sample [meter|miner|gpu|mqtt|all|profiles]`: commented pieces of configuration, the register maps. */
 export function sampleCommand(kind: string): Outcome {
+  if (kind === 'profiles') {
+    const profiles = [...meterProfiles().values()].map(({ id, vendor, models, transports }) => ({
+      id,
+      vendor,
+      models,
+      transports,
+    }));
+    const text = profiles.map(({ id, vendor, models }) => `${id.padEnd(26)} ${vendor}: ${models.join(', ')}`);
+    return { exit: EXIT.ok, data: { kind, profiles }, text: text.join('\n') };
+  }
   if (kind === 'all') {
     const text = readFileSync(join(EXAMPLES, 'hybrid.yaml'), 'utf8');
     return { exit: EXIT.ok, data: { kind, yaml: text }, text };
@@ -162,7 +180,7 @@ export function sampleCommand(kind: string): Outcome {
         {
           code: 'usage',
           message: `there is no sample "${kind}".`,
-          hint: `Known: ${Object.keys(SAMPLES).join(', ')}, all.`,
+          hint: `Known: ${Object.keys(SAMPLES).join(', ')}, all, profiles.`,
         },
       ],
     };

@@ -4,9 +4,10 @@ import { explainCommand, statusCommand, topCommand } from './agent-commands.ts';
 import { checkCommand, sampleCommand, schemaCommand } from './config-commands.ts';
 import type { Context } from './context.ts';
 import { demoCommand } from './demo-command.ts';
-import { gpuCommand, meterCommand, minerCommand, modbusReadCommand } from './device-commands.ts';
+import { gpuCommand, minerCommand } from './device-commands.ts';
 import { doctorCommand } from './doctor-command.ts';
 import { historyCommand, logCommand } from './history-commands.ts';
+import { meterCommand, modbusReadCommand } from './meter-command.ts';
 import { mqttTestCommand, mqttWatchCommand } from './mqtt-commands.ts';
 import { limitCommand, localCommand, orderCommand } from './order-commands.ts';
 import {
@@ -118,12 +119,12 @@ export function buildProgram(deps: ProgramDeps): { run(args: readonly string[]):
       ),
     );
   program
-    .command('schema')
-    .description('JSON Schema of the configuration')
-    .action(action('schema', () => schemaCommand()));
+    .command('schema [kind]')
+    .description('JSON Schema of the configuration, or of a meter profile with `meter`')
+    .action(action('schema', (_context, kind: string | undefined) => schemaCommand(kind ?? 'config')));
   program
     .command('sample [kind]')
-    .description('commented samples: meter, miner, gpu, mqtt, all')
+    .description('commented samples: meter, miner, gpu, mqtt, all; profiles lists the meters')
     .action(action('sample', (_context, kind: string | undefined) => sampleCommand(kind ?? 'all')));
   program
     .command('miner <host> [verb] [value]')
@@ -149,7 +150,7 @@ export function buildProgram(deps: ProgramDeps): { run(args: readonly string[]):
   program
     .command('meter [name]')
     .description('read one meter now')
-    .option('--profile <id>')
+    .option('--profile <id>', 'register map that ships, or a file of your own')
     .option('--transport <kind>', 'modbus-tcp, rtu-over-tcp or rtu', 'modbus-tcp')
     .option('--host <host>')
     .option('--port <port>')

@@ -43,7 +43,7 @@ export function openAgent(
     clock: systemClock,
     random: Math.random,
     log,
-    drivers: realDrivers(systemClock, Math.random),
+    drivers: realDrivers(systemClock, Math.random, loaded.profiles),
     files: pageFiles(),
     ...more,
   });

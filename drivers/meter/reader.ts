@@ -65,8 +65,8 @@ export class MeterReader {
       holes: [...this.options.profile.holes, ...this.absentRanges()],
       cuts: this.cuts,
     };
-    const wanted = points.filter((point) => !this.absent.has(point.name));
     const { profile } = this.options;
+    const wanted = withFactors(points, profile).filter((point) => !this.absent.has(point.name));
     const present = profile.points.filter((point) => !this.absent.has(point.name));
     return withSpares(planReads(wanted, limits), present, limits);
   }
@@ -227,4 +227,16 @@ export class MeterReader {
     const { value } = raw(factor, null);
     return typeof value === 'number' ? value : null;
   }
+}
+
+/** `points` with the SunSpec scale factors that they need: these count only from the same request. */
+export function withFactors(points: readonly MeterPoint[], profile: MeterProfile): MeterPoint[] {
+  const all = [...points];
+  for (const { scale } of points) {
+    if (typeof scale !== 'object' || scale === null || !('factorOf' in scale)) continue;
+    const { factorOf } = scale;
+    const factor = profile.points.find((candidate) => candidate.name === factorOf);
+    if (factor !== undefined && !all.includes(factor)) all.push(factor);
+  }
+  return all;
 }

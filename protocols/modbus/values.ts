@@ -124,12 +124,12 @@ export function isNotAvailable(
 }
 
 /**
- * `raw` times `scale`. Scales below one are powers of ten that a double cannot hold, so it divides: 12345 at
- * 0.01 is 123.45 and not 123.45000000000002.
+ * `raw` times `scale`. A scale that is one over a whole number is divided by: 12345 at 0.01 is 123.45 and not
+ * 123.45000000000002, which is what a double makes of 0.01.
  */
 export function scaled(raw: number, scale: number): number {
-  if (scale > 0 && scale < 1) return raw / Math.round(1 / scale);
-  return raw * scale;
+  const divisor = Math.round(1 / scale);
+  return scale > 0 && scale < 1 && 1 / divisor === scale ? raw / divisor : raw * scale;
 }
 
 /** SATEC's linear form: 0 to 9999 between two engineering limits. Source: SATEC PM180 Modbus manual, LIN3. */
