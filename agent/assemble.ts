@@ -305,8 +305,9 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
     api: (name, query) => apiOf(name, query, source, history, controller, orders, transfers, journal),
   };
 
+  const decisions = { nextAt: () => loop.dueAt, periodMs: config.control.cycle };
   meterPoller.add(
-    meters.map(({ meter, driver }) => meterTarget(meter, driver, state, clock)),
+    meters.map(({ meter, driver }) => meterTarget(meter, driver, state, clock, decisions)),
     0,
   );
   nodePoller.add(

@@ -9,6 +9,7 @@ import { openMeter } from '../drivers/modbus-meter.ts';
 import type { Clock } from '../protocols/clock.ts';
 import { BusPool } from '../protocols/modbus/bus-pool.ts';
 import type { Random } from '../protocols/random.ts';
+import type { LessonStore } from './store/meter-lessons.ts';
 
 /** How drivers are made: real ones in `main`, simulated ones in scenarios. */
 export interface DriverFactories {
@@ -29,11 +30,12 @@ export function meterOptions(meter: MeterConfig, profiles: LoadedConfig['profile
   };
 }
 
-/** The real drivers, over real sockets and processes. */
+/** The real drivers, over real sockets and processes. `lessons`: what meters refused before; the agent keeps them. */
 export function realDrivers(
   clock: Clock,
   random: Random,
   profiles: LoadedConfig['profiles'],
+  lessons: LessonStore | null = null,
 ): DriverFactories {
   const buses = new BusPool({ clock, random });
   return {
@@ -51,7 +53,16 @@ export function realDrivers(
         place.entry.firmware,
         { clock, random },
       ),
-    meter: (meter) => openMeter(meterOptions(meter, profiles), { clock, buses }),
+    meter: (meter) =>
+      openMeter(meterOptions(meter, profiles), {
+        clock,
+        buses,
+        ...(lessons === null
+          ? {}
+          : {
+              lessons: { known: lessons.of(meter.id), keep: (learnt) => lessons.keep(meter.id, learnt) },
+            }),
+      }),
     gpuNode: (node) =>
       openGpuNode(
         {

@@ -131,6 +131,9 @@ const transport = z.discriminatedUnion('kind', [
   }),
 ]);
 
+/** `interval: auto` of a meter. */
+export const OWN_PACE = 0;
+
 const meter = z.strictObject({
   id,
   name: text.optional(),
@@ -148,7 +151,12 @@ const meter = z.strictObject({
     .array(text)
     .default([])
     .describe('Points of an unconfirmed register that were compared with the display and may be used'),
-  interval: durationSeconds.default(1000).describe('How often it is read'),
+  interval: z
+    .union([z.literal('auto').transform((): number => OWN_PACE), durationSeconds])
+    .default(1000)
+    .describe(
+      'How often it is read; `auto`: as often as the meter makes new values, at most 10 times a second',
+    ),
   invert: z.boolean().default(false).describe('The current transformers are mounted the other way round'),
 });
 

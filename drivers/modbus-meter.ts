@@ -14,8 +14,9 @@ import { energiesOf, FAST_POINTS, figuresOf, judge, roleOf } from './meter/figur
 import { readIdentity } from './meter/identity.ts';
 import type { ReadBlock } from './meter/plan.ts';
 import { contradictions, FreezeWatch, type MeterRatings, worse } from './meter/quality.ts';
-import type { PointSample, Samples } from './meter/reader.ts';
+import type { MeterLessons, PointSample, Samples } from './meter/reader.ts';
 import { MeterReader, withFactors } from './meter/reader.ts';
+import { RefreshWatch } from './meter/refresh.ts';
 import { locateSunSpec } from './meter/sunspec.ts';
 
 /** A meter as configured. */
@@ -44,12 +45,19 @@ export interface MeterConfig {
 export interface MeterDeps {
   readonly clock: Clock;
   readonly buses: BusPool;
+  /** What this meter refused before the last restart, and where to keep what it refuses from now on. */
+  readonly lessons?: {
+    readonly known: MeterLessons | null;
+    keep(lessons: MeterLessons): void;
+  };
   /** Sees every frame of the path, for support captures; the first meter on a path decides. */
   readonly onBytes?: BusOptions['onBytes'];
 }
 
 const RESPONSE_TIMEOUT_MS: Milliseconds = 1000;
 const READ_LIMIT_MS: Milliseconds = 5000;
+/** The slow class gets one request in this time, however fast the fast one is read. */
+const SLOW_PACE_MS: Milliseconds = 900;
 /** A figure of the slow rotation older than this is unknown again. */
 const SLOW_AGE_MOST_MS: Milliseconds = 300_000;
 const FORGET_MS: Milliseconds = 60_000;
@@ -81,9 +89,15 @@ class ModbusMeter implements MeterDriver {
   private profile: MeterProfile;
   private reader: MeterReader;
   private located: boolean;
+  private readonly refresh: RefreshWatch;
+  private readonly closing = new AbortController();
   private slowTurn = 0;
+  private slowAt: MonotonicMs = Number.NEGATIVE_INFINITY;
+  private slowWork: Promise<void> | null = null;
   private forgottenAt: MonotonicMs = Number.NEGATIVE_INFINITY;
   private hasReadAll = false;
+  private keptLessons = 0;
+  private hasCompared = false;
   private isReading = false;
   private identity: Identity | null = null;
 
@@ -104,6 +118,7 @@ class ModbusMeter implements MeterDriver {
       onBytes: deps.onBytes,
     });
     this.reader = this.makeReader(profile);
+    this.refresh = new RefreshWatch(profile.refreshMs ?? null);
   }
 
   async identify(signal: AbortSignal): Promise<Result<Identity>> {
@@ -131,10 +146,13 @@ class ModbusMeter implements MeterDriver {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.closing.abort();
     await this.lease[Symbol.asyncDispose]();
   }
 
   private async readOnce(signal: AbortSignal): Promise<Result<MeterReading>> {
+    // The slow request of the last turn is over long since, unless the meter is in trouble.
+    await this.slowWork;
     const deadline = this.deadline();
     const located = await this.locate(deadline, signal);
     if (!located.ok) return located;
@@ -145,8 +163,20 @@ class ModbusMeter implements MeterDriver {
     if (sample === undefined) {
       return fail('wrong-device', `${this.address} has none of the registers of a ${this.profile.id}`);
     }
-    await this.readSlow(fast.value, deadline, signal);
+    if (!this.hasReadAll) await this.readAll(fast.value, deadline, signal);
+    else this.readSlowMeanwhile(fast.value);
+    this.keepLessons();
     return ok(this.reading(fast.value));
+  }
+
+  /** One slow request after a reading is out: the fast figures do not wait for it, nor grow old with it. */
+  private readSlowMeanwhile(fast: Samples): void {
+    const now = this.deps.clock.monotonicMs();
+    if (now - this.slowAt < SLOW_PACE_MS) return;
+    this.slowAt = now;
+    this.slowWork = this.readSlow(fast, this.deadline(), this.closing.signal).then(() => {
+      this.slowWork = null;
+    });
   }
 
   /**
@@ -165,22 +195,25 @@ class ModbusMeter implements MeterDriver {
     return second.ok ? second : first;
   }
 
-  /** Everything at first, then one request in turn. What fails here stays as it was and grows old. */
-  private async readSlow(fast: Samples, deadline: MonotonicMs, signal: AbortSignal): Promise<void> {
+  /** Every point once, and who it is. What fails here is tried again with the next reading. */
+  private async readAll(fast: Samples, deadline: MonotonicMs, signal: AbortSignal): Promise<void> {
     const rest = this.profile.points.filter((point) => !fast.has(point.name));
-    const repeated = rest.filter((point) => !point.name.startsWith('meta.'));
-    if (!this.hasReadAll) {
-      const all = await this.reader.read(rest, deadline, signal);
-      if (!all.ok) return;
-      this.keep(all.value);
-      const who = await readIdentity(this.profile, this.address, (request) =>
-        this.reader.exchange(request, deadline, signal),
-      );
-      if (!who.ok && who.error.kind !== 'wrong-device') return;
-      if (who.ok) this.identity = who.value;
-      this.hasReadAll = true;
-      return;
-    }
+    const all = await this.reader.read(rest, deadline, signal);
+    if (!all.ok) return;
+    this.keep(all.value);
+    const who = await readIdentity(this.profile, this.address, (request) =>
+      this.reader.exchange(request, deadline, signal),
+    );
+    if (!who.ok && who.error.kind !== 'wrong-device') return;
+    if (who.ok) this.identity = who.value;
+    this.hasReadAll = true;
+  }
+
+  /** One request in turn. What fails here stays as it was and grows old. */
+  private async readSlow(fast: Samples, deadline: MonotonicMs, signal: AbortSignal): Promise<void> {
+    const repeated = this.profile.points.filter(
+      (point) => !fast.has(point.name) && !point.name.startsWith('meta.'),
+    );
     const blocks = this.reader.plan(repeated);
     const block = blocks[this.slowTurn % Math.max(1, blocks.length)];
     this.slowTurn += 1;
@@ -217,7 +250,7 @@ class ModbusMeter implements MeterDriver {
 
   private makeReader(profile: MeterProfile): MeterReader {
     const { transport, parameters } = this.config;
-    return new MeterReader({
+    const reader = new MeterReader({
       bus: this.lease.bus,
       unit: transport.unit,
       clock: this.deps.clock,
@@ -225,6 +258,25 @@ class ModbusMeter implements MeterDriver {
       parameters: parameters ?? {},
       gapMost: GAP_MOST[transport.kind],
     });
+    const known = this.deps.lessons?.known ?? null;
+    if (known?.profile === profile.id) {
+      reader.recall(known);
+      this.keptLessons = reader.lessons;
+    }
+    return reader;
+  }
+
+  /** Another meter at the old one's place has lessons of its own. */
+  private keepLessons(): void {
+    const { lessons } = this.deps;
+    if (lessons === undefined || !this.hasReadAll) return;
+    const serialNumber = this.identity?.serialNumber ?? null;
+    const { known } = lessons;
+    if (known !== null && !this.hasCompared && known.serialNumber !== serialNumber) this.reader.forget();
+    this.hasCompared = true;
+    if (this.keptLessons === this.reader.lessons) return;
+    this.keptLessons = this.reader.lessons;
+    lessons.keep(this.reader.learnt(serialNumber));
   }
 
   private deadline(): MonotonicMs {
@@ -273,7 +325,10 @@ class ModbusMeter implements MeterDriver {
     const anchor = roleOf(this.profile, 'power').map((name) => fast.get(name))[0] ?? first;
     if (first === undefined || anchor === undefined) throw new Error('a reading needs a sample');
     const { requestedAt, repliedAt } = anchor.exchange;
-    const quality = this.judge(fast, figures, now);
+    const fingerprint = this.fingerprint(fast);
+    this.refresh.note(fingerprint, repliedAt);
+    const { refreshMs } = this.refresh;
+    const quality = this.judge(fast, figures, fingerprint, now);
     return {
       kind: 'meter',
       profile: this.profile.id,
@@ -289,6 +344,8 @@ class ModbusMeter implements MeterDriver {
       sampledAt: (requestedAt + repliedAt) / 2,
       requestedAt: first.exchange.requestedAt,
       roundTripMs: repliedAt - requestedAt,
+      refreshMs,
+      uncertaintyMs: (repliedAt - requestedAt) / 2 + (refreshMs ?? 0) + (this.profile.averagingMs ?? 0),
     };
   }
 
@@ -299,19 +356,24 @@ class ModbusMeter implements MeterDriver {
   private judge(
     fast: Samples,
     figures: Figures,
+    fingerprint: string,
     now: MonotonicMs,
   ): { readonly quality: Quality; readonly doubts: readonly string[] } {
     const { nominalVolts = null, ratedAmps = null, confirmed = [] } = this.config;
     const { quality, doubts } = judge(this.profile, fast, figures, { nominalVolts, ratedAmps }, confirmed);
-    const frozenMs = this.frozenMs(fast, figures, now);
+    const frozenMs = this.frozenMs(fingerprint, figures, now);
     if (frozenMs === 0) return { quality, doubts };
     const frozen = `the same registers for ${(frozenMs / 1000).toFixed(1)} s under load`;
     return { quality: worse(quality, 'stale'), doubts: [...doubts, frozen] };
   }
 
-  private frozenMs(fast: Samples, figures: Figures, now: MonotonicMs): Milliseconds {
+  /** The registers that move while anything runs, as they came. */
+  private fingerprint(fast: Samples): string {
     const names = [...roleOf(this.profile, 'power'), 'frequency', 'current.l1', 'current.l2', 'current.l3'];
-    const fingerprint = names.map((name) => fast.get(name)?.words.join(',') ?? '').join(';');
+    return names.map((name) => fast.get(name)?.words.join(',') ?? '').join(';');
+  }
+
+  private frozenMs(fingerprint: string, figures: Figures, now: MonotonicMs): Milliseconds {
     const amps = figures.currentAmps.l1 ?? figures.currentAmps.l2 ?? figures.currentAmps.l3;
     const isLoaded = (figures.powerWatts ?? 0) !== 0 || (amps ?? 0) !== 0;
     return this.freeze.frozenMs(fingerprint, isLoaded, figures.frequencyHz !== null, now);

@@ -60,8 +60,9 @@ export async function meterCommand(
 }
 
 function meterData(reading: MeterReading) {
-  const { sampledAt: _sampled, requestedAt: _requested, roundTripMs, ...rest } = reading;
-  return { ...rest, roundTripMs: Math.round(roundTripMs * 10) / 10 };
+  const { sampledAt: _sampled, requestedAt: _requested, roundTripMs, uncertaintyMs, ...rest } = reading;
+  const tenths = (milliseconds: number) => Math.round(milliseconds * 10) / 10;
+  return { ...rest, roundTripMs: tenths(roundTripMs), uncertaintyMs: tenths(uncertaintyMs) };
 }
 
 function meterOf(context: Context, name: string | undefined, options: Options): MeterConfig | Outcome {

@@ -19,6 +19,19 @@ export interface PointSample extends PointValue {
 
 export type Samples = Map<string, PointSample>;
 
+/** What a meter refused, to be remembered over a restart. It belongs to one profile and one serial number. */
+export interface MeterLessons {
+  readonly profile: string;
+  readonly serialNumber: string | null;
+  readonly functionCode: 3 | 4;
+  /** Registers that it answers at once. */
+  readonly registersMost: number;
+  /** Names of points that it does not have. */
+  readonly absent: readonly string[];
+  /** Addresses before which a request must end. */
+  readonly cuts: readonly number[];
+}
+
 /** How long a busy meter is left alone before the one retry. Source: Modbus exception 6, common practice. */
 const BUSY_RETRY_MS: Milliseconds = 75;
 
@@ -101,6 +114,30 @@ export class MeterReader {
       work.push(...this.plan(left));
     }
     return ok(samples);
+  }
+
+  /** What was learnt so far. */
+  learnt(serialNumber: string | null): MeterLessons {
+    const { functionCode, registersMost } = this;
+    const profile = this.options.profile.id;
+    return {
+      profile,
+      serialNumber,
+      functionCode,
+      registersMost,
+      absent: [...this.absent],
+      cuts: [...this.cuts],
+    };
+  }
+
+  /** Takes up what was learnt before; a longer request than the map allows is never taken up. */
+  recall(lessons: MeterLessons): void {
+    this.functionCode = lessons.functionCode;
+    this.codesLeft = this.codesLeft.filter((code) => code !== lessons.functionCode);
+    this.registersMost = Math.min(this.registersMost, lessons.registersMost);
+    for (const name of lessons.absent) this.absent.add(name);
+    for (const cut of lessons.cuts) this.cuts.add(cut);
+    this.lessons += 1;
   }
 
   /** Unlearns everything: a gateway that boots refuses addresses that it knows a minute later. */
