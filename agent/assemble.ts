@@ -19,6 +19,7 @@ import { eventOf, type RunningPage, type StaticFile, servePage } from './page/se
 import type { PageSource } from './page/source.ts';
 import { meterTarget, openLoads } from './poll-targets.ts';
 import { type Alarm, AlarmBook, conditionsOf } from './site/alarms.ts';
+import { MeterDoubts } from './site/meter-devices.ts';
 import { buildSiteModel, pathUp, type SiteModel } from './site/model.ts';
 import type { SiteEvent, Snapshot } from './site/snapshot.ts';
 import { SiteState } from './site/state.ts';
@@ -71,6 +72,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   });
   const stop = new AbortController();
   const alarmBook = new AlarmBook();
+  const meterDoubts = new MeterDoubts();
   const history = new History();
   const host = new HostHealthReader(config.store.path);
   const session = randomUUID();
@@ -228,6 +230,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
     );
     const conditions = [
       ...conditionsOf(model, snapshot),
+      ...meterDoubts.conditions(model, snapshot),
       ...control.conditions,
       ...orders.conditions(),
       ...transfers.conditions(),

@@ -26,6 +26,8 @@ export function meterOptions(meter: MeterConfig, profiles: LoadedConfig['profile
     transport: meter.transport,
     invert: meter.invert,
     confirmed: meter.confirmed,
+    ...(meter.nominalVolts === undefined ? {} : { nominalVolts: meter.nominalVolts }),
+    ...(meter.ratedAmps === undefined ? {} : { ratedAmps: meter.ratedAmps }),
     ...(meter.parameters === undefined ? {} : { parameters: meter.parameters }),
   };
 }

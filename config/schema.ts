@@ -147,6 +147,12 @@ const meter = z.strictObject({
     .describe(
       'Figures set in the meter that its registers need, such as fullScaleWatts; the profile names them',
     ),
+  nominalVolts: z.number().positive().optional().describe('Line to neutral, for the range checks'),
+  ratedAmps: z
+    .number()
+    .positive()
+    .optional()
+    .describe('Primary current of the current transformers: more than 1.2 times this is no reading'),
   confirmed: z
     .array(text)
     .default([])

@@ -201,6 +201,11 @@ export interface MeterReading extends SampleTime {
   readonly powerFactor: number | null;
   readonly importWattHours: WattHours | null;
   readonly exportWattHours: WattHours | null;
+  /**
+   * Rises when a counter was reset, rolled over, ran backwards or leapt: energy is never the difference between
+   * readings of two segments.
+   */
+  readonly energySegment: number;
   readonly serialNumber: string | null;
   /** How often the meter makes new values, from its map or as measured; `null` where it is not known. */
   readonly refreshMs: Milliseconds | null;

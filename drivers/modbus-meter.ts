@@ -8,6 +8,7 @@ import type { Failure, Result } from '../protocols/result.ts';
 import { fail, ok } from '../protocols/result.ts';
 import type { Amps, Milliseconds, MonotonicMs, Volts } from '../protocols/units.ts';
 import type { Identity, MeterDriver, MeterReading, Quality } from './load-driver.ts';
+import { CounterWatch } from './meter/counters.ts';
 import type { MeterParameters } from './meter/decode.ts';
 import type { Figures } from './meter/figures.ts';
 import { energiesOf, FAST_POINTS, figuresOf, judge, roleOf } from './meter/figures.ts';
@@ -18,6 +19,7 @@ import type { MeterLessons, PointSample, Samples } from './meter/reader.ts';
 import { MeterReader, withFactors } from './meter/reader.ts';
 import { RefreshWatch } from './meter/refresh.ts';
 import { locateSunSpec } from './meter/sunspec.ts';
+import { mayBeTorn } from './meter/torn.ts';
 
 /** A meter as configured. */
 export interface MeterConfig {
@@ -81,6 +83,9 @@ class ModbusMeter implements MeterDriver {
   private readonly address: string;
   private readonly freeze = new FreezeWatch();
   private readonly slow = new Map<string, PointSample>();
+  private readonly lastPower = new Map<string, readonly number[]>();
+  private readonly counters = new Map<string, CounterWatch>();
+  private energySegment = 0;
   private fast: {
     readonly reader: MeterReader;
     readonly lessons: number;
@@ -169,6 +174,30 @@ class ModbusMeter implements MeterDriver {
     return ok(this.reading(fast.value));
   }
 
+  /** Whether the power registers may show halves of two refreshes. */
+  private isTorn(samples: Samples): boolean {
+    const { lastPower, profile } = this;
+    return roleOf(profile, 'power').some((name) => {
+      const point = profile.points.find((candidate) => candidate.name === name);
+      const [before, after] = [lastPower.get(name), samples.get(name)?.words];
+      if (point === undefined || before === undefined || after === undefined) return false;
+      return mayBeTorn(point.type, profile.wordOrder, before, after);
+    });
+  }
+
+  /** Notes the counters as far as this reading brought them anew. */
+  private watchCounters(fast: Samples): void {
+    for (const role of ['importEnergy', 'exportEnergy'] as const) {
+      for (const name of roleOf(this.profile, role)) {
+        const sample = fast.get(name) ?? this.slow.get(name);
+        if (typeof sample?.value !== 'number') continue;
+        const watch = this.counters.get(name) ?? new CounterWatch();
+        this.counters.set(name, watch);
+        if (watch.note(sample.value, sample.exchange.repliedAt) !== null) this.energySegment += 1;
+      }
+    }
+  }
+
   /** One slow request after a reading is out: the fast figures do not wait for it, nor grow old with it. */
   private readSlowMeanwhile(fast: Samples): void {
     const now = this.deps.clock.monotonicMs();
@@ -186,7 +215,12 @@ class ModbusMeter implements MeterDriver {
   private async readFast(deadline: MonotonicMs, signal: AbortSignal): Promise<Result<Samples, BusFailure>> {
     const points = this.fastPoints();
     const first = await this.reader.read(points, deadline, signal);
-    if (!first.ok || this.reader.plan(points).length < 2) return first;
+    if (!first.ok) return first;
+    if (this.isTorn(first.value)) {
+      const again = await this.reader.read(points, deadline, signal);
+      return again.ok ? again : first;
+    }
+    if (this.reader.plan(points).length < 2) return first;
     const values = [...first.value].map(([name, sample]) => [name, sample.value] as const);
     const figures = this.figures(Object.fromEntries(values));
     if (contradictions({ ...figures, powerFactor: figures.toldPowerFactor }, NO_RATINGS).length === 0)
@@ -325,6 +359,8 @@ class ModbusMeter implements MeterDriver {
     const anchor = roleOf(this.profile, 'power').map((name) => fast.get(name))[0] ?? first;
     if (first === undefined || anchor === undefined) throw new Error('a reading needs a sample');
     const { requestedAt, repliedAt } = anchor.exchange;
+    this.watchCounters(fast);
+    for (const name of roleOf(this.profile, 'power')) this.lastPower.set(name, fast.get(name)?.words ?? []);
     const fingerprint = this.fingerprint(fast);
     this.refresh.note(fingerprint, repliedAt);
     const { refreshMs } = this.refresh;
@@ -339,6 +375,7 @@ class ModbusMeter implements MeterDriver {
       currentAmps: figures.currentAmps,
       powerFactor: figures.powerFactor,
       ...energiesOf(this.profile, points, this.config.invert === true),
+      energySegment: this.energySegment,
       serialNumber: this.identity?.serialNumber ?? null,
       points,
       sampledAt: (requestedAt + repliedAt) / 2,
