@@ -21,8 +21,9 @@ const EXCEPTION_KINDS: Readonly<Record<number, FailureKind>> = {
 };
 
 /** A failure without an exception. */
-export function failure(kind: FailureKind, message: string): Refused {
-  return { ok: false, error: { kind, message, exceptionCode: null } };
+export function failure(kind: FailureKind, message: string, hint?: string): Refused {
+  const told = hint === undefined ? {} : { hint };
+  return { ok: false, error: { kind, message, ...told, exceptionCode: null } };
 }
 
 /** The same, at once, for a request that was never queued. */

@@ -4,6 +4,7 @@ import type { Random } from '../random.ts';
 import type { Failure, FailureKind, Result } from '../result.ts';
 import { ok } from '../result.ts';
 import type { Milliseconds, MonotonicMs } from '../units.ts';
+import { type BusCounters, newCounters } from './bus-counters.ts';
 import type { BusFailure } from './bus-failure.ts';
 import { exceptionFailure, failure, refusal } from './bus-failure.ts';
 import type { ConnectPath } from './connect.ts';
@@ -44,19 +45,6 @@ export interface BusExchange {
   readonly words: readonly number[];
   readonly requestedAt: MonotonicMs;
   readonly repliedAt: MonotonicMs;
-}
-
-export interface BusCounters {
-  replies: number;
-  exceptions: number;
-  timeouts: number;
-  /** Replies to requests that had already been given up. */
-  lateReplies: number;
-  /** Frames that belong to no request at all. */
-  strayFrames: number;
-  /** Times the path was thrown away because of what came over it. */
-  poisoned: number;
-  connects: number;
 }
 
 export interface BusOptions {
@@ -109,15 +97,7 @@ export function openBus(options: BusOptions, deps: BusDeps): Bus {
 }
 
 class PathBus implements Bus {
-  readonly counters: BusCounters = {
-    replies: 0,
-    exceptions: 0,
-    timeouts: 0,
-    lateReplies: 0,
-    strayFrames: 0,
-    poisoned: 0,
-    connects: 0,
-  };
+  readonly counters = newCounters();
   private readonly options: BusOptions;
   private readonly clock: Clock;
   private readonly random: Random;
@@ -252,7 +232,7 @@ class PathBus implements Bus {
     if (this.link !== null || last === null) return;
     for (const job of this.queue.filter((candidate) => candidate.deadline <= this.notBefore)) {
       this.unqueue(job);
-      job.settle(failure(last.kind, last.message));
+      job.settle(failure(last.kind, last.message, last.hint));
     }
   }
 
@@ -261,8 +241,9 @@ class PathBus implements Bus {
     const result = await this.options.connect(this.closing.signal);
     this.connecting = false;
     if (!result.ok) {
+      const { kind, message, hint } = result.error;
       this.rest(result.error, 0);
-      for (const job of this.queue.splice(0)) job.settle(failure(result.error.kind, result.error.message));
+      for (const job of this.queue.splice(0)) job.settle(failure(kind, message, hint));
       return;
     }
     if (this.closing.signal.aborted) {
@@ -304,7 +285,7 @@ class PathBus implements Bus {
   }
 
   private send(link: Link, job: Job, now: MonotonicMs): void {
-    const { framing, responseTimeoutMs } = this.options;
+    const { framing } = this.options;
     this.listening = false;
     const id = this.ids.next(now, (candidate) => this.flying.has(candidate));
     const pdu = encodeRequest(job.asked);
@@ -312,10 +293,19 @@ class PathBus implements Bus {
     this.flying.set(id, job);
     job.sentAt = now;
     job.cancelTimer();
-    const waitMs = Math.min(responseTimeoutMs, job.deadline - now);
+    const waitMs = Math.min(this.patienceMs(job.unit), job.deadline - now);
     job.cancelTimer = this.clock.after(waitMs, () => this.onTimeout(id, job, waitMs));
     this.options.onBytes?.('sent', bytes);
     link.stream.write(bytes);
+  }
+
+  /**
+   * How long a reply is waited for. On RTU a time-out is followed by as long a silence: a unit known to be dead
+   * gets half of each, so that a try costs its neighbours one time-out and not two.
+   */
+  private patienceMs(unit: number): Milliseconds {
+    const { framing, responseTimeoutMs } = this.options;
+    return framing === 'rtu' && this.silence.isProbe(unit) ? responseTimeoutMs / 2 : responseTimeoutMs;
   }
 
   private readonly mayCome = (id: number, isSpread: boolean): boolean =>
@@ -340,7 +330,8 @@ class PathBus implements Bus {
       if (this.listening) {
         const now = this.clock.monotonicMs();
         this.counters.lateReplies += 1;
-        this.ghosts.heardLate(now);
+        const late = this.ghosts.heardLate(now);
+        if (late !== null) this.silence.heard(late);
         this.notBefore = Math.max(this.notBefore, now + this.ghosts.quietMs);
         return;
       }
@@ -415,10 +406,11 @@ class PathBus implements Bus {
     this.ghosts.unanswered(job.unit, job.asked, job.sentAt ?? now);
     this.counters.timeouts += 1;
     this.timeoutsInARow += 1;
+    const patienceMs = this.patienceMs(job.unit);
     this.silence.missed(job.unit, now);
     const message = `${this.options.name}: unit ${job.unit} did not answer within ${Math.round(waitedMs)} ms`;
     job.settle(failure('timeout', message));
-    if (this.options.framing === 'rtu') this.lose('timeout', message, this.options.responseTimeoutMs);
+    if (this.options.framing === 'rtu') this.lose('timeout', message, patienceMs);
     else if (this.timeoutsInARow >= TIMEOUTS_BEFORE_RECONNECT || this.link?.mbap.hasPart === true) {
       // Half a frame stands in the stream: whatever comes next would be read as its rest.
       this.lose('timeout', message, 0);
@@ -429,7 +421,7 @@ class PathBus implements Bus {
     this.unqueue(job);
     const last = this.link === null ? this.lastFailure : null;
     const waited = `${this.options.name}: unit ${job.unit} had no turn before its deadline`;
-    job.settle(last === null ? failure('busy', waited) : failure(last.kind, last.message));
+    job.settle(last === null ? failure('busy', waited) : failure(last.kind, last.message, last.hint));
   }
 
   private onAbort(job: Job): void {

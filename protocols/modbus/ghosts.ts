@@ -29,7 +29,7 @@ export class Ghosts {
   private ghosts: Ghost[] = [];
   private readonly timeoutMs: Milliseconds;
   private worstReplyMs: Milliseconds = 0;
-  private unansweredSince: MonotonicMs | null = null;
+  private lastUnanswered: { readonly unit: number; readonly sentAt: MonotonicMs } | null = null;
   private lastCount = 0;
 
   constructor(responseTimeoutMs: Milliseconds) {
@@ -50,14 +50,16 @@ export class Ghosts {
   /** Notes a request that was given up: its reply may come whenever it likes. */
   unanswered(unit: number, asked: ModbusRequest, sentAt: MonotonicMs): void {
     const lifeMs = Math.min(LIFE_MOST_MS, Math.max(LATENESS * this.timeoutMs, 2 * this.worstReplyMs));
-    this.unansweredSince = sentAt;
+    this.lastUnanswered = { unit, sentAt };
     this.add(unit, asked, sentAt + lifeMs, false);
   }
 
-  /** Notes bytes that came while nothing was asked: this is how slow the path really is. */
-  heardLate(now: MonotonicMs): void {
-    if (this.unansweredSince === null) return;
-    this.worstReplyMs = Math.max(this.worstReplyMs, now - this.unansweredSince);
+  /** Notes bytes that came while nothing was asked: this is how slow the path really is. Returns whose they may be. */
+  heardLate(now: MonotonicMs): number | null {
+    const { lastUnanswered } = this;
+    if (lastUnanswered === null) return null;
+    this.worstReplyMs = Math.max(this.worstReplyMs, now - lastUnanswered.sentAt);
+    return lastUnanswered.unit;
   }
 
   /**
