@@ -91,6 +91,8 @@ class ModbusMeter implements MeterDriver {
     readonly lessons: number;
     readonly points: readonly MeterPoint[];
   } | null = null;
+  private slowList: { readonly fast: readonly MeterPoint[]; readonly rest: readonly MeterPoint[] } | null =
+    null;
   private profile: MeterProfile;
   private reader: MeterReader;
   private located: boolean;
@@ -245,15 +247,24 @@ class ModbusMeter implements MeterDriver {
 
   /** One request in turn. What fails here stays as it was and grows old. */
   private async readSlow(fast: Samples, deadline: MonotonicMs, signal: AbortSignal): Promise<void> {
-    const repeated = this.profile.points.filter(
-      (point) => !fast.has(point.name) && !point.name.startsWith('meta.'),
-    );
-    const blocks = this.reader.plan(repeated);
+    const blocks = this.reader.plan(this.slowPoints(fast));
     const block = blocks[this.slowTurn % Math.max(1, blocks.length)];
     this.slowTurn += 1;
     if (block === undefined) return;
     const result = await this.reader.read(block.points, deadline, signal);
     if (result.ok) this.keep(result.value);
+  }
+
+  /** What is repeated but not fast; the same list while the fast points are the same, so that its plan holds. */
+  private slowPoints(fast: Samples): readonly MeterPoint[] {
+    const points = this.fastPoints();
+    if (this.slowList?.fast !== points) {
+      const rest = this.profile.points.filter(
+        (point) => !fast.has(point.name) && !point.name.startsWith('meta.'),
+      );
+      this.slowList = { fast: points, rest };
+    }
+    return this.slowList.rest;
   }
 
   private keep(samples: Samples): void {
@@ -331,7 +342,7 @@ class ModbusMeter implements MeterDriver {
       this.profile.points.filter((point) => wanted.has(point.name)),
       this.profile,
     );
-    let plan = this.reader.plan(fast);
+    let plan = this.reader.plan([...fast]);
     // On a slow line every register costs; on TCP only requests do.
     const mayGrow = this.config.transport.kind === 'modbus-tcp';
     for (const point of this.profile.points) {

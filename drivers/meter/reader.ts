@@ -57,6 +57,10 @@ export class MeterReader {
   lessons = 0;
   private readonly options: ReaderOptions;
   private readonly cuts = new Set<number>();
+  private readonly plans = new WeakMap<
+    readonly MeterPoint[],
+    { readonly lessons: number; readonly blocks: readonly ReadBlock[] }
+  >();
   private functionCode: 3 | 4;
   private codesLeft: (3 | 4)[];
   private registersMost: number;
@@ -70,7 +74,15 @@ export class MeterReader {
   }
 
   /** The requests that bring `points` now, with what has been learnt. */
-  plan(points: readonly MeterPoint[]): ReadBlock[] {
+  plan(points: readonly MeterPoint[]): readonly ReadBlock[] {
+    const before = this.plans.get(points);
+    if (before !== undefined && before.lessons === this.lessons) return before.blocks;
+    const blocks = this.planned(points);
+    this.plans.set(points, { lessons: this.lessons, blocks });
+    return blocks;
+  }
+
+  private planned(points: readonly MeterPoint[]): ReadBlock[] {
     const limits: ReadLimits = {
       functionCode: this.functionCode,
       registersMost: this.registersMost,
@@ -94,7 +106,7 @@ export class MeterReader {
     signal: AbortSignal,
   ): Promise<Result<Samples, BusFailure>> {
     const samples: Samples = new Map();
-    const work = this.plan(points);
+    const work = [...this.plan(points)];
     for (let block = work.shift(); block !== undefined; block = work.shift()) {
       const result = await this.ask(block, deadline, signal);
       if (result.ok) {

@@ -8,10 +8,10 @@ import { type BusCounters, newCounters } from './bus-counters.ts';
 import type { BusFailure } from './bus-failure.ts';
 import { exceptionFailure, failure, refusal } from './bus-failure.ts';
 import type { ConnectPath } from './connect.ts';
-import { encodeMbap, encodeRtu, MbapReader, readRtu } from './framing.ts';
+import { encodeMbap, encodeRtu, type HeadInside, isHeadOf, MbapReader, readRtu } from './framing.ts';
 import { Ghosts } from './ghosts.ts';
 import type { ModbusRequest } from './pdu.ts';
-import { decodeReply, encodeRequest } from './pdu.ts';
+import { decodeReply, encodeRequest, plainRequest } from './pdu.ts';
 import { TransactionIds } from './transaction-ids.ts';
 import { UnitSilence } from './unit-silence.ts';
 
@@ -75,6 +75,7 @@ interface Job {
   readonly settle: (result: Result<BusExchange, BusFailure>) => void;
   /** What was really asked (the spare registers included). */
   asked: ModbusRequest;
+  readonly pdu: Buffer;
   sentAt: MonotonicMs | null;
   cancelTimer: () => void;
 }
@@ -115,7 +116,8 @@ class PathBus implements Bus {
   /** Until when an RTU path only listens, so that replies to what was asked before it die unheard. */
   private listenUntil: MonotonicMs = 0;
   private listening = false;
-  private readonly ghosts: Ghosts;
+  /** Only RTU needs them: on MBAP the transaction id tells replies apart. */
+  private readonly ghosts: Ghosts | null;
   private cancelWake: (() => void) | null = null;
 
   constructor(options: BusOptions, deps: BusDeps) {
@@ -124,7 +126,7 @@ class PathBus implements Bus {
     this.random = deps.random;
     this.ids = new TransactionIds(deps.random);
     this.silence = new UnitSilence();
-    this.ghosts = new Ghosts(options.responseTimeoutMs);
+    this.ghosts = options.framing === 'rtu' ? new Ghosts(options.responseTimeoutMs) : null;
   }
 
   exchange(
@@ -133,7 +135,7 @@ class PathBus implements Bus {
     deadline: MonotonicMs,
     signal: AbortSignal,
   ): Promise<Result<BusExchange, BusFailure>> {
-    encodeRequest(request);
+    const pdu = encodeRequest(request);
     const now = this.clock.monotonicMs();
     const { name, framing } = this.options;
     if (this.closing.signal.aborted || signal.aborted) return refusal('cancelled', `${name}: given up`);
@@ -156,8 +158,9 @@ class PathBus implements Bus {
         deadline,
         signal,
         asked: request,
+        pdu,
         sentAt: null,
-        cancelTimer: this.clock.after(deadline - now, () => this.onQueueTimeout(job)),
+        cancelTimer: () => undefined,
         settle: (result) => {
           job.cancelTimer();
           signal.removeEventListener('abort', onAbort);
@@ -168,6 +171,10 @@ class PathBus implements Bus {
       signal.addEventListener('abort', onAbort, { once: true });
       this.queue.push(job);
       this.pump();
+      // Most are sent at once and never wait for a turn.
+      if (job.sentAt === null && this.queue.includes(job)) {
+        job.cancelTimer = this.clock.after(deadline - now, () => this.onQueueTimeout(job));
+      }
     });
   }
 
@@ -201,7 +208,7 @@ class PathBus implements Bus {
     }
     const most = this.options.framing === 'rtu' ? 1 : (this.options.inFlightMost ?? 1);
     while (this.link !== null && this.flying.size < most && this.notBefore <= now) {
-      const job = this.options.framing === 'rtu' ? this.nextRtu(now) : this.queue.shift();
+      const job = this.ghosts === null ? this.queue.shift() : this.nextRtu(this.ghosts, now);
       if (job === undefined) return;
       // Its own abort settles it; sending it first would only ask for a reply that nobody wants.
       if (!job.signal.aborted) this.send(this.link, job, now);
@@ -209,11 +216,11 @@ class PathBus implements Bus {
   }
 
   /** The first job whose reply could be taken for no other; while there is none, the next moment is arranged. */
-  private nextRtu(now: MonotonicMs): Job | undefined {
+  private nextRtu(ghosts: Ghosts, now: MonotonicMs): Job | undefined {
     let freeAt = Number.POSITIVE_INFINITY;
     for (const [index, job] of this.queue.entries()) {
       const { request, unit } = job;
-      const told = this.ghosts.tell(unit, plainRequest(request), request.spareCount ?? 0, now);
+      const told = ghosts.tell(unit, plainRequest(request), request.spareCount ?? 0, now);
       if ('asked' in told) {
         job.asked = told.asked;
         this.queue.splice(index, 1);
@@ -258,7 +265,7 @@ class PathBus implements Bus {
     if (this.listenUntil > 0) {
       this.listening = true;
       // What the line held back while it was closed comes right after it is open.
-      this.notBefore = Math.max(this.notBefore, this.listenUntil, now + this.ghosts.quietMs);
+      this.notBefore = Math.max(this.notBefore, this.listenUntil, now + (this.ghosts?.quietMs ?? 0));
       this.listenUntil = 0;
     }
     this.pump();
@@ -288,7 +295,7 @@ class PathBus implements Bus {
     const { framing } = this.options;
     this.listening = false;
     const id = this.ids.next(now, (candidate) => this.flying.has(candidate));
-    const pdu = encodeRequest(job.asked);
+    const pdu = framing === 'mbap' ? job.pdu : encodeRequest(job.asked);
     const bytes = framing === 'mbap' ? encodeMbap(id, job.unit, pdu) : encodeRtu(job.unit, pdu);
     this.flying.set(id, job);
     job.sentAt = now;
@@ -308,8 +315,11 @@ class PathBus implements Bus {
     return framing === 'rtu' && this.silence.isProbe(unit) ? responseTimeoutMs / 2 : responseTimeoutMs;
   }
 
-  private readonly mayCome = (id: number, isSpread: boolean): boolean =>
-    this.flying.has(id) || this.ids.mayCome(id, isSpread);
+  private readonly mayCome = (head: HeadInside, isSpread: boolean): boolean => {
+    const job = this.flying.get(head.transactionId);
+    if (job === undefined) return this.ids.mayCome(head.transactionId, isSpread);
+    return isHeadOf(head, job.unit, job.asked);
+  };
 
   private onMbap(link: Link, chunk: Buffer): void {
     const { frames, fault } = link.mbap.push(chunk, this.mayCome);
@@ -330,9 +340,9 @@ class PathBus implements Bus {
       if (this.listening) {
         const now = this.clock.monotonicMs();
         this.counters.lateReplies += 1;
-        const late = this.ghosts.heardLate(now);
+        const late = this.ghosts?.heardLate(now) ?? null;
         if (late !== null) this.silence.heard(late);
-        this.notBefore = Math.max(this.notBefore, now + this.ghosts.quietMs);
+        this.notBefore = Math.max(this.notBefore, now + (this.ghosts?.quietMs ?? 0));
         return;
       }
       this.counters.strayFrames += 1;
@@ -366,7 +376,7 @@ class PathBus implements Bus {
     const now = this.clock.monotonicMs();
     this.flying.delete(id);
     this.ids.settle(id);
-    this.ghosts.answered(job.unit, job.asked, job.sentAt ?? now, now);
+    this.ghosts?.answered(job.unit, job.asked, job.sentAt ?? now, now);
     this.failuresInARow = 0;
     this.timeoutsInARow = 0;
     this.lastFailure = null;
@@ -380,7 +390,8 @@ class PathBus implements Bus {
       this.counters.replies += 1;
       this.silence.heard(job.unit);
       const words = reply.kind === 'words' ? reply.words : [];
-      const wanted = job.request.kind === 'read' ? words.slice(0, job.request.count) : [];
+      const wantedCount = job.request.kind === 'read' ? job.request.count : 0;
+      const wanted = words.length === wantedCount ? words : words.slice(0, wantedCount);
       job.settle(ok({ words: wanted, requestedAt: job.sentAt ?? now, repliedAt: now }));
     }
     this.pump();
@@ -389,7 +400,7 @@ class PathBus implements Bus {
   /** A reply that is wrong: fails its request, and the path with it. */
   private condemn(id: number, job: Job, what: string): void {
     this.flying.delete(id);
-    this.ghosts.unanswered(job.unit, job.asked, job.sentAt ?? 0);
+    this.ghosts?.unanswered(job.unit, job.asked, job.sentAt ?? 0);
     job.settle(failure('malformed', `${this.options.name}: ${what}`));
     this.poison(what, this.options.framing === 'rtu' ? this.options.responseTimeoutMs : 0);
   }
@@ -403,7 +414,7 @@ class PathBus implements Bus {
     const now = this.clock.monotonicMs();
     this.flying.delete(id);
     this.ids.bury(id, now);
-    this.ghosts.unanswered(job.unit, job.asked, job.sentAt ?? now);
+    this.ghosts?.unanswered(job.unit, job.asked, job.sentAt ?? now);
     this.counters.timeouts += 1;
     this.timeoutsInARow += 1;
     const patienceMs = this.patienceMs(job.unit);
@@ -434,7 +445,7 @@ class PathBus implements Bus {
       if (flying !== job) continue;
       this.flying.delete(id);
       this.ids.bury(id, this.clock.monotonicMs());
-      this.ghosts.unanswered(job.unit, job.asked, job.sentAt);
+      this.ghosts?.unanswered(job.unit, job.asked, job.sentAt);
     }
     // Its reply will still come, and on RTU nothing but silence tells it from the next one.
     if (this.options.framing === 'rtu') {
@@ -449,7 +460,7 @@ class PathBus implements Bus {
     this.flying.clear();
     this.rest({ kind, message }, listenMs);
     for (const job of orphans) {
-      this.ghosts.unanswered(job.unit, job.asked, job.sentAt ?? 0);
+      this.ghosts?.unanswered(job.unit, job.asked, job.sentAt ?? 0);
       job.settle(failure(kind === 'malformed' ? kind : 'unreachable', message));
     }
     this.pump();
@@ -481,11 +492,4 @@ class PathBus implements Bus {
     const index = this.queue.indexOf(job);
     if (index >= 0) this.queue.splice(index, 1);
   }
-}
-
-/** The request without what only this side knows of it. */
-function plainRequest(request: BusRequest): ModbusRequest {
-  if (request.kind === 'write') return request;
-  const { kind, functionCode, address, count } = request;
-  return { kind, functionCode, address, count };
 }

@@ -30,8 +30,17 @@ export function encodeMbap(transactionId: number, unit: number, pdu: Buffer): Bu
   return frame;
 }
 
-/** Whether a reply with this transaction id may still come. `isSpread`: the frame at hand came in several pieces. */
-export type MayCome = (transactionId: number, isSpread: boolean) => boolean;
+/** What looks like the head of a reply in the middle of another one; `null` where the frame ends before it. */
+export interface HeadInside {
+  readonly transactionId: number;
+  /** Bytes from the unit on. */
+  readonly length: number;
+  readonly unit: number | null;
+  readonly functionCode: number | null;
+}
+
+/** Whether a reply with this head may still come. `isSpread`: the frame at hand came in several pieces. */
+export type MayCome = (head: HeadInside, isSpread: boolean) => boolean;
 
 /**
  * Cuts a stream into MBAP frames. A gateway that loses the end of a reply makes the next reply its rest, which
@@ -69,7 +78,7 @@ export class MbapReader {
       const frame = header.subarray(0, 6 + length);
       // Its own id turns up in its data by chance once in a while: only a frame in pieces is doubted for that.
       const own = isSpread ? null : frame.readUInt16BE(0);
-      if (holdsHead(frame, (id) => id !== own && mayCome(id, isSpread)))
+      if (holdsHead(frame, (head) => head.transactionId !== own && mayCome(head, isSpread)))
         return condemned('a reply inside another one');
       this.held.push({
         transactionId: frame.readUInt16BE(0),
@@ -89,13 +98,29 @@ export class MbapReader {
 }
 
 /** Whether the head of a reply that may come stands anywhere behind the first byte of `frame`. */
-function holdsHead(frame: Buffer, mayCome: (transactionId: number) => boolean): boolean {
+function holdsHead(frame: Buffer, mayCome: (head: HeadInside) => boolean): boolean {
   for (let at = 1; at + 6 <= frame.length; at += 1) {
     if (frame[at + 2] !== 0 || frame[at + 3] !== 0 || frame[at + 4] !== 0) continue;
     const length = frame[at + 5]!;
-    if (length >= 3 && length <= 254 && mayCome(frame.readUInt16BE(at))) return true;
+    if (length < 3) continue;
+    const head: HeadInside = {
+      transactionId: frame.readUInt16BE(at),
+      length,
+      unit: frame[at + 6] ?? null,
+      functionCode: frame[at + 7] ?? null,
+    };
+    if (mayCome(head)) return true;
   }
   return false;
+}
+
+/** Whether `head` fits the reply, or the exception, to `request` of `unit` as far as it can be seen. */
+export function isHeadOf(head: HeadInside, unit: number, request: ModbusRequest): boolean {
+  const { length, functionCode } = head;
+  const own = functionCodeOf(request);
+  const isReply = length === 1 + replyLength(request) && (functionCode ?? own) === own;
+  const isException = length === 3 && (functionCode ?? own | 0x80) === (own | 0x80);
+  return (head.unit ?? unit) === unit && (isReply || isException);
 }
 
 /** Unit 1 to 247 and PDU to one RTU frame with its CRC. */

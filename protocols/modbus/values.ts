@@ -120,6 +120,7 @@ export function isNotAvailable(
   order: WordOrder,
   words: readonly number[],
 ): boolean {
+  if (patterns.length === 0) return false;
   return patterns.includes(orderedBytes(words, order).toString('hex').toUpperCase());
 }
 
