@@ -15,6 +15,7 @@ import { poke } from '../../protocols/modbus/values.ts';
 import { meterOptions } from '../drivers.ts';
 import { type Context, needConfig, problemsOf } from './context.ts';
 import { deviceFailure, limited, type Options, usage } from './device-commands.ts';
+import { commissionMeter } from './meter-commission.ts';
 import { EXIT, type Outcome } from './outcome.ts';
 import { renderMeter } from './render-device.ts';
 
@@ -26,6 +27,8 @@ export async function meterCommand(
 ): Promise<Outcome> {
   const found = meterOf(context, name, options);
   if ('exit' in found) return found;
+  if (options['commission'] === true)
+    return commissionMeter(context, found, options['knownLoad'] as string | undefined);
   const buses = new BusPool({ clock: systemClock, random: Math.random });
   const driver = openMeter(found, {
     clock: systemClock,

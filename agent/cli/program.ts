@@ -159,6 +159,8 @@ export function buildProgram(deps: ProgramDeps): { run(args: readonly string[]):
     .option('--baud <n>')
     .option('--parity <p>')
     .option('--repeat [duration]', 'again and again')
+    .option('--commission', 'check word order, transformers, direction and refresh before it is trusted')
+    .option('--known-load <power>', 'with --commission: a load that you switch on, to check sign and scale')
     .option('--raw', 'show the bytes')
     .action(
       action('meter', (context, name: string | undefined, options: Record<string, string | boolean>) =>

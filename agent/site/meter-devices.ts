@@ -62,7 +62,7 @@ export function metersAgainstDevices(model: SiteModel, snapshot: Snapshot): Cond
         target: limit.id,
         message: `The devices below ${limit.id} report ${Math.round(sum)} W, its meter shows ${Math.round(state.powerWatts)} W.`,
         nextStep:
-          'Check the ratio and direction of its current transformers, and whether all these devices hang on it: `switchyard commission topology`.',
+          'Check the ratio and direction of its current transformers, and whether all these devices hang on it.',
       },
     ];
   });
