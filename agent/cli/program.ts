@@ -23,6 +23,7 @@ import { replayCommand } from './replay-command.ts';
 import { runCommand } from './run-command.ts';
 import { scanCommand } from './scan-command.ts';
 import { simulateCommand } from './simulate-command.ts';
+import { type TopologyOptions, topologyCommand } from './topology-command.ts';
 import { type TransferOptions, transferCommand } from './transfer-command.ts';
 
 export interface ProgramDeps {
@@ -165,6 +166,20 @@ export function buildProgram(deps: ProgramDeps): { run(args: readonly string[]):
     .action(
       action('meter', (context, name: string | undefined, options: Record<string, string | boolean>) =>
         meterCommand(context, name, options),
+      ),
+    );
+  const commission = program.command('commission').description('prove how the site is wired');
+  commission
+    .command('topology <limit>')
+    .description('which miner hangs on which meter: groups are toggled in coded patterns with --apply')
+    .option('--group <power>', 'the most that is toggled at once', '30kW')
+    .option('--round <duration>', 'the longest that a group is down and up again', '5min')
+    .option('--longest <duration>', 'the longest that the whole run may take', '4h')
+    .option('--record <file>', 'where the commissioning record is written')
+    .option('--apply', 'really toggle')
+    .action(
+      action('commission topology', (context, limit: string, options: TopologyOptions) =>
+        topologyCommand(context, limit, options),
       ),
     );
   const modbus = program.command('modbus').description('look at registers');
