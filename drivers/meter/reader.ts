@@ -255,11 +255,11 @@ export class MeterReader {
       const start = point.address - block.address;
       return exchange.words.slice(start, start + registersOf(point));
     };
-    const raw = (point: MeterPoint, factor: number | null) =>
-      decodePoint(profile, point, wordsOf(point), parameters, factor);
+    const raw = (point: MeterPoint) => decodePoint(profile, point, wordsOf(point), parameters, null);
     for (const point of block.points) {
       const words = wordsOf(point);
-      samples.set(point.name, { ...raw(point, this.factorOf(block, point, raw)), words, exchange });
+      const { value, gap } = decodePoint(profile, point, words, parameters, this.factorOf(block, point, raw));
+      samples.set(point.name, { value, gap, words, exchange });
     }
   }
 
@@ -267,13 +267,13 @@ export class MeterReader {
   private factorOf(
     block: ReadBlock,
     point: MeterPoint,
-    raw: (point: MeterPoint, factor: null) => PointValue,
+    raw: (point: MeterPoint) => PointValue,
   ): number | null {
     const { scale } = point;
     if (typeof scale !== 'object' || scale === null || !('factorOf' in scale)) return null;
     const factor = block.points.find((candidate) => candidate.name === scale.factorOf);
     if (factor === undefined) return null;
-    const { value } = raw(factor, null);
+    const { value } = raw(factor);
     return typeof value === 'number' ? value : null;
   }
 }

@@ -49,13 +49,15 @@ const WORDS: Readonly<Record<RegisterType, number | null>> = {
 
 /** The bits of `words` in the order high byte first, whatever the order on the wire. */
 export function orderedBytes(words: readonly number[], order: WordOrder): Buffer {
-  const sequence = order === 'lsw' || order === 'dcba' ? [...words].reverse() : words;
-  const bytes = Buffer.alloc(sequence.length * 2);
+  const bytes = Buffer.allocUnsafe(words.length * 2);
+  const reversed = order === 'lsw' || order === 'dcba';
   const swapped = order === 'badc' || order === 'dcba';
-  sequence.forEach((word, index) => {
-    if (swapped) bytes.writeUInt16LE(word, index * 2);
-    else bytes.writeUInt16BE(word, index * 2);
-  });
+  // A loop, not an iteration: this runs for every point of every reading.
+  for (let index = 0; index < words.length; index += 1) {
+    const word = words[reversed ? words.length - 1 - index : index]!;
+    bytes[index * 2] = swapped ? word & 0xff : word >> 8;
+    bytes[index * 2 + 1] = swapped ? word >> 8 : word & 0xff;
+  }
   return bytes;
 }
 
