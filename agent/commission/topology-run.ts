@@ -76,7 +76,8 @@ export async function runTopology(
   const results: RoundResult[] = [];
   for (const round of plan) {
     const result = await play(round);
-    if (result !== null) results.push(result);
+    if (result === null) break;
+    results.push(result);
     onRound(rounds, plan.length);
   }
   const wrong: Found[] = [];
@@ -90,7 +91,7 @@ export async function runTopology(
   for (const id of alone) {
     const result = await play([id]);
     const found = result === null ? 'undetermined' : locate(byId.get(id)!, result, noiseWatts);
-    onRound(rounds, plan.length + alone.length);
+    if (result !== null) onRound(rounds, plan.length + alone.length);
     if (found === 'undetermined') undetermined.push(id);
     else if (found.found !== found.configured) wrong.push(found);
   }
