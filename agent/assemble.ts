@@ -21,6 +21,7 @@ import type { PageSource } from './page/source.ts';
 import { meterTarget, openLoads } from './poll-targets.ts';
 import { SiteRecord } from './record/site-record.ts';
 import { type Alarm, AlarmBook, conditionsOf } from './site/alarms.ts';
+import { MeterDoubts } from './site/meter-devices.ts';
 import { buildSiteModel, pathUp, type SiteModel } from './site/model.ts';
 import type { SiteEvent, Snapshot } from './site/snapshot.ts';
 import { SiteState } from './site/state.ts';
@@ -74,6 +75,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   });
   const stop = new AbortController();
   const alarmBook = new AlarmBook();
+  const meterDoubts = new MeterDoubts();
   const history = new History();
   const host = new HostHealthReader(config.store.path);
   const session = randomUUID();
@@ -227,6 +229,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
     );
     const conditions = [
       ...conditionsOf(model, snapshot),
+      ...meterDoubts.conditions(model, snapshot),
       ...control.conditions,
       ...orders.conditions(),
       ...levels.conditions(),
@@ -310,8 +313,9 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
     api: (name, query) => apiOf(name, query, source, history, controller, orders, transfers, journal),
   };
 
+  const decisions = { nextAt: () => loop.dueAt, periodMs: config.control.cycle };
   meterPoller.add(
-    meters.map(({ meter, driver }) => meterTarget(meter, driver, state, clock)),
+    meters.map(({ meter, driver }) => meterTarget(meter, driver, state, clock, decisions)),
     0,
   );
   nodePoller.add(

@@ -1,13 +1,15 @@
-import type { MinerPlace } from '../config/load.ts';
+import type { LoadedConfig, MinerPlace } from '../config/load.ts';
 import type { GpuNodeConfig, MeterConfig } from '../config/schema.ts';
 import type { Secret } from '../config/secret.ts';
 import { openGpuNode } from '../drivers/gpu/gpu-node.ts';
 import type { Identity, LoadDriver, MeterDriver } from '../drivers/load-driver.ts';
 import { openMiner } from '../drivers/miners/registry.ts';
+import type { MeterConfig as MeterOptions } from '../drivers/modbus-meter.ts';
 import { openMeter } from '../drivers/modbus-meter.ts';
 import type { Clock } from '../protocols/clock.ts';
 import { BusPool } from '../protocols/modbus/bus-pool.ts';
 import type { Random } from '../protocols/random.ts';
+import type { LessonStore } from './store/meter-lessons.ts';
 
 /** How drivers are made: real ones in `main`, simulated ones in scenarios. */
 export interface DriverFactories {
@@ -17,8 +19,27 @@ export interface DriverFactories {
   gpuNode(config: GpuNodeConfig): LoadDriver;
 }
 
-/** The real drivers, over real sockets and processes. */
-export function realDrivers(clock: Clock, random: Random): DriverFactories {
+/** A meter of the configuration as its driver takes it. `profiles`: register maps of the site's own. */
+export function meterOptions(meter: MeterConfig, profiles: LoadedConfig['profiles']): MeterOptions {
+  return {
+    id: meter.id,
+    profile: profiles.get(meter.profile) ?? meter.profile,
+    transport: meter.transport,
+    invert: meter.invert,
+    confirmed: meter.confirmed,
+    ...(meter.nominalVolts === undefined ? {} : { nominalVolts: meter.nominalVolts }),
+    ...(meter.ratedAmps === undefined ? {} : { ratedAmps: meter.ratedAmps }),
+    ...(meter.parameters === undefined ? {} : { parameters: meter.parameters }),
+  };
+}
+
+/** The real drivers, over real sockets and processes. `lessons`: what meters refused before; the agent keeps them. */
+export function realDrivers(
+  clock: Clock,
+  random: Random,
+  profiles: LoadedConfig['profiles'],
+  lessons: LessonStore | null = null,
+): DriverFactories {
   const buses = new BusPool({ clock, random });
   return {
     miner: (place, password, known) =>
@@ -37,16 +58,15 @@ export function realDrivers(clock: Clock, random: Random): DriverFactories {
         known ?? {},
       ),
     meter: (meter) =>
-      openMeter(
-        {
-          id: meter.id,
-          profile: meter.profile,
-          transport: meter.transport,
-          invert: meter.invert,
-          ...(meter.parameters === undefined ? {} : { parameters: meter.parameters }),
-        },
-        { clock, buses },
-      ),
+      openMeter(meterOptions(meter, profiles), {
+        clock,
+        buses,
+        ...(lessons === null
+          ? {}
+          : {
+              lessons: { known: lessons.of(meter.id), keep: (learnt) => lessons.keep(meter.id, learnt) },
+            }),
+      }),
     gpuNode: (node) =>
       openGpuNode(
         {

@@ -1,5 +1,5 @@
 import type { LoadedConfig } from '../config/load.ts';
-import type { MeterConfig } from '../config/schema.ts';
+import { type MeterConfig, OWN_PACE } from '../config/schema.ts';
 import type { Identity, LoadDriver, MeterDriver } from '../drivers/load-driver.ts';
 import { type ReopenableDriver, reopenable } from '../drivers/reopenable.ts';
 import type { Clock } from '../protocols/clock.ts';
@@ -7,6 +7,7 @@ import type { Result } from '../protocols/result.ts';
 import type { DeviceId } from '../protocols/units.ts';
 import type { PollTarget } from './control/poller.ts';
 import type { DriverFactories } from './drivers.ts';
+import { type DecisionTimes, LateReads } from './late-reads.ts';
 import type { SiteState } from './site/state.ts';
 import { whoIs } from './site/stranger.ts';
 import { addressText, Whereabouts } from './whereabouts.ts';
@@ -103,19 +104,36 @@ function loadTarget(
 
 const IDENTIFY_EVERY = 60;
 
-/** Reads a meter again and again into the site's state. */
+/**
+ * Reads a meter again and again into the site's state, each time as late as it can be for the next decision.
+ * `interval: auto` follows the refresh of the meter once that is known; until then it is read as fast as may be.
+ */
 export function meterTarget(
   meter: MeterConfig,
   driver: MeterDriver,
   state: SiteState,
   clock: Clock,
+  decisions: DecisionTimes,
 ): PollTarget<unknown> {
+  const late = new LateReads(decisions);
+  let intervalMs = meter.interval === OWN_PACE ? FASTEST_MS : meter.interval;
+  let startedAt = clock.monotonicMs();
   return {
     id: meter.id,
-    intervalMs: meter.interval,
+    get intervalMs() {
+      return intervalMs;
+    },
+    nextStart: () => late.next(startedAt, intervalMs, clock.monotonicMs()),
     read: async (signal) => {
+      startedAt = clock.monotonicMs();
       const reading = await driver.read(signal);
-      if (reading.ok) state.recordMeter(meter.id, reading.value);
+      if (!reading.ok) return reading;
+      late.took(clock.monotonicMs() - startedAt);
+      state.recordMeter(meter.id, reading.value);
+      const { refreshMs } = reading.value;
+      if (meter.interval === OWN_PACE && refreshMs !== null) {
+        intervalMs = Math.min(SLOWEST_MS, Math.max(FASTEST_MS, refreshMs));
+      }
       return reading;
     },
     onResult: (result) => {
@@ -123,3 +141,7 @@ export function meterTarget(
     },
   };
 }
+
+/** Bounds of `interval: auto`. */
+const FASTEST_MS = 100;
+const SLOWEST_MS = 2000;

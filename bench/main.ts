@@ -1,17 +1,19 @@
+import { benchMeters } from './meters.ts';
 import { benchTelemetry } from './telemetry.ts';
 import { benchTick } from './tick.ts';
 
 /** `npm run bench -- NAME`: timings, which never belong in tests. */
-const BENCHES: Readonly<Record<string, () => void | Promise<void>>> = {
+const BENCHES: Readonly<Record<string, (args: readonly string[]) => void | Promise<void>>> = {
+  meters: ([seconds = '30', modbusSerial]) => benchMeters(Number(seconds), modbusSerial),
   telemetry: benchTelemetry,
   tick: benchTick,
 };
 
-const name = process.argv[2];
+const [name, ...args] = process.argv.slice(2);
 const bench = name === undefined ? undefined : BENCHES[name];
 if (bench === undefined) {
   console.log(`usage: npm run bench -- NAME, where NAME is one of: ${Object.keys(BENCHES).join(', ')}`);
   process.exitCode = 2;
 } else {
-  await bench();
+  await bench(args);
 }

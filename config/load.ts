@@ -3,6 +3,9 @@ import { basename, dirname, join, resolve } from 'node:path';
 import type { core } from 'zod';
 import { crossCheck } from './cross-check.ts';
 import { expandHosts } from './hosts.ts';
+import { type MeterProfile, missingParameters, unconfirmedPower } from './meters/profile.ts';
+import { isProfileFile, parseProfile } from './meters/profile-file.ts';
+import { meterProfile, meterProfiles } from './meters/profiles.ts';
 import { type ConfigProblem, formatPath, nearest } from './problem.ts';
 import { type Config, configSchema, type MinerConfig, type SecretSource } from './schema.ts';
 import { Secret } from './secret.ts';
@@ -21,6 +24,8 @@ export interface LoadedConfig {
   /** The main file. */
   readonly file: string;
   readonly miners: readonly MinerPlace[];
+  /** Register maps of the site's own, by what `profile:` says. */
+  readonly profiles: ReadonlyMap<string, MeterProfile>;
   /** Secrets by the path of their key, `mqtt.password`, `miners[0].password`. */
   readonly secrets: ReadonlyMap<string, Secret>;
   readonly warnings: readonly ConfigProblem[];
@@ -169,11 +174,12 @@ function checkSources(file: string, sources: readonly SourceFile[], environment:
   for (const finding of crossCheck(config)) {
     report(finding.severity, finding.code, finding.path, finding.message, finding.hint);
   }
+  const profiles = readProfiles(config, dirname(resolve(file)), report, problems);
   const miners = placeMiners(config, report);
   const secrets = readSecrets(config, dirname(resolve(file)), environment, report);
   if (problems.some((problem) => problem.severity === 'error'))
     return { ok: false, problems: inOrder(problems) };
-  return { ok: true, value: { config, file, miners, secrets, warnings: inOrder(problems) } };
+  return { ok: true, value: { config, file, miners, profiles, secrets, warnings: inOrder(problems) } };
 }
 
 type Report = (
@@ -294,6 +300,67 @@ function placeMiners(config: Config, report: Report): MinerPlace[] {
     });
   });
   return places;
+}
+
+/** The register maps that meters name: shipped ones must exist, files must hold. */
+function readProfiles(
+  config: Config,
+  folder: string,
+  report: Report,
+  problems: ConfigProblem[],
+): ReadonlyMap<string, MeterProfile> {
+  const own = new Map<string, MeterProfile>();
+  const refused = new Set<string>();
+  config.meters.forEach((meter, index) => {
+    const { profile: name } = meter;
+    const path = ['meters', index, 'profile'];
+    if (isProfileFile(name)) {
+      if (own.has(name) || refused.has(name)) return;
+      const file = resolve(folder, name);
+      try {
+        const parsed = parseProfile(name, readFileSync(file, 'utf8'));
+        if (parsed.ok) own.set(name, parsed.value);
+        else problems.push(...parsed.problems);
+        if (!parsed.ok) refused.add(name);
+      } catch (error) {
+        refused.add(name);
+        report('error', 'unreadable', path, `${name} cannot be read: ${(error as Error).message}.`);
+      }
+    } else if (meterProfile(name) === null) {
+      const near = nearest(name, meterProfiles().keys());
+      const hint = near === null ? 'List: switchyard sample profiles.' : `Did you mean "${near}"?`;
+      report('error', 'unknown-profile', path, `there is no meter profile "${name}".`, hint);
+    }
+    const profile = own.get(name) ?? meterProfile(name);
+    if (profile !== null) checkMeter(meter, profile, path.slice(0, -1), report);
+  });
+  return own;
+}
+
+/** What a meter's entry and its register map say together. */
+function checkMeter(
+  meter: Config['meters'][number],
+  profile: MeterProfile,
+  path: readonly PropertyKey[],
+  report: Report,
+): void {
+  for (const name of unconfirmedPower(profile, meter.confirmed)) {
+    report(
+      'warning',
+      'unconfirmed-register',
+      [...path, 'profile'],
+      `${meter.id}: the register of ${name} is not confirmed in ${profile.id}: the agent shows it and does not control on it.`,
+      `Compare it with the display under load, then write \`confirmed: [${name}]\`.`,
+    );
+  }
+  for (const name of missingParameters(profile, meter.parameters ?? {})) {
+    report(
+      'warning',
+      'missing-parameter',
+      [...path, 'profile'],
+      `${meter.id}: ${profile.id} needs \`parameters: { ${name}: ... }\`, as set in the meter: without it there is no power figure.`,
+    );
+  }
 }
 
 function readSecrets(

@@ -135,11 +135,14 @@ const transport = z.discriminatedUnion('kind', [
   }),
 ]);
 
+/** `interval: auto` of a meter. */
+export const OWN_PACE = 0;
+
 const meter = z.strictObject({
   id,
   name: text.optional(),
   profile: text.describe(
-    'Register map, for example `schneider-pm5560`; `switchyard sample meter` lists them',
+    'Register map, for example `schneider-pm5560` (`switchyard sample profiles` lists them), or a file of your own',
   ),
   transport,
   parameters: z
@@ -148,7 +151,22 @@ const meter = z.strictObject({
     .describe(
       'Figures set in the meter that its registers need, such as fullScaleWatts; the profile names them',
     ),
-  interval: durationSeconds.default(1000).describe('How often it is read'),
+  nominalVolts: z.number().positive().optional().describe('Line to neutral, for the range checks'),
+  ratedAmps: z
+    .number()
+    .positive()
+    .optional()
+    .describe('Primary current of the current transformers: more than 1.2 times this is no reading'),
+  confirmed: z
+    .array(text)
+    .default([])
+    .describe('Points of an unconfirmed register that were compared with the display and may be used'),
+  interval: z
+    .union([z.literal('auto').transform((): number => OWN_PACE), durationSeconds])
+    .default(1000)
+    .describe(
+      'How often it is read; `auto`: as often as the meter makes new values, at most 10 times a second',
+    ),
   invert: z.boolean().default(false).describe('The current transformers are mounted the other way round'),
 });
 

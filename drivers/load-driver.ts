@@ -201,7 +201,19 @@ export interface MeterReading extends SampleTime {
   readonly powerFactor: number | null;
   readonly importWattHours: WattHours | null;
   readonly exportWattHours: WattHours | null;
+  /**
+   * Rises when a counter was reset, rolled over, ran backwards or leapt: energy is never the difference between
+   * readings of two segments.
+   */
+  readonly energySegment: number;
   readonly serialNumber: string | null;
+  /** How often the meter makes new values, from its map or as measured; `null` where it is not known. */
+  readonly refreshMs: Milliseconds | null;
+  /**
+   * By how much the figures may be older than `sampledAt` or younger: half the round trip, and what is known of the
+   * meter's refresh and averaging time.
+   */
+  readonly uncertaintyMs: Milliseconds;
   /** Every point that the profile names, in its own unit. */
   readonly points: Readonly<Record<string, number | string | null>>;
 }

@@ -1,21 +1,25 @@
 import type { MeterPoint, MeterProfile } from '../config/meters/profile.ts';
 import { meterProfile } from '../config/meters/profiles.ts';
 import type { Clock } from '../protocols/clock.ts';
-import type { BusFailure, BusOptions } from '../protocols/modbus/bus.ts';
+import type { BusOptions } from '../protocols/modbus/bus.ts';
+import type { BusFailure } from '../protocols/modbus/bus-failure.ts';
 import type { BusPool, ModbusTransport } from '../protocols/modbus/bus-pool.ts';
 import type { Failure, Result } from '../protocols/result.ts';
 import { fail, ok } from '../protocols/result.ts';
 import type { Amps, Milliseconds, MonotonicMs, Volts } from '../protocols/units.ts';
 import type { Identity, MeterDriver, MeterReading, Quality } from './load-driver.ts';
+import { CounterWatch } from './meter/counters.ts';
 import type { MeterParameters } from './meter/decode.ts';
 import type { Figures } from './meter/figures.ts';
 import { energiesOf, FAST_POINTS, figuresOf, judge, roleOf } from './meter/figures.ts';
 import { readIdentity } from './meter/identity.ts';
 import type { ReadBlock } from './meter/plan.ts';
 import { contradictions, FreezeWatch, type MeterRatings, worse } from './meter/quality.ts';
-import type { PointSample, Samples } from './meter/reader.ts';
-import { MeterReader } from './meter/reader.ts';
+import type { MeterLessons, PointSample, Samples } from './meter/reader.ts';
+import { MeterReader, withFactors } from './meter/reader.ts';
+import { RefreshWatch } from './meter/refresh.ts';
 import { locateSunSpec } from './meter/sunspec.ts';
+import { mayBeTorn } from './meter/torn.ts';
 
 /** A meter as configured. */
 export interface MeterConfig {
@@ -27,6 +31,8 @@ export interface MeterConfig {
   readonly invert?: boolean;
   /** Figures set in the meter that its registers need, such as `fullScaleWatts`. */
   readonly parameters?: MeterParameters;
+  /** Power points of an unconfirmed register that somebody compared with the display. */
+  readonly confirmed?: readonly string[];
   /** Line to neutral, for the range checks. */
   readonly nominalVolts?: Volts;
   /** Rated current of one phase, primary side, for the range checks. */
@@ -41,12 +47,19 @@ export interface MeterConfig {
 export interface MeterDeps {
   readonly clock: Clock;
   readonly buses: BusPool;
+  /** What this meter refused before the last restart, and where to keep what it refuses from now on. */
+  readonly lessons?: {
+    readonly known: MeterLessons | null;
+    keep(lessons: MeterLessons): void;
+  };
   /** Sees every frame of the path, for support captures; the first meter on a path decides. */
   readonly onBytes?: BusOptions['onBytes'];
 }
 
 const RESPONSE_TIMEOUT_MS: Milliseconds = 1000;
 const READ_LIMIT_MS: Milliseconds = 5000;
+/** The slow class gets one request in this time, however fast the fast one is read. */
+const SLOW_PACE_MS: Milliseconds = 900;
 /** A figure of the slow rotation older than this is unknown again. */
 const SLOW_AGE_MOST_MS: Milliseconds = 300_000;
 const FORGET_MS: Milliseconds = 60_000;
@@ -70,17 +83,28 @@ class ModbusMeter implements MeterDriver {
   private readonly address: string;
   private readonly freeze = new FreezeWatch();
   private readonly slow = new Map<string, PointSample>();
+  private readonly lastPower = new Map<string, readonly number[]>();
+  private readonly counters = new Map<string, CounterWatch>();
+  private energySegment = 0;
   private fast: {
     readonly reader: MeterReader;
     readonly lessons: number;
     readonly points: readonly MeterPoint[];
   } | null = null;
+  private slowList: { readonly fast: readonly MeterPoint[]; readonly rest: readonly MeterPoint[] } | null =
+    null;
   private profile: MeterProfile;
   private reader: MeterReader;
   private located: boolean;
+  private readonly refresh: RefreshWatch;
+  private readonly closing = new AbortController();
   private slowTurn = 0;
+  private slowAt: MonotonicMs = Number.NEGATIVE_INFINITY;
+  private slowWork: Promise<void> | null = null;
   private forgottenAt: MonotonicMs = Number.NEGATIVE_INFINITY;
   private hasReadAll = false;
+  private keptLessons = 0;
+  private hasCompared = false;
   private isReading = false;
   private identity: Identity | null = null;
 
@@ -101,6 +125,7 @@ class ModbusMeter implements MeterDriver {
       onBytes: deps.onBytes,
     });
     this.reader = this.makeReader(profile);
+    this.refresh = new RefreshWatch(profile.refreshMs ?? null);
   }
 
   async identify(signal: AbortSignal): Promise<Result<Identity>> {
@@ -128,10 +153,13 @@ class ModbusMeter implements MeterDriver {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.closing.abort();
     await this.lease[Symbol.asyncDispose]();
   }
 
   private async readOnce(signal: AbortSignal): Promise<Result<MeterReading>> {
+    // The slow request of the last turn is over long since, unless the meter is in trouble.
+    await this.slowWork;
     const deadline = this.deadline();
     const located = await this.locate(deadline, signal);
     if (!located.ok) return located;
@@ -142,8 +170,44 @@ class ModbusMeter implements MeterDriver {
     if (sample === undefined) {
       return fail('wrong-device', `${this.address} has none of the registers of a ${this.profile.id}`);
     }
-    await this.readSlow(fast.value, deadline, signal);
+    if (!this.hasReadAll) await this.readAll(fast.value, deadline, signal);
+    else this.readSlowMeanwhile(fast.value);
+    this.keepLessons();
     return ok(this.reading(fast.value));
+  }
+
+  /** Whether the power registers may show halves of two refreshes. */
+  private isTorn(samples: Samples): boolean {
+    const { lastPower, profile } = this;
+    return roleOf(profile, 'power').some((name) => {
+      const point = profile.points.find((candidate) => candidate.name === name);
+      const [before, after] = [lastPower.get(name), samples.get(name)?.words];
+      if (point === undefined || before === undefined || after === undefined) return false;
+      return mayBeTorn(point.type, profile.wordOrder, before, after);
+    });
+  }
+
+  /** Notes the counters as far as this reading brought them anew. */
+  private watchCounters(fast: Samples): void {
+    for (const role of ['importEnergy', 'exportEnergy'] as const) {
+      for (const name of roleOf(this.profile, role)) {
+        const sample = fast.get(name) ?? this.slow.get(name);
+        if (typeof sample?.value !== 'number') continue;
+        const watch = this.counters.get(name) ?? new CounterWatch();
+        this.counters.set(name, watch);
+        if (watch.note(sample.value, sample.exchange.repliedAt) !== null) this.energySegment += 1;
+      }
+    }
+  }
+
+  /** One slow request after a reading is out: the fast figures do not wait for it, nor grow old with it. */
+  private readSlowMeanwhile(fast: Samples): void {
+    const now = this.deps.clock.monotonicMs();
+    if (now - this.slowAt < SLOW_PACE_MS) return;
+    this.slowAt = now;
+    this.slowWork = this.readSlow(fast, this.deadline(), this.closing.signal).then(() => {
+      this.slowWork = null;
+    });
   }
 
   /**
@@ -153,7 +217,12 @@ class ModbusMeter implements MeterDriver {
   private async readFast(deadline: MonotonicMs, signal: AbortSignal): Promise<Result<Samples, BusFailure>> {
     const points = this.fastPoints();
     const first = await this.reader.read(points, deadline, signal);
-    if (!first.ok || this.reader.plan(points).length < 2) return first;
+    if (!first.ok) return first;
+    if (this.isTorn(first.value)) {
+      const again = await this.reader.read(points, deadline, signal);
+      return again.ok ? again : first;
+    }
+    if (this.reader.plan(points).length < 2) return first;
     const values = [...first.value].map(([name, sample]) => [name, sample.value] as const);
     const figures = this.figures(Object.fromEntries(values));
     if (contradictions({ ...figures, powerFactor: figures.toldPowerFactor }, NO_RATINGS).length === 0)
@@ -162,28 +231,40 @@ class ModbusMeter implements MeterDriver {
     return second.ok ? second : first;
   }
 
-  /** Everything at first, then one request in turn. What fails here stays as it was and grows old. */
-  private async readSlow(fast: Samples, deadline: MonotonicMs, signal: AbortSignal): Promise<void> {
+  /** Every point once, and who it is. What fails here is tried again with the next reading. */
+  private async readAll(fast: Samples, deadline: MonotonicMs, signal: AbortSignal): Promise<void> {
     const rest = this.profile.points.filter((point) => !fast.has(point.name));
-    const repeated = rest.filter((point) => !point.name.startsWith('meta.'));
-    if (!this.hasReadAll) {
-      const all = await this.reader.read(rest, deadline, signal);
-      if (!all.ok) return;
-      this.keep(all.value);
-      const who = await readIdentity(this.profile, this.address, (request) =>
-        this.reader.exchange(request, deadline, signal),
-      );
-      if (!who.ok && who.error.kind !== 'wrong-device') return;
-      if (who.ok) this.identity = who.value;
-      this.hasReadAll = true;
-      return;
-    }
-    const blocks = this.reader.plan(repeated);
+    const all = await this.reader.read(rest, deadline, signal);
+    if (!all.ok) return;
+    this.keep(all.value);
+    const who = await readIdentity(this.profile, this.address, (request) =>
+      this.reader.exchange(request, deadline, signal),
+    );
+    if (!who.ok && who.error.kind !== 'wrong-device') return;
+    if (who.ok) this.identity = who.value;
+    this.hasReadAll = true;
+  }
+
+  /** One request in turn. What fails here stays as it was and grows old. */
+  private async readSlow(fast: Samples, deadline: MonotonicMs, signal: AbortSignal): Promise<void> {
+    const blocks = this.reader.plan(this.slowPoints(fast));
     const block = blocks[this.slowTurn % Math.max(1, blocks.length)];
     this.slowTurn += 1;
     if (block === undefined) return;
     const result = await this.reader.read(block.points, deadline, signal);
     if (result.ok) this.keep(result.value);
+  }
+
+  /** What is repeated but not fast; the same list while the fast points are the same, so that its plan holds. */
+  private slowPoints(fast: Samples): readonly MeterPoint[] {
+    const points = this.fastPoints();
+    if (this.slowList?.fast !== points) {
+      const rest = this.profile.points.filter(
+        (point) => !fast.has(point.name) && !point.name.startsWith('meta.'),
+      );
+      this.slowList = { fast: points, rest };
+    }
+    return this.slowList.rest;
   }
 
   private keep(samples: Samples): void {
@@ -214,7 +295,7 @@ class ModbusMeter implements MeterDriver {
 
   private makeReader(profile: MeterProfile): MeterReader {
     const { transport, parameters } = this.config;
-    return new MeterReader({
+    const reader = new MeterReader({
       bus: this.lease.bus,
       unit: transport.unit,
       clock: this.deps.clock,
@@ -222,6 +303,25 @@ class ModbusMeter implements MeterDriver {
       parameters: parameters ?? {},
       gapMost: GAP_MOST[transport.kind],
     });
+    const known = this.deps.lessons?.known ?? null;
+    if (known?.profile === profile.id) {
+      reader.recall(known);
+      this.keptLessons = reader.lessons;
+    }
+    return reader;
+  }
+
+  /** Another meter at the old one's place has lessons of its own. */
+  private keepLessons(): void {
+    const { lessons } = this.deps;
+    if (lessons === undefined || !this.hasReadAll) return;
+    const serialNumber = this.identity?.serialNumber ?? null;
+    const { known } = lessons;
+    if (known !== null && !this.hasCompared && known.serialNumber !== serialNumber) this.reader.forget();
+    this.hasCompared = true;
+    if (this.keptLessons === this.reader.lessons) return;
+    this.keptLessons = this.reader.lessons;
+    lessons.keep(this.reader.learnt(serialNumber));
   }
 
   private deadline(): MonotonicMs {
@@ -238,14 +338,11 @@ class ModbusMeter implements MeterDriver {
 
   private chooseFastPoints(): MeterPoint[] {
     const wanted = new Set([...roleOf(this.profile, 'power'), ...FAST_POINTS]);
-    const fast = this.profile.points.filter((point) => wanted.has(point.name));
-    for (const point of fast) {
-      if (typeof point.scale !== 'object' || point.scale === null || !('factorOf' in point.scale)) continue;
-      const { factorOf } = point.scale;
-      const factor = this.profile.points.find((candidate) => candidate.name === factorOf);
-      if (factor !== undefined && !fast.includes(factor)) fast.push(factor);
-    }
-    let plan = this.reader.plan(fast);
+    const fast = withFactors(
+      this.profile.points.filter((point) => wanted.has(point.name)),
+      this.profile,
+    );
+    let plan = this.reader.plan([...fast]);
     // On a slow line every register costs; on TCP only requests do.
     const mayGrow = this.config.transport.kind === 'modbus-tcp';
     for (const point of this.profile.points) {
@@ -273,7 +370,12 @@ class ModbusMeter implements MeterDriver {
     const anchor = roleOf(this.profile, 'power').map((name) => fast.get(name))[0] ?? first;
     if (first === undefined || anchor === undefined) throw new Error('a reading needs a sample');
     const { requestedAt, repliedAt } = anchor.exchange;
-    const quality = this.judge(fast, figures, now);
+    this.watchCounters(fast);
+    for (const name of roleOf(this.profile, 'power')) this.lastPower.set(name, fast.get(name)?.words ?? []);
+    const fingerprint = this.fingerprint(fast);
+    this.refresh.note(fingerprint, repliedAt);
+    const { refreshMs } = this.refresh;
+    const quality = this.judge(fast, figures, fingerprint, now);
     return {
       kind: 'meter',
       profile: this.profile.id,
@@ -284,11 +386,14 @@ class ModbusMeter implements MeterDriver {
       currentAmps: figures.currentAmps,
       powerFactor: figures.powerFactor,
       ...energiesOf(this.profile, points, this.config.invert === true),
+      energySegment: this.energySegment,
       serialNumber: this.identity?.serialNumber ?? null,
       points,
       sampledAt: (requestedAt + repliedAt) / 2,
       requestedAt: first.exchange.requestedAt,
       roundTripMs: repliedAt - requestedAt,
+      refreshMs,
+      uncertaintyMs: (repliedAt - requestedAt) / 2 + (refreshMs ?? 0) + (this.profile.averagingMs ?? 0),
     };
   }
 
@@ -299,19 +404,24 @@ class ModbusMeter implements MeterDriver {
   private judge(
     fast: Samples,
     figures: Figures,
+    fingerprint: string,
     now: MonotonicMs,
   ): { readonly quality: Quality; readonly doubts: readonly string[] } {
-    const { nominalVolts = null, ratedAmps = null } = this.config;
-    const { quality, doubts } = judge(this.profile, fast, figures, { nominalVolts, ratedAmps });
-    const frozenMs = this.frozenMs(fast, figures, now);
+    const { nominalVolts = null, ratedAmps = null, confirmed = [] } = this.config;
+    const { quality, doubts } = judge(this.profile, fast, figures, { nominalVolts, ratedAmps }, confirmed);
+    const frozenMs = this.frozenMs(fingerprint, figures, now);
     if (frozenMs === 0) return { quality, doubts };
     const frozen = `the same registers for ${(frozenMs / 1000).toFixed(1)} s under load`;
     return { quality: worse(quality, 'stale'), doubts: [...doubts, frozen] };
   }
 
-  private frozenMs(fast: Samples, figures: Figures, now: MonotonicMs): Milliseconds {
+  /** The registers that move while anything runs, as they came. */
+  private fingerprint(fast: Samples): string {
     const names = [...roleOf(this.profile, 'power'), 'frequency', 'current.l1', 'current.l2', 'current.l3'];
-    const fingerprint = names.map((name) => fast.get(name)?.words.join(',') ?? '').join(';');
+    return names.map((name) => fast.get(name)?.words.join(',') ?? '').join(';');
+  }
+
+  private frozenMs(fingerprint: string, figures: Figures, now: MonotonicMs): Milliseconds {
     const amps = figures.currentAmps.l1 ?? figures.currentAmps.l2 ?? figures.currentAmps.l3;
     const isLoaded = (figures.powerWatts ?? 0) !== 0 || (amps ?? 0) !== 0;
     return this.freeze.frozenMs(fingerprint, isLoaded, figures.frequencyHz !== null, now);

@@ -26,13 +26,19 @@ export interface MeterLabels {
 const SUNSPEC_START = 40_000;
 const COMMON_LENGTH = 66;
 
-/** The profile with every address fixed: a SunSpec device has its meter model after the common one. */
-export function placedProfile(profile: MeterProfile): MeterProfile {
-  const layout = profile.sunspec?.layouts[0];
-  if (layout === undefined) return profile;
+/**
+ * The profile with every address fixed: a SunSpec device has its meter model (`model`, else the first that is
+ * known) after the common one.
+ */
+export function placedProfile(profile: MeterProfile, model?: number): MeterProfile {
+  const layouts = profile.sunspec?.layouts ?? [];
+  const layout = layouts.find(({ models }) => model !== undefined && models.includes(model)) ?? layouts[0];
+  if (layout === undefined || profile.sunspec === undefined) return profile;
   const start = SUNSPEC_START + 2 + 2 + COMMON_LENGTH;
   const points = layout.points.map((point) => ({ ...point, address: point.address + start }));
-  return { ...profile, points };
+  // What is served is one model: the one asked for, or three phases in a star (203, 213) as most are.
+  const served = model ?? layout.models[2] ?? layout.models[0]!;
+  return { ...profile, points, sunspec: { ...profile.sunspec, layouts: [{ ...layout, models: [served] }] } };
 }
 
 /**
@@ -203,8 +209,9 @@ function putSunSpec(
   labels: MeterLabels,
   put: (address: number, words: readonly number[]) => void,
 ): void {
-  const model = profile.sunspec?.layouts[0]?.models[2] ?? 203;
-  const meterLength = 105;
+  const model = profile.sunspec?.layouts[0]?.models[0] ?? 203;
+  // Source: SunSpec models 201 to 204 (integers with scale factors) and 211 to 214 (floats).
+  const meterLength = model > 210 ? 124 : 105;
   const common = SUNSPEC_START + 2;
   const meter = common + 2 + COMMON_LENGTH;
   put(SUNSPEC_START, [0x5375, 0x6e53]);

@@ -43,6 +43,8 @@ export interface SimulatedMeterOptions {
   /** Id of a shipped profile, or a profile. */
   readonly profile: string | MeterProfile;
   readonly unit: number;
+  /** Which meter model a SunSpec device has. */
+  readonly sunspecModel?: number;
   readonly readings: () => MeterTruth;
   readonly serial?: string;
   /** Line to neutral. */
@@ -67,6 +69,8 @@ export interface MeterServer {
   readonly address: { readonly host: string; readonly port: number };
   /** Faults by unit, live. */
   readonly faults: ReadonlyMap<number, MeterFaults>;
+  /** What unit `unit` showed last, `null` before it was asked. */
+  shown(unit: number): MeterState | null;
   close(): Promise<void>;
 }
 
@@ -117,6 +121,7 @@ export function serveMeters(
       resolve({
         address: { host: server.host, port },
         faults: new Map([...units].map(([unit, meter]) => [unit, meter.faults])),
+        shown: (unit) => units.get(unit)?.shown ?? null,
         close: () =>
           new Promise((done) => {
             closing.abort();
@@ -177,12 +182,17 @@ class SimulatedMeter {
     const profile = typeof options.profile === 'string' ? meterProfile(options.profile) : options.profile;
     if (profile === null) throw new Error(`no meter profile is named ${options.profile}`);
     this.options = options;
-    this.profile = placedProfile(profile);
+    this.profile = placedProfile(profile, options.sunspecModel);
     this.faults = options.faults ?? {};
     const model = this.profile.models[0] ?? this.profile.id;
     this.labels = { serial: options.serial ?? '10000001', model, firmware: '1', vendor: profile.vendor };
     this.clock = clock;
     this.random = random;
+  }
+
+  /** The figures of the last refresh. */
+  get shown(): MeterState | null {
+    return this.state;
   }
 
   /** The reply PDU to a request PDU. */

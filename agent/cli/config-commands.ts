@@ -1,6 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { loadConfig } from '../../config/load.ts';
+import { profileJsonSchema } from '../../config/meters/profile.ts';
+import { meterProfiles } from '../../config/meters/profiles.ts';
 import { formatProblem } from '../../config/problem.ts';
 import { formatWatts } from '../../config/quantity.ts';
 import { configJsonSchema } from '../../config/schema.ts';
@@ -92,10 +94,11 @@ function checkFile(context: Context, file: string | undefined): Outcome {
   };
 }
 
-/** `schema [config|messages|asyncapi]`: JSON Schemas of the configuration and of every message, the AsyncAPI document. */
+/** `schema [config|meter|messages|asyncapi]`: JSON Schemas of the configuration, of a meter profile and of every message, the AsyncAPI document. */
 export function schemaCommand(what = 'config'): Outcome {
   const makers: Record<string, () => unknown> = {
     config: configJsonSchema,
+    meter: profileJsonSchema,
     messages: messageSchemas,
     asyncapi: asyncApiDocument,
   };
@@ -160,8 +163,18 @@ const SAMPLES: Readonly<Record<string, string>> = {
 `,
 };
 
-/** `sample [meter|miner|gpu|mqtt|all]`: commented pieces of configuration. */
+/** `sample [meter|miner|gpu|mqtt|all|profiles]`: commented pieces of configuration, the register maps. */
 export function sampleCommand(kind: string): Outcome {
+  if (kind === 'profiles') {
+    const profiles = [...meterProfiles().values()].map(({ id, vendor, models, transports }) => ({
+      id,
+      vendor,
+      models,
+      transports,
+    }));
+    const text = profiles.map(({ id, vendor, models }) => `${id.padEnd(26)} ${vendor}: ${models.join(', ')}`);
+    return { exit: EXIT.ok, data: { kind, profiles }, text: text.join('\n') };
+  }
   if (kind === 'all') {
     const text = readFileSync(join(EXAMPLES, 'hybrid.yaml'), 'utf8');
     return { exit: EXIT.ok, data: { kind, yaml: text }, text };
@@ -174,7 +187,7 @@ export function sampleCommand(kind: string): Outcome {
         {
           code: 'usage',
           message: `there is no sample "${kind}".`,
-          hint: `Known: ${Object.keys(SAMPLES).join(', ')}, all.`,
+          hint: `Known: ${Object.keys(SAMPLES).join(', ')}, all, profiles.`,
         },
       ],
     };

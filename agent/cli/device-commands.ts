@@ -1,7 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { expandHosts } from '../../config/hosts.ts';
 import { loadConfig, type MinerPlace } from '../../config/load.ts';
-import { meterProfile, meterProfiles } from '../../config/meters/profiles.ts';
 import { nearest } from '../../config/problem.ts';
 import { Secret } from '../../config/secret.ts';
 import { openGpuNode } from '../../drivers/gpu/gpu-node.ts';
@@ -10,25 +9,21 @@ import type {
   LoadCommand,
   LoadDriver,
   LoadReading,
-  MeterReading,
   MinerReading,
 } from '../../drivers/load-driver.ts';
 import { openMiner } from '../../drivers/miners/registry.ts';
-import { openMeter } from '../../drivers/modbus-meter.ts';
 import { prove } from '../../drivers/prove.ts';
 import { systemClock } from '../../protocols/clock.ts';
-import { openBus } from '../../protocols/modbus/bus.ts';
-import { BusPool, type ModbusTransport } from '../../protocols/modbus/bus-pool.ts';
-import { tcpPath } from '../../protocols/modbus/connect.ts';
-import { poke } from '../../protocols/modbus/values.ts';
 import type { Failure } from '../../protocols/result.ts';
-import { ask, type Context, configPath, needConfig } from './context.ts';
+import { ask, type Context, configPath } from './context.ts';
 import { EXIT, failureOutcome, type Outcome } from './outcome.ts';
-import { renderGpu, renderMeter, renderMiner } from './render-device.ts';
+import { renderGpu, renderMiner } from './render-device.ts';
 
-type Options = Readonly<Record<string, string | boolean | undefined>>;
+/** Options of a command as commander gives them. */
+export type Options = Readonly<Record<string, string | boolean | undefined>>;
 
-function usage(message: string, hint?: string): Outcome {
+/** Wrong usage, with what would be right. */
+export function usage(message: string, hint?: string): Outcome {
   return {
     exit: EXIT.usage,
     problems: [{ code: 'usage', message, ...(hint === undefined ? {} : { hint }) }],
@@ -36,12 +31,12 @@ function usage(message: string, hint?: string): Outcome {
 }
 
 /** A signal that aborts with Ctrl-C or when the time is over. */
-function limited(context: Context, milliseconds: number): AbortSignal {
+export function limited(context: Context, milliseconds: number): AbortSignal {
   return AbortSignal.any([context.signal, AbortSignal.timeout(milliseconds)]);
 }
 
 /** How a failed read ends: giving up after --timeout is a time-out, only Ctrl-C is an interruption. */
-function deviceFailure(context: Context, target: string, failure: Failure): Outcome {
+export function deviceFailure(context: Context, target: string, failure: Failure): Outcome {
   if (failure.kind !== 'cancelled' || context.signal.aborted) return failureOutcome(failure);
   return failureOutcome({
     kind: 'timeout',
@@ -252,166 +247,6 @@ async function write(
             ? EXIT.unanswered
             : EXIT.problems;
   return { exit, data, text: `${target}: ${name} ${proof.outcome}: ${proof.evidence}` };
-}
-
-/** `meter NAME` or `meter --profile ...`: read one meter now. */
-export async function meterCommand(
-  context: Context,
-  name: string | undefined,
-  options: Options,
-): Promise<Outcome> {
-  const found = meterOf(context, name, options);
-  if ('exit' in found) return found;
-  const buses = new BusPool({ clock: systemClock, random: Math.random });
-  const driver = openMeter(found, {
-    clock: systemClock,
-    buses,
-    ...(options['raw'] === true
-      ? {
-          onBytes: (direction: string, bytes: Uint8Array) =>
-            context.streams.err(
-              `${direction} ${Buffer.from(bytes).toString('hex').replace(/(..)/g, '$1 ')}\n`,
-            ),
-        }
-      : {}),
-  });
-  try {
-    for (;;) {
-      const reading = await driver.read(limited(context, context.flags.timeoutMs));
-      if (!reading.ok) return deviceFailure(context, found.id, reading.error);
-      const data = meterData(reading.value);
-      const outcome: Outcome = {
-        exit: data.quality === 'good' || data.quality === 'estimated' ? EXIT.ok : EXIT.problems,
-        data,
-        text: renderMeter(data),
-      };
-      if (options['repeat'] === undefined) return outcome;
-      context.streams.out(context.flags.json ? `${JSON.stringify(data)}\n` : `${outcome.text}\n`);
-      await systemClock.sleep(1000, context.signal);
-      if (context.signal.aborted) return { exit: EXIT.interrupted };
-    }
-  } finally {
-    await driver[Symbol.asyncDispose]();
-  }
-}
-
-function meterData(reading: MeterReading) {
-  const { sampledAt: _sampled, requestedAt: _requested, roundTripMs, ...rest } = reading;
-  return { ...rest, roundTripMs: Math.round(roundTripMs * 10) / 10 };
-}
-
-interface MeterTarget {
-  readonly id: string;
-  readonly profile: string;
-  readonly transport: ModbusTransport;
-  readonly invert?: boolean;
-}
-
-function meterOf(context: Context, name: string | undefined, options: Options): MeterTarget | Outcome {
-  if (name !== undefined) {
-    const need = needConfig(context);
-    if ('outcome' in need) return need.outcome;
-    const meter = need.loaded.config.meters.find((candidate) => candidate.id === name);
-    if (meter !== undefined)
-      return { id: meter.id, profile: meter.profile, transport: meter.transport, invert: meter.invert };
-    const near = nearest(
-      name,
-      need.loaded.config.meters.map((candidate) => candidate.id),
-    );
-    return usage(
-      `there is no meter "${name}" in the configuration.`,
-      near === null ? undefined : `Did you mean "${near}"?`,
-    );
-  }
-  const profile = String(options['profile'] ?? '');
-  if (meterProfile(profile) === null) {
-    const near = nearest(profile, meterProfiles().keys());
-    return usage(
-      profile === ''
-        ? 'name a meter of the configuration, or --profile.'
-        : `there is no profile "${profile}".`,
-      near === null ? `Known: ${[...meterProfiles().keys()].join(', ')}.` : `Did you mean "${near}"?`,
-    );
-  }
-  const kind = String(options['transport'] ?? 'modbus-tcp');
-  const unit = Number(options['unit'] ?? 1);
-  if (kind === 'rtu') {
-    if (typeof options['device'] !== 'string')
-      return usage('--transport rtu needs --device, for example /dev/ttyUSB0.');
-    return {
-      id: 'meter',
-      profile,
-      transport: {
-        kind,
-        device: options['device'],
-        baud: Number(options['baud'] ?? 9600),
-        parity: (options['parity'] as 'none' | undefined) ?? 'none',
-        stopBits: 1,
-        unit,
-      },
-    };
-  }
-  if (kind !== 'modbus-tcp' && kind !== 'rtu-over-tcp')
-    return usage(`"${kind}" is no transport.`, 'Known: modbus-tcp, rtu-over-tcp, rtu.');
-  if (typeof options['host'] !== 'string') return usage('--host is missing.');
-  return {
-    id: 'meter',
-    profile,
-    transport: { kind, host: options['host'], port: Number(options['port'] ?? 502), unit },
-  };
-}
-
-const REGISTER_TYPES = ['u16', 'i16', 'u32', 'i32', 'f32', 'u64', 'i64', 'f64'] as const;
-
-/** `modbus read HOST[:PORT] UNIT ADDRESS COUNT`: registers as they are, every word order side by side. */
-export async function modbusReadCommand(
-  context: Context,
-  args: { host: string; unit: string; address: string; count: string; input?: boolean; as?: string },
-): Promise<Outcome> {
-  const expanded = expandHosts(args.host);
-  if (!expanded.ok) return usage(`${expanded.message}.`);
-  const { host, port } = expanded.hosts[0]!;
-  const [unit, address, count] = [Number(args.unit), Number(args.address), Number(args.count)];
-  if (!Number.isInteger(unit) || unit < 0 || unit > 255) return usage('UNIT is a number from 0 to 255.');
-  if (!Number.isInteger(address) || address < 0 || address > 65_535)
-    return usage('ADDRESS is the wire address, 0 to 65535 (0x.. is fine).');
-  if (!Number.isInteger(count) || count < 1 || count > 125) return usage('COUNT is 1 to 125 registers.');
-  const types = REGISTER_TYPES.filter((type) =>
-    args.as === undefined ? ['u16', 'i16', 'u32', 'f32'].includes(type) : type === args.as,
-  );
-  if (types.length === 0) return usage(`"${args.as}" is no type.`, `Known: ${REGISTER_TYPES.join(', ')}.`);
-  const bus = openBus(
-    {
-      framing: 'mbap',
-      name: `${host}:${port ?? 502}`,
-      connect: tcpPath(host, port ?? 502, context.flags.timeoutMs, systemClock),
-      responseTimeoutMs: context.flags.timeoutMs,
-    },
-    { clock: systemClock, random: Math.random },
-  );
-  try {
-    const reply = await bus.exchange(
-      unit,
-      { kind: 'read', functionCode: args.input === true ? 4 : 3, address, count },
-      systemClock.monotonicMs() + context.flags.timeoutMs,
-      context.signal,
-    );
-    if (!reply.ok) return deviceFailure(context, `${host}:${port ?? 502}`, reply.error);
-    const { words } = reply.value;
-    const rows = types.flatMap((type) => poke(address, words, type).map((row) => ({ type, ...row })));
-    const text = [
-      `registers ${address} to ${address + count - 1} of unit ${unit}: ${words.map((word) => word.toString(16).padStart(4, '0')).join(' ')}`,
-      ...rows.map(
-        (row) =>
-          `${String(row.address).padStart(6)} ${row.type.padEnd(4)} ${Object.entries(row.values)
-            .map(([order, value]) => `${order}=${value ?? '-'}`)
-            .join('  ')}`,
-      ),
-    ].join('\n');
-    return { exit: EXIT.ok, data: { kind: 'registers', unit, address, words, readings: rows }, text };
-  } finally {
-    await bus[Symbol.asyncDispose]();
-  }
 }
 
 /** `gpu HOST`, `gpu --dcgm URL`, `gpu --nvidia-smi [PATH]`: read one GPU node now; `cap UUID W` with --apply. */

@@ -166,7 +166,7 @@ function pickupChecks(model: SiteModel): Check[] {
 
 /** Asks every meter, every GPU node and a sample of each miner entry once. Reads only. */
 export async function deviceChecks(context: Context, loaded: LoadedConfig): Promise<Check[]> {
-  const drivers = realDrivers(systemClock, Math.random);
+  const drivers = realDrivers(systemClock, Math.random, loaded.profiles);
   const limited = () =>
     AbortSignal.any([context.signal, AbortSignal.timeout(Math.max(context.flags.timeoutMs, 8000))]);
   const meters = loaded.config.meters.map(async (config): Promise<Check> => {

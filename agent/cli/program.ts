@@ -4,9 +4,10 @@ import { explainCommand, statusCommand, topCommand } from './agent-commands.ts';
 import { checkCommand, sampleCommand, schemaCommand } from './config-commands.ts';
 import type { Context } from './context.ts';
 import { demoCommand } from './demo-command.ts';
-import { gpuCommand, meterCommand, minerCommand, modbusReadCommand } from './device-commands.ts';
+import { gpuCommand, minerCommand } from './device-commands.ts';
 import { doctorCommand } from './doctor-command.ts';
 import { historyCommand, logCommand } from './history-commands.ts';
+import { meterCommand, modbusReadCommand } from './meter-command.ts';
 import { mqttTestCommand, mqttWatchCommand } from './mqtt-commands.ts';
 import { limitCommand, localCommand, orderCommand } from './order-commands.ts';
 import {
@@ -23,6 +24,7 @@ import { type ReportFlags, reportCommand } from './report-command.ts';
 import { runCommand } from './run-command.ts';
 import { scanCommand } from './scan-command.ts';
 import { simulateCommand } from './simulate-command.ts';
+import { type TopologyOptions, topologyCommand } from './topology-command.ts';
 import { type TransferOptions, transferCommand } from './transfer-command.ts';
 
 export interface ProgramDeps {
@@ -120,11 +122,13 @@ export function buildProgram(deps: ProgramDeps): { run(args: readonly string[]):
     );
   program
     .command('schema [what]')
-    .description('JSON Schema of the configuration; messages: of every MQTT message; asyncapi: the document')
+    .description(
+      'JSON Schema of the configuration; meter: of a meter profile; messages: of every MQTT message; asyncapi: the document',
+    )
     .action(action('schema', (_context, what: string | undefined) => schemaCommand(what)));
   program
     .command('sample [kind]')
-    .description('commented samples: meter, miner, gpu, mqtt, all')
+    .description('commented samples: meter, miner, gpu, mqtt, all; profiles lists the meters')
     .action(action('sample', (_context, kind: string | undefined) => sampleCommand(kind ?? 'all')));
   program
     .command('miner <host> [verb] [value]')
@@ -150,7 +154,7 @@ export function buildProgram(deps: ProgramDeps): { run(args: readonly string[]):
   program
     .command('meter [name]')
     .description('read one meter now')
-    .option('--profile <id>')
+    .option('--profile <id>', 'register map that ships, or a file of your own')
     .option('--transport <kind>', 'modbus-tcp, rtu-over-tcp or rtu', 'modbus-tcp')
     .option('--host <host>')
     .option('--port <port>')
@@ -159,10 +163,26 @@ export function buildProgram(deps: ProgramDeps): { run(args: readonly string[]):
     .option('--baud <n>')
     .option('--parity <p>')
     .option('--repeat [duration]', 'again and again')
+    .option('--commission', 'check word order, transformers, direction and refresh before it is trusted')
+    .option('--known-load <power>', 'with --commission: a load that you switch on, to check sign and scale')
     .option('--raw', 'show the bytes')
     .action(
       action('meter', (context, name: string | undefined, options: Record<string, string | boolean>) =>
         meterCommand(context, name, options),
+      ),
+    );
+  const commission = program.command('commission').description('prove how the site is wired');
+  commission
+    .command('topology <limit>')
+    .description('which miner hangs on which meter: groups are toggled in coded patterns with --apply')
+    .option('--group <power>', 'the most that is toggled at once', '30kW')
+    .option('--round <duration>', 'the longest that a group is down and up again', '5min')
+    .option('--longest <duration>', 'the longest that the whole run may take', '4h')
+    .option('--record <file>', 'where the commissioning record is written')
+    .option('--apply', 'really toggle')
+    .action(
+      action('commission topology', (context, limit: string, options: TopologyOptions) =>
+        topologyCommand(context, limit, options),
       ),
     );
   const modbus = program.command('modbus').description('look at registers');

@@ -5,6 +5,7 @@ import { systemClock } from '../../protocols/clock.ts';
 import { type RunningAgent, startAgent } from '../assemble.ts';
 import { realDrivers } from '../drivers.ts';
 import { pageFiles } from '../page/files.ts';
+import { openMeterLessons } from '../store/meter-lessons.ts';
 import { renderStatus } from './agent-commands.ts';
 import { type Context, configPath, needConfig } from './context.ts';
 import { aborted, notify } from './lifecycle.ts';
@@ -43,7 +44,12 @@ export function openAgent(
     clock: systemClock,
     random: Math.random,
     log,
-    drivers: realDrivers(systemClock, Math.random),
+    drivers: realDrivers(
+      systemClock,
+      Math.random,
+      loaded.profiles,
+      openMeterLessons(loaded.config.store.path),
+    ),
     files: pageFiles(),
     ...more,
   });

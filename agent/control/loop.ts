@@ -1,5 +1,5 @@
 import type { Clock } from '../../protocols/clock.ts';
-import type { Milliseconds } from '../../protocols/units.ts';
+import type { Milliseconds, MonotonicMs } from '../../protocols/units.ts';
 
 export interface LoopCounters {
   cycles: number;
@@ -28,6 +28,11 @@ export class Loop {
     this.periodMs = periodMs;
     this.cycle = cycle;
     this.onBug = onBug;
+  }
+
+  /** When the next cycle is due. */
+  get dueAt(): MonotonicMs {
+    return this.nextAt;
   }
 
   start(): void {

@@ -1,7 +1,7 @@
 import type { Clock } from '../../protocols/clock.ts';
 import type { Random } from '../../protocols/random.ts';
 import type { Failure, Result } from '../../protocols/result.ts';
-import type { Milliseconds } from '../../protocols/units.ts';
+import type { Milliseconds, MonotonicMs } from '../../protocols/units.ts';
 
 /** One thing to read again and again. `read` must settle by its own deadline. */
 export interface PollTarget<T> {
@@ -9,6 +9,8 @@ export interface PollTarget<T> {
   readonly intervalMs: Milliseconds;
   read(signal: AbortSignal): Promise<Result<T>>;
   onResult(result: Result<T>): void;
+  /** When the read after a good one should begin; not given: on the grid of the interval. */
+  nextStart?(): MonotonicMs;
 }
 
 export interface PollRules {
@@ -134,6 +136,8 @@ export class Poller {
   private pause(slot: Slot, startedAt: number, failure: Failure | null): Milliseconds {
     const { intervalMs } = slot.target;
     if (failure === null) {
+      const { nextStart } = slot.target;
+      if (nextStart !== undefined) return Math.max(0, nextStart() - this.clock.monotonicMs());
       // Keep to the grid of the interval, whatever a read took; skip what was missed.
       const elapsed = this.clock.monotonicMs() - startedAt;
       const lateBy = Math.min(startedAt - slot.dueAt, intervalMs / 2);

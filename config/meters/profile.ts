@@ -65,6 +65,8 @@ const identitySchema = z.strictObject({
 });
 
 export const meterProfileSchema = z.strictObject({
+  /** For editors: `../../docs/reference/meter-profile.schema.json`. */
+  $schema: z.string().optional(),
   id: z.string().regex(/^[a-z0-9][a-z0-9-]{0,62}$/),
   vendor: z.string(),
   models: z.array(z.string()).min(1),
@@ -76,6 +78,10 @@ export const meterProfileSchema = z.strictObject({
   /** Registers in one request: what the manual allows, and what every known unit really answers. */
   maxRegisters: z.int().min(1).max(125),
   safeRegisters: z.int().min(1).max(125),
+  /** How often the meter makes new values, where that is known; otherwise it is measured. */
+  refreshMs: z.int().positive().optional(),
+  /** Over how long its power is averaged. */
+  averagingMs: z.int().positive().optional(),
   /** Shortest reply timeout that this meter needs. */
   minTimeoutMs: z.int().positive().optional(),
   defaults: z.looseObject({ unitId: z.int().min(0).max(255) }),
@@ -127,70 +133,185 @@ export function registersOf(point: {
   return count;
 }
 
+/** A law of profiles that is broken, and where in the file. */
+export interface ProfileFault {
+  readonly path: readonly PropertyKey[];
+  readonly message: string;
+}
+
 /** Every way in which a profile breaks the laws of profiles, in words; empty when it holds. */
-export function profileFaults(profile: MeterProfile): string[] {
-  const faults: string[] = [];
-  for (const layout of profile.sunspec?.layouts ?? []) {
-    faults.push(...profileFaults({ ...profile, points: layout.points, sunspec: undefined }));
-  }
-  const say = (what: string) => faults.push(`${profile.id}: ${what}`);
-  if (profile.safeRegisters > profile.maxRegisters) say('safeRegisters is above maxRegisters');
+export function profileFaults(profile: MeterProfile): ProfileFault[] {
+  const layouts = (profile.sunspec?.layouts ?? []).flatMap((layout, index) =>
+    pointFaults(profile, layout.points).map(({ path, message }) => ({
+      path: ['sunspec', 'layouts', index, ...path],
+      message,
+    })),
+  );
+  const limits =
+    profile.safeRegisters > profile.maxRegisters
+      ? [{ path: ['safeRegisters'], message: 'safeRegisters is above maxRegisters' }]
+      : [];
+  return [
+    ...limits,
+    ...layouts,
+    ...pointFaults(profile, profile.points),
+    ...blockFaults(profile),
+    ...strayRoles(profile),
+  ];
+}
+
+/** What a quantity is measured in: `power.active.l1` in watts, whatever the meter writes. */
+const QUANTITY_UNITS: readonly (readonly [string, string])[] = [
+  ['power.active.', 'W'],
+  ['power.apparent.', 'VA'],
+  ['power.reactive.', 'var'],
+  ['energy.active.', 'Wh'],
+  ['voltage.', 'V'],
+  ['current.', 'A'],
+  ['frequency', 'Hz'],
+];
+
+/** Registers of a point whose length may still be missing. */
+function sizeOf(point: MeterPoint): number {
+  return registersOf({ type: point.type, words: point.words ?? 1 });
+}
+
+function pointFaults(profile: MeterProfile, points: readonly MeterPoint[]): ProfileFault[] {
+  const faults: ProfileFault[] = [];
   const names = new Set<string>();
-  for (const point of profile.points) {
-    if (names.has(point.name)) say(`point ${point.name} is named twice`);
+  points.forEach((point, index) => {
+    const say = (message: string, key?: string) =>
+      faults.push({ path: ['points', index, ...(key === undefined ? [] : [key])], message });
+    if (names.has(point.name)) say(`point ${point.name} is named twice`, 'name');
     names.add(point.name);
     const own = wordsOf(point.type);
     if (own === null && point.words === undefined) say(`point ${point.name} needs its length`);
     if (own !== null && point.words !== undefined && point.words !== own) {
-      say(`point ${point.name} is ${point.words} registers long, its type needs ${own}`);
+      say(`point ${point.name} is ${point.words} registers long, its type needs ${own}`, 'words');
+    }
+    const unit = QUANTITY_UNITS.find(([prefix]) => point.name.startsWith(prefix))?.[1];
+    const isNumber = point.type !== 'str' && point.type !== 'str1' && point.type !== 'sunssf';
+    if (unit !== undefined && isNumber && point.unit !== unit) {
+      say(`point ${point.name} is given in ${point.unit || 'no unit'}, it must be in ${unit}`, 'unit');
     }
     if (typeof point.scale === 'object' && point.scale !== null && 'factorOf' in point.scale) {
       const { factorOf } = point.scale;
-      if (!profile.points.some((other) => other.name === factorOf))
-        say(`point ${point.name} lacks ${factorOf}`);
+      if (!points.some((other) => other.name === factorOf))
+        say(`point ${point.name} lacks ${factorOf}`, 'scale');
     }
-    if (registersOf({ type: point.type, words: point.words ?? 1 }) > profile.safeRegisters) {
-      say(`point ${point.name} is longer than one request`);
-    }
-  }
-  faults.push(...overlaps(profile), ...strayRoles(profile, names));
-  for (const block of profile.blocks) {
-    if (block.count > profile.maxRegisters) say(`block ${block.address} is longer than one request`);
-    for (const point of profile.points) {
-      const end = block.address + block.count;
-      const last = point.address + registersOf({ type: point.type, words: point.words ?? 1 });
-      const same = (point.functionCode ?? profile.functionCode) === block.functionCode;
-      if (same && point.address < end && last > end) say(`block ${block.address} cuts ${point.name} in two`);
-    }
-  }
-  return faults;
+    if (sizeOf(point) > profile.safeRegisters) say(`point ${point.name} is longer than one request`);
+  });
+  return [...faults, ...overlaps(profile, points)];
 }
 
-function overlaps(profile: MeterProfile): string[] {
-  const faults: string[] = [];
-  const sorted = profile.points
-    .map((point) => ({
+function overlaps(profile: MeterProfile, points: readonly MeterPoint[]): ProfileFault[] {
+  const faults: ProfileFault[] = [];
+  const sorted = points
+    .map((point, index) => ({
       name: point.name,
+      index,
       functionCode: point.functionCode ?? profile.functionCode,
       first: point.address,
-      last: point.address + registersOf({ type: point.type, words: point.words ?? 1 }) - 1,
+      last: point.address + sizeOf(point) - 1,
     }))
     .sort((a, b) => a.functionCode - b.functionCode || a.first - b.first);
-  sorted.forEach((point, index) => {
-    const next = sorted[index + 1];
+  sorted.forEach((point, order) => {
+    const next = sorted[order + 1];
     if (next !== undefined && next.functionCode === point.functionCode && next.first <= point.last) {
-      faults.push(`${profile.id}: ${point.name} and ${next.name} overlap at ${next.first}`);
+      const message = `${point.name} and ${next.name} overlap at ${next.first}`;
+      faults.push({ path: ['points', next.index, 'address'], message });
     }
     for (const [from, to] of profile.holes) {
-      if (point.first <= to && point.last >= from) faults.push(`${profile.id}: ${point.name} lies in a hole`);
+      if (point.first > to || point.last < from) continue;
+      faults.push({ path: ['points', point.index, 'address'], message: `${point.name} lies in a hole` });
     }
   });
   return faults;
 }
 
-function strayRoles(profile: MeterProfile, names: ReadonlySet<string>): string[] {
-  return Object.values(profile.roles)
-    .flat()
-    .filter((name) => name !== undefined && !names.has(name))
-    .map((name) => `${profile.id}: the role of ${name} points nowhere`);
+function blockFaults(profile: MeterProfile): ProfileFault[] {
+  const faults: ProfileFault[] = [];
+  profile.blocks.forEach((block, index) => {
+    const say = (message: string, key: string) => faults.push({ path: ['blocks', index, key], message });
+    const end = block.address + block.count;
+    const points = profile.points.filter(
+      (point) => (point.functionCode ?? profile.functionCode) === block.functionCode,
+    );
+    if (block.count > profile.maxRegisters) say(`block ${block.address} is longer than one request`, 'count');
+    for (const point of points) {
+      const last = point.address + sizeOf(point);
+      if (point.address < end && last > end) say(`block ${block.address} cuts ${point.name} in two`, 'count');
+      if (point.address < block.address && last > block.address) {
+        say(`block ${block.address} begins inside ${point.name}`, 'address');
+      }
+    }
+    // A map of pairs only: its meters refuse an odd start or an odd number of registers.
+    const grid = pairGrid(points);
+    if (grid !== null && block.count % 2 !== 0) say(`block ${block.address} has an odd length`, 'count');
+    if (grid !== null && block.address % 2 !== grid) {
+      say(`block ${block.address} starts between two values`, 'address');
+    }
+    // A short block inside a long one is another pace of reading; half in and half out is a slip.
+    for (const other of profile.blocks.slice(0, index)) {
+      const otherEnd = other.address + other.count;
+      const meets =
+        other.functionCode === block.functionCode && other.address < end && block.address < otherEnd;
+      const isInside = block.address >= other.address && end <= otherEnd;
+      const isAround = other.address >= block.address && otherEnd <= end;
+      if (meets && isInside === isAround) {
+        say(`blocks ${other.address} and ${block.address} overlap`, 'address');
+      }
+    }
+  });
+  return faults;
+}
+
+/** 0 or 1 where every value is two registers long and starts at an even or an odd address; else `null`. */
+function pairGrid(points: readonly MeterPoint[]): number | null {
+  const [first] = points;
+  if (first === undefined || !points.every((point) => sizeOf(point) === 2)) return null;
+  const grid = first.address % 2;
+  return points.every((point) => point.address % 2 === grid) ? grid : null;
+}
+
+function strayRoles(profile: MeterProfile): ProfileFault[] {
+  const names = new Set(profile.points.map((point) => point.name));
+  return Object.entries(profile.roles).flatMap(([role, members]) =>
+    (members ?? [])
+      .filter((name) => !names.has(name))
+      .map((name) => ({ path: ['roles', role], message: `the role of ${name} points nowhere` })),
+  );
+}
+
+/** Points whose sum is the power of a meter. */
+export function powerPoints(profile: MeterProfile): readonly MeterPoint[] {
+  const names = profile.roles.power ?? ['power.active.total'];
+  const points = profile.sunspec?.layouts.flatMap((layout) => layout.points) ?? profile.points;
+  return points.filter((point) => names.includes(point.name));
+}
+
+/** Power points that nobody has confirmed: neither the map nor, in `confirmed`, somebody at the site. */
+export function unconfirmedPower(profile: MeterProfile, confirmed: readonly string[]): string[] {
+  return powerPoints(profile)
+    .filter((point) => point.confidence === 'C' && !confirmed.includes(point.name))
+    .map((point) => point.name);
+}
+
+/** Figures set in the meter that its power needs and that `parameters` does not give. */
+export function missingParameters(
+  profile: MeterProfile,
+  parameters: Readonly<Record<string, number>>,
+): string[] {
+  const needed = powerPoints(profile).flatMap(({ scale }) => {
+    if (typeof scale !== 'object' || scale === null) return [];
+    if ('parameter' in scale) return [scale.parameter];
+    if (!('lin3' in scale)) return [];
+    return scale.lin3.flatMap((limit) => (typeof limit === 'string' ? [limit.replace(/^-/, '')] : []));
+  });
+  return [...new Set(needed)].filter((name) => parameters[name] === undefined);
+}
+
+/** JSON Schema of a profile, for editors: `docs/reference/meter-profile.schema.json`. */
+export function profileJsonSchema(): unknown {
+  return z.toJSONSchema(meterProfileSchema, { io: 'input', unrepresentable: 'any' });
 }

@@ -66,7 +66,8 @@ export function indexProfiles(maps: readonly unknown[]): ReadonlyMap<string, Met
   for (const map of maps) {
     const profile = meterProfileSchema.parse(map);
     const faults = profileFaults(profile);
-    if (faults.length > 0) throw new Error(faults.join('\n'));
+    if (faults.length > 0)
+      throw new Error(faults.map(({ message }) => `${profile.id}: ${message}`).join('\n'));
     if (index.has(profile.id)) throw new Error(`two meter profiles are named ${profile.id}`);
     index.set(profile.id, profile);
   }

@@ -1,4 +1,5 @@
 import type { MeterProfile } from '../../config/meters/profile.ts';
+import { unconfirmedPower } from '../../config/meters/profile.ts';
 import type { WattHours } from '../../protocols/units.ts';
 import type { MeterReading, PhaseValues, Quality } from '../load-driver.ts';
 import type { MeterParameters } from './decode.ts';
@@ -112,6 +113,7 @@ export function judge(
   samples: Samples,
   figures: Figures,
   ratings: MeterRatings,
+  confirmed: readonly string[] = [],
 ): { readonly quality: Quality; readonly doubts: readonly string[] } {
   const doubts: string[] = [];
   let quality: Quality = 'good';
@@ -124,8 +126,10 @@ export function judge(
     const sample = samples.get(name);
     if (sample === undefined) doubt('missing', `the meter has no register for ${name}`);
     else if (sample.gap !== null) doubt(GAP_QUALITY[sample.gap], `${name}: ${GAP_SENTENCES[sample.gap]}`);
-    const point = profile.points.find((candidate) => candidate.name === name);
-    if (point?.confidence === 'C') doubt('estimated', `the register of ${name} has not been confirmed`);
+  }
+  // An estimate is shown and published; control goes by good figures only.
+  for (const name of unconfirmedPower(profile, confirmed)) {
+    doubt('estimated', `the register of ${name} has not been confirmed: it is not used for control`);
   }
   for (const [name, sample] of samples) {
     if (sample.gap === 'implausible' && FAST_POINTS.has(name) && !power.includes(name)) {

@@ -94,6 +94,12 @@ function disagreements(electrics: Electrics, ratings: MeterRatings): string[] {
     if (Math.abs(sum - powerWatts) > 0.03 * scale + slack) {
       doubts.push(`phases add up to ${sum.toFixed(0)} W, the total says ${powerWatts} W`);
     }
+    const odd = phaseAgainstOthers(electrics.phaseWatts, slack);
+    if (odd !== null) {
+      doubts.push(
+        `phase ${odd} runs against the two others: its current transformer may be mounted backwards`,
+      );
+    }
   }
   const product = productVoltAmperes(electrics);
   if (product === null) return doubts;
@@ -106,6 +112,19 @@ function disagreements(electrics: Electrics, ratings: MeterRatings): string[] {
     doubts.push(`power ${powerWatts} W while ${product.toFixed(0)} VA flow`);
   }
   return doubts;
+}
+
+/** A phase of like size and other sign than both others: no load of three phases does that. */
+function phaseAgainstOthers(phases: PhaseValues<Watts>, slack: Watts): 'l1' | 'l2' | 'l3' | null {
+  const names = ['l1', 'l2', 'l3'] as const;
+  for (const name of names) {
+    const own = phases[name] ?? 0;
+    const others = names.filter((other) => other !== name).map((other) => phases[other] ?? 0);
+    const isAlone = others.every((other) => Math.sign(other) === -Math.sign(own) && Math.abs(other) > slack);
+    if (isAlone && Math.abs(own) > slack && Math.abs(own) > 0.5 * Math.min(...others.map(Math.abs)))
+      return name;
+  }
+  return null;
 }
 
 /** Sum of volts times amperes over the phases; `null` unless every phase with a current has its voltage. */

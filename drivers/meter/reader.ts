@@ -1,7 +1,8 @@
 import type { MeterPoint, MeterProfile } from '../../config/meters/profile.ts';
 import { registersOf } from '../../config/meters/profile.ts';
 import type { Clock } from '../../protocols/clock.ts';
-import type { Bus, BusExchange, BusFailure, BusRequest } from '../../protocols/modbus/bus.ts';
+import type { Bus, BusExchange, BusRequest } from '../../protocols/modbus/bus.ts';
+import type { BusFailure } from '../../protocols/modbus/bus-failure.ts';
 import type { Result } from '../../protocols/result.ts';
 import { ok } from '../../protocols/result.ts';
 import type { Milliseconds, MonotonicMs } from '../../protocols/units.ts';
@@ -17,6 +18,19 @@ export interface PointSample extends PointValue {
 }
 
 export type Samples = Map<string, PointSample>;
+
+/** What a meter refused, to be remembered over a restart. It belongs to one profile and one serial number. */
+export interface MeterLessons {
+  readonly profile: string;
+  readonly serialNumber: string | null;
+  readonly functionCode: 3 | 4;
+  /** Registers that it answers at once. */
+  readonly registersMost: number;
+  /** Names of points that it does not have. */
+  readonly absent: readonly string[];
+  /** Addresses before which a request must end. */
+  readonly cuts: readonly number[];
+}
 
 /** How long a busy meter is left alone before the one retry. Source: Modbus exception 6, common practice. */
 const BUSY_RETRY_MS: Milliseconds = 75;
@@ -43,6 +57,10 @@ export class MeterReader {
   lessons = 0;
   private readonly options: ReaderOptions;
   private readonly cuts = new Set<number>();
+  private readonly plans = new WeakMap<
+    readonly MeterPoint[],
+    { readonly lessons: number; readonly blocks: readonly ReadBlock[] }
+  >();
   private functionCode: 3 | 4;
   private codesLeft: (3 | 4)[];
   private registersMost: number;
@@ -56,7 +74,15 @@ export class MeterReader {
   }
 
   /** The requests that bring `points` now, with what has been learnt. */
-  plan(points: readonly MeterPoint[]): ReadBlock[] {
+  plan(points: readonly MeterPoint[]): readonly ReadBlock[] {
+    const before = this.plans.get(points);
+    if (before !== undefined && before.lessons === this.lessons) return before.blocks;
+    const blocks = this.planned(points);
+    this.plans.set(points, { lessons: this.lessons, blocks });
+    return blocks;
+  }
+
+  private planned(points: readonly MeterPoint[]): ReadBlock[] {
     const limits: ReadLimits = {
       functionCode: this.functionCode,
       registersMost: this.registersMost,
@@ -64,8 +90,8 @@ export class MeterReader {
       holes: [...this.options.profile.holes, ...this.absentRanges()],
       cuts: this.cuts,
     };
-    const wanted = points.filter((point) => !this.absent.has(point.name));
     const { profile } = this.options;
+    const wanted = withFactors(points, profile).filter((point) => !this.absent.has(point.name));
     const present = profile.points.filter((point) => !this.absent.has(point.name));
     return withSpares(planReads(wanted, limits), present, limits);
   }
@@ -80,7 +106,7 @@ export class MeterReader {
     signal: AbortSignal,
   ): Promise<Result<Samples, BusFailure>> {
     const samples: Samples = new Map();
-    const work = this.plan(points);
+    const work = [...this.plan(points)];
     for (let block = work.shift(); block !== undefined; block = work.shift()) {
       const result = await this.ask(block, deadline, signal);
       if (result.ok) {
@@ -100,6 +126,30 @@ export class MeterReader {
       work.push(...this.plan(left));
     }
     return ok(samples);
+  }
+
+  /** What was learnt so far. */
+  learnt(serialNumber: string | null): MeterLessons {
+    const { functionCode, registersMost } = this;
+    const profile = this.options.profile.id;
+    return {
+      profile,
+      serialNumber,
+      functionCode,
+      registersMost,
+      absent: [...this.absent],
+      cuts: [...this.cuts],
+    };
+  }
+
+  /** Takes up what was learnt before; a longer request than the map allows is never taken up. */
+  recall(lessons: MeterLessons): void {
+    this.functionCode = lessons.functionCode;
+    this.codesLeft = this.codesLeft.filter((code) => code !== lessons.functionCode);
+    this.registersMost = Math.min(this.registersMost, lessons.registersMost);
+    for (const name of lessons.absent) this.absent.add(name);
+    for (const cut of lessons.cuts) this.cuts.add(cut);
+    this.lessons += 1;
   }
 
   /** Unlearns everything: a gateway that boots refuses addresses that it knows a minute later. */
@@ -205,11 +255,11 @@ export class MeterReader {
       const start = point.address - block.address;
       return exchange.words.slice(start, start + registersOf(point));
     };
-    const raw = (point: MeterPoint, factor: number | null) =>
-      decodePoint(profile, point, wordsOf(point), parameters, factor);
+    const raw = (point: MeterPoint) => decodePoint(profile, point, wordsOf(point), parameters, null);
     for (const point of block.points) {
       const words = wordsOf(point);
-      samples.set(point.name, { ...raw(point, this.factorOf(block, point, raw)), words, exchange });
+      const { value, gap } = decodePoint(profile, point, words, parameters, this.factorOf(block, point, raw));
+      samples.set(point.name, { value, gap, words, exchange });
     }
   }
 
@@ -217,13 +267,25 @@ export class MeterReader {
   private factorOf(
     block: ReadBlock,
     point: MeterPoint,
-    raw: (point: MeterPoint, factor: null) => PointValue,
+    raw: (point: MeterPoint) => PointValue,
   ): number | null {
     const { scale } = point;
     if (typeof scale !== 'object' || scale === null || !('factorOf' in scale)) return null;
     const factor = block.points.find((candidate) => candidate.name === scale.factorOf);
     if (factor === undefined) return null;
-    const { value } = raw(factor, null);
+    const { value } = raw(factor);
     return typeof value === 'number' ? value : null;
   }
+}
+
+/** `points` with the SunSpec scale factors that they need: these count only from the same request. */
+export function withFactors(points: readonly MeterPoint[], profile: MeterProfile): MeterPoint[] {
+  const all = [...points];
+  for (const { scale } of points) {
+    if (typeof scale !== 'object' || scale === null || !('factorOf' in scale)) continue;
+    const { factorOf } = scale;
+    const factor = profile.points.find((candidate) => candidate.name === factorOf);
+    if (factor !== undefined && !all.includes(factor)) all.push(factor);
+  }
+  return all;
 }

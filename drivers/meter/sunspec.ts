@@ -1,5 +1,6 @@
 import type { MeterProfile } from '../../config/meters/profile.ts';
-import type { BusExchange, BusFailure, BusRequest } from '../../protocols/modbus/bus.ts';
+import type { BusExchange, BusRequest } from '../../protocols/modbus/bus.ts';
+import type { BusFailure } from '../../protocols/modbus/bus-failure.ts';
 import type { Failure, Result } from '../../protocols/result.ts';
 import { fail, ok } from '../../protocols/result.ts';
 

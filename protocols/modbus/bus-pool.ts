@@ -1,7 +1,7 @@
 import type { Milliseconds } from '../units.ts';
 import type { Bus, BusDeps, BusOptions } from './bus.ts';
 import { openBus } from './bus.ts';
-import type { SerialSettings } from './connect.ts';
+import type { ConnectPath, SerialSettings } from './connect.ts';
 import { serialPath, tcpPath } from './connect.ts';
 
 /** Where a unit is reached. `rtu-over-tcp` is a transparent serial server: RTU frames with CRC inside TCP. */
@@ -28,15 +28,20 @@ export interface PathTimes {
 
 const CONNECT_LIMIT_MS = 3000;
 
+export interface BusPoolDeps extends BusDeps {
+  /** How a path is opened; not given: over the network or the serial line that the transport names. */
+  readonly pathTo?: (transport: ModbusTransport) => ConnectPath;
+}
+
 /**
  * Every meter behind one host and port, or on one serial line, shares one `Bus`: many gateways serve a single
  * client, and two requests at once on a serial line destroy each other.
  */
 export class BusPool implements AsyncDisposable {
-  private readonly deps: BusDeps;
+  private readonly deps: BusPoolDeps;
   private readonly shared = new Map<string, { readonly bus: Bus; leases: number }>();
 
-  constructor(deps: BusDeps) {
+  constructor(deps: BusPoolDeps) {
     this.deps = deps;
   }
 
@@ -68,10 +73,12 @@ export class BusPool implements AsyncDisposable {
   }
 
   private open(transport: ModbusTransport, name: string, times: PathTimes): Bus {
+    const { clock, pathTo } = this.deps;
     const connect =
-      transport.kind === 'rtu'
+      pathTo?.(transport) ??
+      (transport.kind === 'rtu'
         ? serialPath(transport)
-        : tcpPath(transport.host, transport.port, CONNECT_LIMIT_MS, this.deps.clock);
+        : tcpPath(transport.host, transport.port, CONNECT_LIMIT_MS, clock));
     const framing = transport.kind === 'modbus-tcp' ? 'mbap' : 'rtu';
     return openBus({ name, framing, connect, ...times }, this.deps);
   }

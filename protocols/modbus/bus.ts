@@ -4,10 +4,14 @@ import type { Random } from '../random.ts';
 import type { Failure, FailureKind, Result } from '../result.ts';
 import { ok } from '../result.ts';
 import type { Milliseconds, MonotonicMs } from '../units.ts';
+import { type BusCounters, newCounters } from './bus-counters.ts';
+import type { BusFailure } from './bus-failure.ts';
+import { exceptionFailure, failure, refusal } from './bus-failure.ts';
 import type { ConnectPath } from './connect.ts';
-import { encodeMbap, encodeRtu, MbapReader, readRtu } from './framing.ts';
+import { encodeMbap, encodeRtu, type HeadInside, isHeadOf, MbapReader, readRtu } from './framing.ts';
+import { Ghosts } from './ghosts.ts';
 import type { ModbusRequest } from './pdu.ts';
-import { decodeReply, encodeRequest, exceptionName } from './pdu.ts';
+import { decodeReply, encodeRequest, plainRequest } from './pdu.ts';
 import { TransactionIds } from './transaction-ids.ts';
 import { UnitSilence } from './unit-silence.ts';
 
@@ -43,24 +47,6 @@ export interface BusExchange {
   readonly repliedAt: MonotonicMs;
 }
 
-export interface BusFailure extends Failure {
-  /** The Modbus exception, when that was the answer: link, unit and gateway are alive. */
-  readonly exceptionCode: number | null;
-}
-
-export interface BusCounters {
-  replies: number;
-  exceptions: number;
-  timeouts: number;
-  /** Replies to requests that had already been given up. */
-  lateReplies: number;
-  /** Frames that belong to no request at all. */
-  strayFrames: number;
-  /** Times the path was thrown away because of what came over it. */
-  poisoned: number;
-  connects: number;
-}
-
 export interface BusOptions {
   /** For messages: `host:port` or the serial device. */
   readonly name: string;
@@ -89,6 +75,7 @@ interface Job {
   readonly settle: (result: Result<BusExchange, BusFailure>) => void;
   /** What was really asked (the spare registers included). */
   asked: ModbusRequest;
+  readonly pdu: Buffer;
   sentAt: MonotonicMs | null;
   cancelTimer: () => void;
 }
@@ -111,15 +98,7 @@ export function openBus(options: BusOptions, deps: BusDeps): Bus {
 }
 
 class PathBus implements Bus {
-  readonly counters: BusCounters = {
-    replies: 0,
-    exceptions: 0,
-    timeouts: 0,
-    lateReplies: 0,
-    strayFrames: 0,
-    poisoned: 0,
-    connects: 0,
-  };
+  readonly counters = newCounters();
   private readonly options: BusOptions;
   private readonly clock: Clock;
   private readonly random: Random;
@@ -134,10 +113,11 @@ class PathBus implements Bus {
   private timeoutsInARow = 0;
   private lastFailure: Failure | null = null;
   private notBefore: MonotonicMs = 0;
-  /** How long a fresh RTU path only listens, so that replies to what was asked before it die unheard. */
-  private listenMs: Milliseconds = 0;
+  /** Until when an RTU path only listens, so that replies to what was asked before it die unheard. */
+  private listenUntil: MonotonicMs = 0;
   private listening = false;
-  private lastReplyCount = 0;
+  /** Only RTU needs them: on MBAP the transaction id tells replies apart. */
+  private readonly ghosts: Ghosts | null;
   private cancelWake: (() => void) | null = null;
 
   constructor(options: BusOptions, deps: BusDeps) {
@@ -146,6 +126,7 @@ class PathBus implements Bus {
     this.random = deps.random;
     this.ids = new TransactionIds(deps.random);
     this.silence = new UnitSilence();
+    this.ghosts = options.framing === 'rtu' ? new Ghosts(options.responseTimeoutMs) : null;
   }
 
   exchange(
@@ -154,7 +135,7 @@ class PathBus implements Bus {
     deadline: MonotonicMs,
     signal: AbortSignal,
   ): Promise<Result<BusExchange, BusFailure>> {
-    encodeRequest(request);
+    const pdu = encodeRequest(request);
     const now = this.clock.monotonicMs();
     const { name, framing } = this.options;
     if (this.closing.signal.aborted || signal.aborted) return refusal('cancelled', `${name}: given up`);
@@ -177,8 +158,9 @@ class PathBus implements Bus {
         deadline,
         signal,
         asked: request,
+        pdu,
         sentAt: null,
-        cancelTimer: this.clock.after(deadline - now, () => this.onQueueTimeout(job)),
+        cancelTimer: () => undefined,
         settle: (result) => {
           job.cancelTimer();
           signal.removeEventListener('abort', onAbort);
@@ -189,6 +171,10 @@ class PathBus implements Bus {
       signal.addEventListener('abort', onAbort, { once: true });
       this.queue.push(job);
       this.pump();
+      // Most are sent at once and never wait for a turn.
+      if (job.sentAt === null && this.queue.includes(job)) {
+        job.cancelTimer = this.clock.after(deadline - now, () => this.onQueueTimeout(job));
+      }
     });
   }
 
@@ -222,11 +208,29 @@ class PathBus implements Bus {
     }
     const most = this.options.framing === 'rtu' ? 1 : (this.options.inFlightMost ?? 1);
     while (this.link !== null && this.flying.size < most && this.notBefore <= now) {
-      const job = this.queue.shift();
+      const job = this.ghosts === null ? this.queue.shift() : this.nextRtu(this.ghosts, now);
       if (job === undefined) return;
       // Its own abort settles it; sending it first would only ask for a reply that nobody wants.
       if (!job.signal.aborted) this.send(this.link, job, now);
     }
+  }
+
+  /** The first job whose reply could be taken for no other; while there is none, the next moment is arranged. */
+  private nextRtu(ghosts: Ghosts, now: MonotonicMs): Job | undefined {
+    let freeAt = Number.POSITIVE_INFINITY;
+    for (const [index, job] of this.queue.entries()) {
+      const { request, unit } = job;
+      const told = ghosts.tell(unit, plainRequest(request), request.spareCount ?? 0, now);
+      if ('asked' in told) {
+        job.asked = told.asked;
+        this.queue.splice(index, 1);
+        return job;
+      }
+      freeAt = Math.min(freeAt, told.freeAt);
+    }
+    this.cancelWake?.();
+    if (Number.isFinite(freeAt)) this.cancelWake = this.clock.after(freeAt - now, () => this.pump());
+    return undefined;
   }
 
   /** While the path must rest, requests whose time ends before the rest does are told so at once. */
@@ -235,7 +239,7 @@ class PathBus implements Bus {
     if (this.link !== null || last === null) return;
     for (const job of this.queue.filter((candidate) => candidate.deadline <= this.notBefore)) {
       this.unqueue(job);
-      job.settle(failure(last.kind, last.message));
+      job.settle(failure(last.kind, last.message, last.hint));
     }
   }
 
@@ -244,8 +248,9 @@ class PathBus implements Bus {
     const result = await this.options.connect(this.closing.signal);
     this.connecting = false;
     if (!result.ok) {
+      const { kind, message, hint } = result.error;
       this.rest(result.error, 0);
-      for (const job of this.queue.splice(0)) job.settle(failure(result.error.kind, result.error.message));
+      for (const job of this.queue.splice(0)) job.settle(failure(kind, message, hint));
       return;
     }
     if (this.closing.signal.aborted) {
@@ -255,9 +260,14 @@ class PathBus implements Bus {
     }
     this.counters.connects += 1;
     this.attach(result.value);
-    this.listening = this.listenMs > 0;
-    this.notBefore = this.clock.monotonicMs() + Math.max(this.listenMs, this.options.pauseMs ?? 0);
-    this.listenMs = 0;
+    const now = this.clock.monotonicMs();
+    this.notBefore = now + (this.options.pauseMs ?? 0);
+    if (this.listenUntil > 0) {
+      this.listening = true;
+      // What the line held back while it was closed comes right after it is open.
+      this.notBefore = Math.max(this.notBefore, this.listenUntil, now + (this.ghosts?.quietMs ?? 0));
+      this.listenUntil = 0;
+    }
     this.pump();
   }
 
@@ -282,35 +292,37 @@ class PathBus implements Bus {
   }
 
   private send(link: Link, job: Job, now: MonotonicMs): void {
-    const { framing, responseTimeoutMs } = this.options;
+    const { framing } = this.options;
     this.listening = false;
-    if (framing === 'rtu') job.asked = this.distinguishable(job.request);
     const id = this.ids.next(now, (candidate) => this.flying.has(candidate));
-    const pdu = encodeRequest(job.asked);
+    const pdu = framing === 'mbap' ? job.pdu : encodeRequest(job.asked);
     const bytes = framing === 'mbap' ? encodeMbap(id, job.unit, pdu) : encodeRtu(job.unit, pdu);
     this.flying.set(id, job);
     job.sentAt = now;
     job.cancelTimer();
-    const waitMs = Math.min(responseTimeoutMs, job.deadline - now);
+    const waitMs = Math.min(this.patienceMs(job.unit), job.deadline - now);
     job.cancelTimer = this.clock.after(waitMs, () => this.onTimeout(id, job, waitMs));
     this.options.onBytes?.('sent', bytes);
     link.stream.write(bytes);
   }
 
-  /** An RTU reply carries no address, so a late one is told apart by its length. */
-  private distinguishable(request: BusRequest): ModbusRequest {
-    if (request.kind === 'write') {
-      this.lastReplyCount = 0;
-      return request;
-    }
-    const spare = request.count === this.lastReplyCount ? (request.spareCount ?? 0) : 0;
-    const count = Math.min(125, request.count + spare);
-    this.lastReplyCount = count;
-    return { kind: 'read', functionCode: request.functionCode, address: request.address, count };
+  /**
+   * How long a reply is waited for. On RTU a time-out is followed by as long a silence: a unit known to be dead
+   * gets half of each, so that a try costs its neighbours one time-out and not two.
+   */
+  private patienceMs(unit: number): Milliseconds {
+    const { framing, responseTimeoutMs } = this.options;
+    return framing === 'rtu' && this.silence.isProbe(unit) ? responseTimeoutMs / 2 : responseTimeoutMs;
   }
 
+  private readonly mayCome = (head: HeadInside, isSpread: boolean): boolean => {
+    const job = this.flying.get(head.transactionId);
+    if (job === undefined) return this.ids.mayCome(head.transactionId, isSpread);
+    return isHeadOf(head, job.unit, job.asked);
+  };
+
   private onMbap(link: Link, chunk: Buffer): void {
-    const { frames, fault } = link.mbap.push(chunk);
+    const { frames, fault } = link.mbap.push(chunk, this.mayCome);
     for (const frame of frames) {
       const job = this.flying.get(frame.transactionId);
       if (job === undefined) this.onStray(link, frame.transactionId);
@@ -326,7 +338,11 @@ class PathBus implements Bus {
     const [entry] = this.flying;
     if (entry === undefined) {
       if (this.listening) {
+        const now = this.clock.monotonicMs();
         this.counters.lateReplies += 1;
+        const late = this.ghosts?.heardLate(now) ?? null;
+        if (late !== null) this.silence.heard(late);
+        this.notBefore = Math.max(this.notBefore, now + (this.ghosts?.quietMs ?? 0));
         return;
       }
       this.counters.strayFrames += 1;
@@ -359,6 +375,8 @@ class PathBus implements Bus {
     }
     const now = this.clock.monotonicMs();
     this.flying.delete(id);
+    this.ids.settle(id);
+    this.ghosts?.answered(job.unit, job.asked, job.sentAt ?? now, now);
     this.failuresInARow = 0;
     this.timeoutsInARow = 0;
     this.lastFailure = null;
@@ -367,25 +385,22 @@ class PathBus implements Bus {
       this.counters.exceptions += 1;
       if (reply.code === 11) this.silence.missed(job.unit, now);
       else this.silence.heard(job.unit);
-      job.settle(this.exception(job, reply.code));
+      job.settle(exceptionFailure(this.options.name, job.unit, reply.code));
     } else {
       this.counters.replies += 1;
       this.silence.heard(job.unit);
       const words = reply.kind === 'words' ? reply.words : [];
-      const wanted = job.request.kind === 'read' ? words.slice(0, job.request.count) : [];
+      const wantedCount = job.request.kind === 'read' ? job.request.count : 0;
+      const wanted = words.length === wantedCount ? words : words.slice(0, wantedCount);
       job.settle(ok({ words: wanted, requestedAt: job.sentAt ?? now, repliedAt: now }));
     }
     this.pump();
   }
 
-  private exception(job: Job, code: number): { readonly ok: false; readonly error: BusFailure } {
-    const message = `${this.options.name}: unit ${job.unit} answered exception ${code} (${exceptionName(code)})`;
-    return { ok: false, error: { kind: EXCEPTION_KINDS[code] ?? 'refused', message, exceptionCode: code } };
-  }
-
   /** A reply that is wrong: fails its request, and the path with it. */
   private condemn(id: number, job: Job, what: string): void {
     this.flying.delete(id);
+    this.ghosts?.unanswered(job.unit, job.asked, job.sentAt ?? 0);
     job.settle(failure('malformed', `${this.options.name}: ${what}`));
     this.poison(what, this.options.framing === 'rtu' ? this.options.responseTimeoutMs : 0);
   }
@@ -399,12 +414,14 @@ class PathBus implements Bus {
     const now = this.clock.monotonicMs();
     this.flying.delete(id);
     this.ids.bury(id, now);
+    this.ghosts?.unanswered(job.unit, job.asked, job.sentAt ?? now);
     this.counters.timeouts += 1;
     this.timeoutsInARow += 1;
+    const patienceMs = this.patienceMs(job.unit);
     this.silence.missed(job.unit, now);
     const message = `${this.options.name}: unit ${job.unit} did not answer within ${Math.round(waitedMs)} ms`;
     job.settle(failure('timeout', message));
-    if (this.options.framing === 'rtu') this.lose('timeout', message, this.options.responseTimeoutMs);
+    if (this.options.framing === 'rtu') this.lose('timeout', message, patienceMs);
     else if (this.timeoutsInARow >= TIMEOUTS_BEFORE_RECONNECT || this.link?.mbap.hasPart === true) {
       // Half a frame stands in the stream: whatever comes next would be read as its rest.
       this.lose('timeout', message, 0);
@@ -415,7 +432,7 @@ class PathBus implements Bus {
     this.unqueue(job);
     const last = this.link === null ? this.lastFailure : null;
     const waited = `${this.options.name}: unit ${job.unit} had no turn before its deadline`;
-    job.settle(last === null ? failure('busy', waited) : failure(last.kind, last.message));
+    job.settle(last === null ? failure('busy', waited) : failure(last.kind, last.message, last.hint));
   }
 
   private onAbort(job: Job): void {
@@ -428,6 +445,7 @@ class PathBus implements Bus {
       if (flying !== job) continue;
       this.flying.delete(id);
       this.ids.bury(id, this.clock.monotonicMs());
+      this.ghosts?.unanswered(job.unit, job.asked, job.sentAt);
     }
     // Its reply will still come, and on RTU nothing but silence tells it from the next one.
     if (this.options.framing === 'rtu') {
@@ -441,7 +459,10 @@ class PathBus implements Bus {
     const orphans = [...this.flying.values()];
     this.flying.clear();
     this.rest({ kind, message }, listenMs);
-    for (const job of orphans) job.settle(failure(kind === 'malformed' ? kind : 'unreachable', message));
+    for (const job of orphans) {
+      this.ghosts?.unanswered(job.unit, job.asked, job.sentAt ?? 0);
+      job.settle(failure(kind === 'malformed' ? kind : 'unreachable', message));
+    }
     this.pump();
   }
 
@@ -453,12 +474,14 @@ class PathBus implements Bus {
 
   private rest(cause: Failure, listenMs: Milliseconds): void {
     this.lastFailure = cause;
-    this.listenMs = Math.max(this.listenMs, listenMs);
+    const now = this.clock.monotonicMs();
+    // A line that was closed may have kept old replies for whoever opens it next.
+    if (this.options.framing === 'rtu') this.listenUntil = Math.max(this.listenUntil, now + listenMs);
     const step = BACKOFF_MS[Math.min(this.failuresInARow, BACKOFF_MS.length - 1)]!;
     this.failuresInARow += 1;
     // Jitter after the cap: a hundred meters behind one dead switch must not retry in step.
     const backoffMs = step * (0.75 + 0.5 * this.random());
-    this.notBefore = this.clock.monotonicMs() + backoffMs;
+    this.notBefore = now + backoffMs;
   }
 
   private pause(): void {
@@ -469,21 +492,4 @@ class PathBus implements Bus {
     const index = this.queue.indexOf(job);
     if (index >= 0) this.queue.splice(index, 1);
   }
-}
-
-/** How an exception reads as a failure. Source: Modbus Application Protocol V1.1b3, section 7. */
-const EXCEPTION_KINDS: Readonly<Record<number, FailureKind>> = {
-  1: 'unsupported',
-  5: 'busy',
-  6: 'busy',
-  10: 'unreachable',
-  11: 'timeout',
-};
-
-function failure(kind: FailureKind, message: string): { readonly ok: false; readonly error: BusFailure } {
-  return { ok: false, error: { kind, message, exceptionCode: null } };
-}
-
-function refusal(kind: FailureKind, message: string): Promise<Result<BusExchange, BusFailure>> {
-  return Promise.resolve(failure(kind, message));
 }

@@ -30,37 +30,97 @@ export function encodeMbap(transactionId: number, unit: number, pdu: Buffer): Bu
   return frame;
 }
 
-/** Cuts a stream into MBAP frames. After a fault it must be thrown away with its connection. */
+/** What looks like the head of a reply in the middle of another one; `null` where the frame ends before it. */
+export interface HeadInside {
+  readonly transactionId: number;
+  /** Bytes from the unit on. */
+  readonly length: number;
+  readonly unit: number | null;
+  readonly functionCode: number | null;
+}
+
+/** Whether a reply with this head may still come. `isSpread`: the frame at hand came in several pieces. */
+export type MayCome = (head: HeadInside, isSpread: boolean) => boolean;
+
+/**
+ * Cuts a stream into MBAP frames. A gateway that loses the end of a reply makes the next reply its rest, which
+ * looks like a whole frame with wrong data: so nothing that came with a fault is given out, nor a frame before the
+ * head behind it has been judged, nor one that holds the head of another reply. After a fault the reader must be
+ * thrown away with its connection.
+ */
 export class MbapReader {
   private pending: Buffer = Buffer.alloc(0);
+  private held: MbapFrame[] = [];
 
   /** Whether part of a frame has come and the rest has not. */
   get hasPart(): boolean {
     return this.pending.length > 0;
   }
 
-  /** Every frame that is complete now; a fault ends the list. */
-  push(chunk: Buffer): { readonly frames: MbapFrame[]; readonly fault: FrameFault | null } {
-    this.pending = this.pending.length === 0 ? chunk : Buffer.concat([this.pending, chunk]);
-    const frames: MbapFrame[] = [];
+  /** Every frame that is complete and certain now; a fault condemns all that came with it. */
+  push(
+    chunk: Buffer,
+    mayCome: MayCome = () => false,
+  ): { readonly frames: MbapFrame[]; readonly fault: FrameFault | null } {
+    let isSpread = this.pending.length > 0;
+    this.pending = isSpread ? Buffer.concat([this.pending, chunk]) : chunk;
+    const condemned = (message: string) => ({ frames: [], fault: fault(message) });
     for (;;) {
       // Judge each header byte as it comes: junk must not wait for a length that it invented.
       const header = this.pending;
       if (header.length >= 4 && header.readUInt16BE(2) !== 0) {
-        return { frames, fault: fault(`protocol id ${header.readUInt16BE(2)} instead of 0`) };
+        return condemned(`protocol id ${header.readUInt16BE(2)} instead of 0`);
       }
-      if (header.length < 6) return { frames, fault: null };
+      if (header.length < 6) return { frames: header.length === 0 ? this.take() : [], fault: null };
       const length = header.readUInt16BE(4);
-      if (length < 3 || length > 254) return { frames, fault: fault(`a frame length of ${length}`) };
-      if (header.length < 6 + length) return { frames, fault: null };
-      frames.push({
-        transactionId: header.readUInt16BE(0),
-        unit: header.readUInt8(6),
-        pdu: Buffer.from(header.subarray(7, 6 + length)),
+      if (length < 3 || length > 254) return condemned(`a frame length of ${length}`);
+      if (header.length < 6 + length) return { frames: this.take(), fault: null };
+      const frame = header.subarray(0, 6 + length);
+      // Its own id turns up in its data by chance once in a while: only a frame in pieces is doubted for that.
+      const own = isSpread ? null : frame.readUInt16BE(0);
+      if (holdsHead(frame, (head) => head.transactionId !== own && mayCome(head, isSpread)))
+        return condemned('a reply inside another one');
+      this.held.push({
+        transactionId: frame.readUInt16BE(0),
+        unit: frame.readUInt8(6),
+        pdu: Buffer.from(frame.subarray(7)),
       });
       this.pending = header.subarray(6 + length);
+      isSpread = false;
     }
   }
+
+  private take(): MbapFrame[] {
+    const frames = this.held;
+    this.held = [];
+    return frames;
+  }
+}
+
+/** Whether the head of a reply that may come stands anywhere behind the first byte of `frame`. */
+function holdsHead(frame: Buffer, mayCome: (head: HeadInside) => boolean): boolean {
+  for (let at = 1; at + 6 <= frame.length; at += 1) {
+    if (frame[at + 2] !== 0 || frame[at + 3] !== 0 || frame[at + 4] !== 0) continue;
+    const length = frame[at + 5]!;
+    if (length < 3) continue;
+    const head: HeadInside = {
+      transactionId: frame.readUInt16BE(at),
+      length,
+      unit: frame[at + 6] ?? null,
+      functionCode: frame[at + 7] ?? null,
+    };
+    if (mayCome(head)) return true;
+  }
+  return false;
+}
+
+/** Whether `head` fits the reply, or the exception, to `request` of `unit` as far as it can be seen. */
+export function isHeadOf(head: HeadInside, unit: number, request: ModbusRequest): boolean {
+  const { length, functionCode } = head;
+  const own = functionCodeOf(request);
+  const isReply = length === 1 + replyLength(request) && (functionCode ?? own) === own;
+  const isException = length === 3 && (functionCode ?? own | 0x80) === (own | 0x80);
+  return (head.unit ?? unit) === unit && (isReply || isException);
 }
 
 /** Unit 1 to 247 and PDU to one RTU frame with its CRC. */

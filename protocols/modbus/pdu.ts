@@ -42,6 +42,13 @@ export interface PduFault {
 const READ_MAXIMUM = 125;
 const WRITE_MAXIMUM = 123;
 
+/** `request` without whatever a caller added to it. */
+export function plainRequest(request: ModbusRequest): ModbusRequest {
+  if (request.kind === 'write') return request;
+  const { kind, functionCode, address, count } = request;
+  return { kind, functionCode, address, count };
+}
+
 /** The function code that a request is sent with. */
 export function functionCodeOf(request: ModbusRequest): 3 | 4 | 6 | 16 {
   if (request.kind === 'read') return request.functionCode;
@@ -116,8 +123,8 @@ function decodeRead(request: ReadRequest, pdu: Buffer): ModbusReply | PduFault {
       ? responses.ReadHoldingRegistersResponseBody
       : responses.ReadInputRegistersResponseBody;
   const words = Body.fromBuffer(pdu)?.valuesAsArray;
-  if (words === undefined || words.length !== request.count) return fault('a reply that does not decode');
-  return { kind: 'words', words: Array.from(words, Number) };
+  if (!Array.isArray(words) || words.length !== request.count) return fault('a reply that does not decode');
+  return { kind: 'words', words };
 }
 
 function decodeWrite(request: WriteRequest, pdu: Buffer): ModbusReply | PduFault {

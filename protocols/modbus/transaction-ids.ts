@@ -3,6 +3,7 @@ import type { MonotonicMs } from '../units.ts';
 
 const ZOMBIE_MS = 60_000;
 const ZOMBIES_MOST = 1024;
+const ANSWERED_MOST = 16;
 
 /**
  * Transaction ids of one path: 16 bits, from a random start, never one that is in flight or that was given up
@@ -10,6 +11,7 @@ const ZOMBIES_MOST = 1024;
  */
 export class TransactionIds {
   private last: number;
+  private readonly answered: number[] = [];
   private readonly zombies = new Map<number, MonotonicMs>();
 
   constructor(random: Random) {
@@ -28,6 +30,17 @@ export class TransactionIds {
   bury(id: number, now: MonotonicMs): void {
     this.forget(now);
     this.zombies.set(id, now + ZOMBIE_MS);
+  }
+
+  /** Remembers an id whose reply came: a gateway may repeat it. */
+  settle(id: number): void {
+    this.answered.push(id);
+    if (this.answered.length > ANSWERED_MOST) this.answered.shift();
+  }
+
+  /** Whether a reply to a request that was given up may still come; with `orAgain` also one that came already. */
+  mayCome(id: number, orAgain: boolean): boolean {
+    return this.zombies.has(id) || (orAgain && this.answered.includes(id));
   }
 
   /** True once when a reply comes to a request that had been given up. */

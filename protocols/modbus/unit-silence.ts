@@ -16,6 +16,11 @@ export class UnitSilence {
     return this.missesInARow.size < 2 ? now : (this.until.get(unit) ?? now);
   }
 
+  /** Whether `unit` shares its path and gave no answer when it was asked last. */
+  isProbe(unit: number): boolean {
+    return this.missesInARow.size > 1 && (this.missesInARow.get(unit) ?? 0) > 0;
+  }
+
   heard(unit: number): void {
     this.missesInARow.set(unit, 0);
     this.until.delete(unit);

@@ -88,6 +88,23 @@ describe('the command line against devices on loopback', () => {
     });
   }, 90_000);
 
+  it('commissions a meter by reading only', async () => {
+    const run = await runCli(['-c', live.config, 'meter', 'grid-meter', '--commission', '--json']);
+    const { data } = JSON.parse(run.stdout) as { data: { findings: { check: string; result: string }[] } };
+    const results = Object.fromEntries(data.findings.map(({ check, result }) => [check, result]));
+    expect(results).toMatchObject({ 'word-order': 'ok', figures: 'ok', direction: 'ok' });
+    const refused = await runCli([
+      '-c',
+      live.config,
+      'meter',
+      'grid-meter',
+      '--commission',
+      '--known-load',
+      'much',
+    ]);
+    expect(refused.code).toBe(2);
+  }, 30_000);
+
   it('reads meters by name and by profile, and registers', async () => {
     const named = await runCli(['-c', live.config, 'meter', 'grid-meter', '--json']);
     const envelope = JSON.parse(named.stdout) as {

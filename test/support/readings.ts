@@ -48,6 +48,9 @@ export function meterReading(
   const amps = powerWatts === null ? null : powerWatts / 3 / 230;
   return {
     kind: 'meter',
+    energySegment: 0,
+    refreshMs: null,
+    uncertaintyMs: 0,
     sampledAt,
     requestedAt: sampledAt - 2,
     roundTripMs: 4,

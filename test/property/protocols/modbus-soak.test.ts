@@ -4,8 +4,10 @@ import { openBus } from '../../../protocols/modbus/bus.ts';
 import { tcpPath } from '../../../protocols/modbus/connect.ts';
 import { encodeRtu } from '../../../protocols/modbus/framing.ts';
 import { seededRandom } from '../../../protocols/random.ts';
+import { LINE_KINDS } from '../../support/fault-line.ts';
 import type { ModbusPeer, PeerRequest } from '../../support/modbus-peer.ts';
 import { honestReply, mbap, modbusPeer, readPdu } from '../../support/modbus-peer.ts';
+import { soak } from '../../support/modbus-soak.ts';
 import { VirtualClock } from '../../support/virtual-clock.ts';
 
 const EXCHANGES = 1500;
@@ -77,6 +79,20 @@ describe.each(['mbap', 'rtu'] as const)('a soak over %s', (framing) => {
       }
       // The peer answers seven times in ten: far fewer would mean that the path does not come back.
       expect(good).toBeGreaterThan(EXCHANGES / 2);
+    },
+  );
+});
+
+// The same with a million requests: `npm run proof -- meters`.
+describe.each(LINE_KINDS)('a soak in memory over %s', (kind) => {
+  test.each([11, 12])(
+    '20000 requests with every known fault bring no wrong value (seed %i)',
+    async (seed) => {
+      const { requests, good, wrong, unsettled, faults } = await soak(kind, 20_000, seed);
+      expect({ wrong, unsettled }).toEqual({ wrong: 0, unsettled: 0 });
+      expect(requests).toBeGreaterThanOrEqual(20_000);
+      expect(good).toBeGreaterThan(10_000);
+      expect(Object.keys(faults)).toHaveLength(15);
     },
   );
 });

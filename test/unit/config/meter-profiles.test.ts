@@ -55,7 +55,11 @@ describe('meter profiles', () => {
     ['a wrong length', (p: MeterProfile) => Object.assign(p.points[0]!, { words: 3 }), 'its type needs 2'],
     ['limits upside down', (p: MeterProfile) => Object.assign(p, { maxRegisters: 10 }), 'above maxRegisters'],
   ])('%s is found', (_, change, message) => {
-    expect(profileFaults(broken(change)).join('\n')).toContain(message);
+    expect(
+      profileFaults(broken(change))
+        .map((fault) => fault.message)
+        .join('\n'),
+    ).toContain(message);
     expect(() => indexProfiles([broken(change)])).toThrow(message);
   });
 

@@ -187,3 +187,17 @@ describe('register values', () => {
     ]);
   });
 });
+
+describe('a scale', () => {
+  test.each([
+    [12_345, 0.01, 123.45],
+    [12_345, 1, 12_345],
+    [7, 1000, 7000],
+    // What a current transformer makes of a count is seldom one over a whole number.
+    [1000, 0.7, 700],
+    [1000, 0.15, 150],
+    [1000, 0.625, 625],
+  ])('%d times %d', (raw, scale, value) => {
+    expect(scaled(raw, scale)).toBeCloseTo(value, 9);
+  });
+});
