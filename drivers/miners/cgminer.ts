@@ -1,9 +1,10 @@
+import type { MinerFirmware } from '../../config/miners/firmwares.ts';
 import { findMinerModel } from '../../config/miners/models.ts';
 import { CGMINER_LIMITS, type CgminerTarget, readCgminer } from '../../protocols/cgminer-client.ts';
 import { type CgminerBody, sectionRecords } from '../../protocols/cgminer-reply.ts';
 import { type Failure, ok, type Result } from '../../protocols/result.ts';
 import type { ExchangeFailure } from '../../protocols/tcp-exchange.ts';
-import type { MinerBoard, MinerEndpoint, MinerFirmware, MinerState } from '../load-driver.ts';
+import type { MinerBoard, MinerEndpoint, MinerState } from '../load-driver.ts';
 import type { MinerDeps, MinerFamily } from './miner-driver.ts';
 import {
   efficiencyJoulesPerTh,

@@ -1,3 +1,4 @@
+import { secondPort } from '../../config/miners/firmwares.ts';
 import { readCgminer } from '../../protocols/cgminer-client.ts';
 import { type CgminerBody, sectionRecords } from '../../protocols/cgminer-reply.ts';
 import { fail, ok, type Result } from '../../protocols/result.ts';
@@ -28,8 +29,6 @@ export interface FluxosReplies extends CgminerReplies {
   readonly fan?: CgminerBody;
 }
 
-/** The web port of FluxOS, where the configuration names none. Source: the vendor's API manual. */
-const WEB_PORT = 8080;
 const WEB_READS = ['ipreport', 'psu', 'mode', 'temperature', 'fan'] as const;
 
 /**
@@ -79,7 +78,7 @@ export function decodeFluxos(replies: FluxosReplies, configuredModel: string | n
 /** FluxOS: rates and pools on port 4028; identity, power and mode on the web port, with user and password. */
 export function fluxosFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFamily {
   const target = cgminerTarget(endpoint, deps);
-  const web = webTarget(endpoint, deps, endpoint.webPort === 80 ? WEB_PORT : endpoint.webPort);
+  const web = webTarget(endpoint, deps, secondPort('fluxos', endpoint.webPort));
   let token: string | null = null;
 
   const login = async (signal: AbortSignal): Promise<Result<null>> => {

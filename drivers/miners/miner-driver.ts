@@ -1,3 +1,4 @@
+import type { MinerFirmware } from '../../config/miners/firmwares.ts';
 import type { Clock } from '../../protocols/clock.ts';
 import type { Random } from '../../protocols/random.ts';
 import { fail, ok, type Result } from '../../protocols/result.ts';
@@ -9,7 +10,6 @@ import type {
   LoadCommand,
   LoadDriver,
   MinerEndpoint,
-  MinerFirmware,
   MinerReading,
 } from '../load-driver.ts';
 import type { MinerFields } from './reply-fields.ts';

@@ -1,8 +1,9 @@
+import type { MinerFirmware } from '../../config/miners/firmwares.ts';
 import { askCgminer, CGMINER_LIMITS } from '../../protocols/cgminer-client.ts';
 import { type CgminerBody, type CgminerReply, isRecord } from '../../protocols/cgminer-reply.ts';
 import { exchangeOverHttp, type HttpAnswer } from '../../protocols/http-exchange.ts';
 import { type Failure, fail, ok, type Result } from '../../protocols/result.ts';
-import type { MinerEndpoint, MinerFirmware } from '../load-driver.ts';
+import type { MinerEndpoint } from '../load-driver.ts';
 import { cgminerTarget, isSilence } from './cgminer.ts';
 import type { MinerDeps } from './miner-driver.ts';
 import { firstText } from './reply-fields.ts';

@@ -1,5 +1,6 @@
+import type { MinerFirmware } from '../../config/miners/firmwares.ts';
 import { fail, ok, type Result } from '../../protocols/result.ts';
-import type { LoadDriver, MinerEndpoint, MinerFirmware } from '../load-driver.ts';
+import type { LoadDriver, MinerEndpoint } from '../load-driver.ts';
 import { avalonFamily } from './avalon.ts';
 import { bitmainFamily } from './bitmain.ts';
 import { braiinsFamily } from './braiins.ts';

@@ -1,5 +1,6 @@
+import type { MinerFirmware } from '../../config/miners/firmwares.ts';
 import { type CgminerBody, sectionRecords } from '../../protocols/cgminer-reply.ts';
-import type { MinerBoard, MinerFirmware, MinerPool, MinerReading, SampleTime } from '../load-driver.ts';
+import type { MinerBoard, MinerPool, MinerReading, SampleTime } from '../load-driver.ts';
 
 /** What a reading says, apart from when. */
 export type MinerFields = Omit<MinerReading, keyof SampleTime>;

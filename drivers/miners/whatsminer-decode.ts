@@ -1,3 +1,4 @@
+import type { MinerFirmware } from '../../config/miners/firmwares.ts';
 import { findMinerModel, type MinerModel } from '../../config/miners/models.ts';
 import {
   WHATSMINER_LEAST_PERCENT,
@@ -7,7 +8,7 @@ import {
 import { whatsminerErrorMessage } from '../../config/miners/whatsminer-errors.ts';
 import { type CgminerBody, isRecord, sectionRecords } from '../../protocols/cgminer-reply.ts';
 import type { Watts } from '../../protocols/units.ts';
-import type { DeviceFault, LoadControl, MinerBoard, MinerFirmware, MinerState } from '../load-driver.ts';
+import type { DeviceFault, LoadControl, MinerBoard, MinerState } from '../load-driver.ts';
 import {
   efficiencyJoulesPerTh,
   firstNumber,

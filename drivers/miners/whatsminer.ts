@@ -1,8 +1,9 @@
+import type { MinerFirmware } from '../../config/miners/firmwares.ts';
 import { CGMINER_LIMITS, readCgminer } from '../../protocols/cgminer-client.ts';
 import type { CgminerBody } from '../../protocols/cgminer-reply.ts';
 import { fail, ok, type Result } from '../../protocols/result.ts';
 import type { ExchangeFailure } from '../../protocols/tcp-exchange.ts';
-import type { MinerEndpoint, MinerFirmware } from '../load-driver.ts';
+import type { MinerEndpoint } from '../load-driver.ts';
 import { cgminerTarget, isNo, isSilence } from './cgminer.ts';
 import type { MinerDeps, MinerFamily } from './miner-driver.ts';
 import type { MinerFields } from './reply-fields.ts';

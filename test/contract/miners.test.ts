@@ -1,4 +1,5 @@
-import type { MinerEndpoint, MinerFirmware } from '../../drivers/load-driver.ts';
+import type { MinerFirmware } from '../../config/miners/firmwares.ts';
+import type { MinerEndpoint } from '../../drivers/load-driver.ts';
 import { openMiner } from '../../drivers/miners/registry.ts';
 import { seededRandom } from '../../protocols/random.ts';
 import type {
