@@ -1,8 +1,9 @@
-import type { MinerFirmware } from '../../config/miners/firmwares.ts';
+import { type MinerFirmware, secondPort } from '../../config/miners/firmwares.ts';
 import { askCgminer, CGMINER_LIMITS } from '../../protocols/cgminer-client.ts';
 import { type CgminerBody, type CgminerReply, isRecord } from '../../protocols/cgminer-reply.ts';
 import { exchangeOverHttp, type HttpAnswer } from '../../protocols/http-exchange.ts';
 import { type Failure, fail, ok, type Result } from '../../protocols/result.ts';
+import { askWhatsminerV3 } from '../../protocols/whatsminer-v3.ts';
 import type { MinerEndpoint } from '../load-driver.ts';
 import { cgminerTarget, isSilence } from './cgminer.ts';
 import type { MinerDeps } from './miner-driver.ts';
@@ -142,10 +143,34 @@ export async function recognise(
   if (web !== null) evidence.web = web;
   const found = recogniseMiner(evidence);
   if (found !== null) return ok(found);
+  // Newer Whatsminers may have the older port shut.
+  if (failure?.kind === 'unreachable' && (await answersFrames(endpoint, deps, signal)))
+    return ok('whatsminer-v3');
   failure ??= { kind: 'malformed', message: `${endpoint.host} answers nothing that a miner says` };
   return failure.kind === 'malformed'
     ? fail('wrong-device', `${endpoint.host}:${endpoint.port} is no miner: ${failure.message}`)
     : { ok: false, error: failure };
+}
+
+async function answersFrames(
+  endpoint: MinerEndpoint,
+  deps: MinerDeps,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const { clock, connect, limits = CGMINER_LIMITS } = deps;
+  const port = secondPort('whatsminer-v3', endpoint.webPort);
+  const target = {
+    host: endpoint.host,
+    port,
+    clock,
+    limits: {
+      ...limits,
+      connectMs: Math.min(limits.connectMs, 1000),
+      totalMs: Math.min(limits.totalMs, 3000),
+    },
+    ...(connect && { connect }),
+  };
+  return (await askWhatsminerV3(target, { cmd: 'get.device.info' }, signal)).ok;
 }
 
 /** Firmware whose `version` leaves no doubt. */

@@ -74,6 +74,11 @@ export function recordsAt(value: unknown, ...path: readonly string[]): readonly 
   return Array.isArray(at) ? at.filter(isRecord) : [];
 }
 
+/** True for a record that has every one of `names`. */
+export function isRecordWith(value: unknown, ...names: readonly string[]): boolean {
+  return isRecord(value) && names.every((name) => name in value);
+}
+
 function parse(text: string): unknown {
   try {
     return JSON.parse(text) as unknown;

@@ -87,7 +87,7 @@ export function decodeWhatsminer(replies: WhatsminerReplies, context: Whatsminer
     boards: boardsOf(replies.devs),
     pools: poolsOf(replies.pools ?? {}),
     errors: errorsOf(summary, replies.get_error_code),
-    control: controlOf(powerLimitWatts, known, context.controllable),
+    control: whatsminerControl(powerLimitWatts, known, context.controllable),
   };
 }
 
@@ -120,10 +120,14 @@ export function messageOf(body: CgminerBody | undefined): CgminerBody {
 }
 
 /** "Whatsminer M60S VK40" from "M60S-VK40" or "M60S_VK40". */
+export function whatsminerModel(type: string | null): string | null {
+  return type === null ? null : `Whatsminer ${type.replace(/[-_]/g, ' ')}`;
+}
+
 function modelOf(devdetails: CgminerBody | undefined): string | null {
   for (const record of sectionRecords(devdetails ?? {}, 'DEVDETAILS')) {
     const model = firstText(record, 'Model');
-    if (model !== null) return `Whatsminer ${model.replace(/[-_]/g, ' ')}`;
+    if (model !== null) return whatsminerModel(model);
   }
   return null;
 }
@@ -165,8 +169,13 @@ function errorsOf(summary: CgminerBody, reply: CgminerBody | undefined): readonl
     const code = firstNumber(summary, `Error Code ${index}`);
     if (code !== null) codes.add(String(code));
   }
+  return whatsminerFaults(codes, messageOf(reply)['error_code']);
+}
+
+/** Codes with what they mean: `known` ones and those of a list of numbers, texts or {code: time}, mixed. */
+export function whatsminerFaults(known: Iterable<string>, listed: unknown): readonly DeviceFault[] {
+  const codes = new Set(known);
   const texts: DeviceFault[] = [];
-  const listed = messageOf(reply)['error_code'];
   const entries: readonly unknown[] = Array.isArray(listed) ? listed : listed === undefined ? [] : [listed];
   for (const entry of entries.slice(0, 64)) {
     if (isRecord(entry)) for (const key of Object.keys(entry)) if (/^\d+$/.test(key)) codes.add(key);
@@ -187,7 +196,7 @@ export function percentBaseWatts(powerLimitWatts: Watts | null, known: MinerMode
  * Under the limit in force a percentage acts within seconds; above it the limit itself must be raised, which
  * restarts the miner. So a miner that holds a lowered limit says that a change may take as long as a restart.
  */
-function controlOf(
+export function whatsminerControl(
   powerLimitWatts: Watts | null,
   known: MinerModel | null,
   controllable: boolean,

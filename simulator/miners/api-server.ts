@@ -25,6 +25,22 @@ export interface MinerWireFaults {
   losesAnswers?: boolean;
   /** Writes are refused for want of permission. */
   readOnly?: boolean;
+  /** Set: every token given so far has ended, once; the unit clears it. */
+  tokensEnded?: boolean;
+  /** Counted by the unit: how often it was shown a wrong password. */
+  wrongPasswords?: number;
+}
+
+/** Notes a wrong password. */
+export function wrongPassword(faults: MinerWireFaults): void {
+  faults.wrongPasswords = (faults.wrongPasswords ?? 0) + 1;
+}
+
+/** True once after `tokensEnded` was set. */
+export function takeEndedTokens(faults: MinerWireFaults): boolean {
+  const ended = faults.tokensEnded === true;
+  faults.tokensEnded = false;
+  return ended;
 }
 
 export interface SimulatedServer {
@@ -82,6 +98,54 @@ export async function serveWeb(
     listener(request, response);
   });
   return await listen(server, place.host, place.webPort);
+}
+
+/**
+ * A port of frames, each with its length in four bytes before it, little endian: one request per connection.
+ * What is no frame is closed without an answer.
+ */
+export async function serveFrames(
+  miner: SimulatedMiner,
+  place: SimulatedMinerPlace,
+  answer: (request: ReplyBody) => ReplyBody | null,
+): Promise<OpenServer> {
+  const server = createTcpServer((socket) => {
+    let bytes: Buffer = Buffer.alloc(0);
+    socket.on('error', () => undefined);
+    socket.on('data', (piece) => {
+      if (miner.faults.dead === true) return;
+      bytes = Buffer.concat([bytes, piece]);
+      if (bytes.length < 4) return;
+      const length = bytes.readUInt32LE();
+      if (length > FRAME_MAXIMUM_BYTES) {
+        socket.destroy();
+        return;
+      }
+      if (bytes.length < 4 + length) return;
+      const reply = framed(bytes.subarray(4, 4 + length), answer);
+      if (reply === null) socket.destroy();
+      else socket.end(reply);
+    });
+  });
+  return await listen(server, place.host, place.webPort);
+}
+
+/** Requests are a few hundred bytes. */
+const FRAME_MAXIMUM_BYTES = 64 * 1024;
+
+function framed(request: Buffer, answer: (request: ReplyBody) => ReplyBody | null): Buffer | null {
+  let asked: ReplyBody;
+  try {
+    asked = JSON.parse(request.toString('utf8')) as ReplyBody;
+  } catch {
+    return null;
+  }
+  const reply = answer(asked);
+  if (reply === null) return null;
+  const body = Buffer.from(JSON.stringify(reply), 'utf8');
+  const length = Buffer.alloc(4);
+  length.writeUInt32LE(body.length);
+  return Buffer.concat([length, body]);
 }
 
 export interface OpenServer {

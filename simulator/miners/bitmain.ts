@@ -12,6 +12,7 @@ import {
   type SimulatedServer,
   serveApi,
   serveWeb,
+  wrongPassword,
 } from './api-server.ts';
 import { invalidCommand, poolRecords, reply } from './cgminer-form.ts';
 
@@ -141,6 +142,7 @@ function liveStats(unit: Unit, ghs: number, elapsed: number): ReplyBody {
 function webListener(unit: Unit): RequestListener {
   return (request, response) => {
     if (!isAuthorised(unit, request)) {
+      if (request.headers.authorization !== undefined) wrongPassword(unit.faults);
       response.writeHead(401, {
         'www-authenticate': `Digest realm="${REALM}", nonce="${nonceOf(unit)}", qop="auth"`,
       });

@@ -5,6 +5,7 @@ import { serveBitmain } from './bitmain.ts';
 import { serveBfgminer, serveCgminer } from './cgminer.ts';
 import { serveLuxos } from './luxos.ts';
 import { serveWhatsminer } from './whatsminer.ts';
+import { serveWhatsminerV3 } from './whatsminer-v3.ts';
 
 /** Puts a simulated machine behind the sockets of its firmware. */
 export type ServeMiner = (
@@ -27,7 +28,7 @@ export const MINER_TWINS: Readonly<Record<FirmwareFamily, MinerTwin | null>> = {
   bitmain: { serve: serveBitmain, model: 'Antminer S21' },
   luxos: { serve: serveLuxos, model: 'Antminer S19k Pro' },
   whatsminer: { serve: serveWhatsminer, model: 'Whatsminer M60S' },
-  'whatsminer-v3': null,
+  'whatsminer-v3': { serve: serveWhatsminerV3, model: 'Whatsminer M60S' },
   braiins: null,
   vnish: null,
   avalon: null,

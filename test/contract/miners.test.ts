@@ -12,6 +12,7 @@ import { serveBfgminer, serveCgminer } from '../../simulator/miners/cgminer.ts';
 import { serveLuxos } from '../../simulator/miners/luxos.ts';
 import { minerTraits } from '../../simulator/miners/traits.ts';
 import { serveWhatsminer } from '../../simulator/miners/whatsminer.ts';
+import { serveWhatsminerV3 } from '../../simulator/miners/whatsminer-v3.ts';
 import { SimulatedMiner } from '../../simulator/physics.ts';
 import { createFaultProxy, type FaultProxy } from '../support/fault-proxy.ts';
 import { createPatientClock } from '../support/patient-clock.ts';
@@ -56,6 +57,7 @@ async function openBench(family: Family, asked: MinerFirmware | 'auto'): Promise
       serialNumber: `SIM00000${unit}`,
       model: family.reportedModel,
       clock,
+      user: 'root',
       password: family.password,
     };
     const server = await as(which, place, faults);
@@ -150,6 +152,18 @@ const FAMILIES: readonly Family[] = [
     name: 'Whatsminer',
     firmware: 'whatsminer',
     serve: serveWhatsminer,
+    model: 'Whatsminer M60S',
+    reportedModel: 'M60S-VK40',
+    password: 'site-secret',
+    hasIdentity: true,
+    commands: true,
+    limitWatts: 2400,
+    hasTokens: true,
+  },
+  {
+    name: 'Whatsminer API 3',
+    firmware: 'whatsminer-v3',
+    serve: serveWhatsminerV3,
     model: 'Whatsminer M60S',
     reportedModel: 'M60S-VK40',
     password: 'site-secret',
