@@ -7,7 +7,7 @@ import { serveDcgm, serveNvidiaSmi } from './gpu.ts';
 import type { MeterFaults, MeterServer } from './meter.ts';
 import { serveMeters } from './meter.ts';
 import type { SimulatedServer } from './miners/api-server.ts';
-import { MINER_TWINS, type MinerTwin } from './miners/registry.ts';
+import { MINER_TWINS } from './miners/registry.ts';
 import { minerTraits } from './miners/traits.ts';
 import { type MinerFaults, SimulatedGpuNode, SimulatedMiner, SimulatedSite } from './physics.ts';
 
@@ -168,16 +168,9 @@ function firmwareOf(place: MinerPlace): FirmwareFamily {
   return model.startsWith('Whatsminer') ? 'whatsminer' : 'luxos';
 }
 
-function twinOf(place: MinerPlace): MinerTwin {
-  const firmware = firmwareOf(place);
-  const twin = MINER_TWINS[firmware];
-  if (twin === null) throw new Error(`${place.deviceId}: there is no simulator for firmware "${firmware}"`);
-  return twin;
-}
-
 function modelOf(place: MinerPlace): string {
   const { model } = place.entry;
-  return model !== 'auto' ? model : twinOf(place).model;
+  return model !== 'auto' ? model : MINER_TWINS[firmwareOf(place)].model;
 }
 
 function serveMiner(
@@ -197,7 +190,7 @@ function serveMiner(
     model: modelOf(place),
     clock,
   };
-  return twinOf(place).serve(miner, where);
+  return MINER_TWINS[firmwareOf(place)].serve(miner, where);
 }
 
 async function serveAllMeters(

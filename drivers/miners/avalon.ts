@@ -1,3 +1,4 @@
+import { avalonModes } from '../../config/miners/avalon-modes.ts';
 import { readCgminer } from '../../protocols/cgminer-client.ts';
 import type { CgminerBody } from '../../protocols/cgminer-reply.ts';
 import { fail, ok, type Result } from '../../protocols/result.ts';
@@ -88,20 +89,14 @@ export function avalonFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFam
       const answer = await askVersion(signal);
       return answer.ok ? ok(decodeAvalon({ version: answer.value }, endpoint.model)) : answer;
     },
-    send: async (command, _latest, signal) => {
-      if (command.kind === 'run' && command.limitWatts === null) {
-        const stats = await askStats(signal);
-        if (!stats.ok) return stats;
-        if (stats.value !== null && !isSoftOff(avalonFields(stats.value)))
-          return ok({
-            acknowledged: true,
-            sentAt: deps.clock.monotonicMs(),
-            limitWatts: null,
-            note: 'already awake; nothing to change',
-            stood: true,
-          });
-      }
-      return await applyToAvalon(target, command, signal);
+    send: async (command, latest, signal) => {
+      const stats = await askStats(signal);
+      if (!stats.ok) return stats;
+      const fields = stats.value === null ? new Map<string, string>() : avalonFields(stats.value);
+      // Where it does not say whether it rests, it is told again: waking twice is harmless.
+      const asleep = stats.value === null || isSoftOff(fields);
+      const modes = avalonModes(latest.model);
+      return await applyToAvalon({ target, asleep, fields, modes }, command, signal);
     },
   };
 }

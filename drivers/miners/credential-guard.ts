@@ -30,6 +30,8 @@ export function createCredentialGuard(place: string, clock: Clock): CredentialGu
       );
     },
     note: (failure) => {
+      // Its own answer is no news.
+      if (last !== null && clock.monotonicMs() < until) return;
       if (failure === null) {
         refusals = 0;
         last = null;

@@ -8,6 +8,7 @@ import {
 } from '../../protocols/http-exchange.ts';
 import { fail, ok, type Result } from '../../protocols/result.ts';
 import type { ExchangeFailure } from '../../protocols/tcp-exchange.ts';
+import type { MonotonicMs } from '../../protocols/units.ts';
 import type { MinerEndpoint } from '../load-driver.ts';
 import type { MinerDeps } from './miner-driver.ts';
 
@@ -58,6 +59,21 @@ export function jsonOf(answer: JsonAnswer, place: string): Result<unknown> {
   if (status < 200 || status > 299)
     return fail('refused', `${place} answers HTTP ${status}: ${text.slice(0, 200)}`);
   return json === undefined ? fail('malformed', `${place} answers with something that is no JSON`) : ok(json);
+}
+
+/** What a write gave: a success is a success, even where its body is empty. A no was answered, so it did not act. */
+export function writtenOf(
+  answer: JsonAnswer,
+  place: string,
+): Result<
+  { readonly sentAt: MonotonicMs; readonly note: string | null; readonly json: unknown },
+  ExchangeFailure
+> {
+  const { status, sentAt, json, text } = answer;
+  if (status >= 200 && status <= 299)
+    return ok({ sentAt, json, note: text === '' ? null : text.slice(0, 200) });
+  const no = jsonOf(answer, place);
+  return no.ok ? ok({ sentAt, json, note: null }) : { ok: false, error: { ...no.error, connected: false } };
 }
 
 /** The record inside `value` at a path of names, `{}` where there is none. */

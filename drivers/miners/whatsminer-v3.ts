@@ -10,10 +10,11 @@ import {
   whatsminerV3Token,
 } from '../../protocols/whatsminer-v3.ts';
 import type { MinerEndpoint } from '../load-driver.ts';
-import { cgminerTarget, isSilence, mayHaveArrived } from './cgminer.ts';
+import { cgminerTarget, isSilence } from './cgminer.ts';
 import type { MinerDeps, MinerFamily, Sent } from './miner-driver.ts';
 import { isForeign } from './recognise.ts';
 import { firstText, type MinerFields } from './reply-fields.ts';
+import { sentOf } from './sent.ts';
 import { isRecordWith, recordAt } from './web-json.ts';
 import { whatsminerFamily } from './whatsminer.ts';
 import { giveWhatsminerOrders, type WhatsminerOrder, whatsminerOrders } from './whatsminer-orders.ts';
@@ -46,6 +47,8 @@ function written(order: WhatsminerOrder): readonly [command: string, parameter: 
       return ['set.system.led', order.on ? [{ color: 'red', period: 60, duration: 20, start: 0 }] : 'auto'];
   }
 }
+
+const textOf = (message: unknown): string | null => (typeof message === 'string' ? message : null);
 
 /**
  * MicroBT Whatsminer by API 3 on port 4433. Where that port is shut, the unit is spoken to by API 2 on 4028,
@@ -142,20 +145,12 @@ export function whatsminerV3Family(endpoint: MinerEndpoint, deps: MinerDeps): Mi
       { cmd, param, ts, token, account: endpoint.user ?? ACCOUNT },
       signal,
     );
-    const { limitWatts } = order;
-    if (answer.ok) {
-      const { message, sentAt } = answer.value;
-      return ok({
-        acknowledged: true,
-        sentAt,
-        limitWatts,
-        note: typeof message === 'string' ? message.slice(0, 200) : null,
-      });
-    }
     // Power may be gone before the answer is: silence may be success.
-    if (mayHaveArrived(answer.error))
-      return ok({ acknowledged: null, sentAt: before, limitWatts, note: answer.error.message.slice(0, 200) });
-    return answer;
+    return sentOf(
+      answer.ok ? ok({ sentAt: answer.value.sentAt, note: textOf(answer.value.message) }) : answer,
+      before,
+      order.limitWatts,
+    );
   };
 
   return {

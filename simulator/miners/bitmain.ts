@@ -15,6 +15,7 @@ import {
   wrongPassword,
 } from './api-server.ts';
 import { invalidCommand, poolRecords, reply } from './cgminer-form.ts';
+import { readBody, sendJson } from './web-form.ts';
 
 const REALM = 'antMiner Configuration';
 /** Low-power mode draws about this share of nominal. */
@@ -281,18 +282,5 @@ function isAuthorised(unit: Unit, request: IncomingMessage): boolean {
 
 function send(response: ServerResponse, body: ReplyBody | null): void {
   if (body === null) response.writeHead(404).end();
-  else response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(body));
-}
-
-/** Configuration pages send a few kilobytes. */
-const BODY_MAXIMUM_CHARACTERS = 64 * 1024;
-
-function readBody(request: IncomingMessage, done: (text: string) => void): void {
-  let text = '';
-  request.setEncoding('utf8');
-  request.on('data', (piece: string) => {
-    text += piece;
-    if (text.length > BODY_MAXIMUM_CHARACTERS) request.destroy();
-  });
-  request.on('end', () => done(text));
+  else sendJson(response, body);
 }

@@ -3,9 +3,9 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { avalonFields, decodeAvalon } from '../../drivers/miners/avalon-decode.ts';
 import { decodeBraiinsGraphql, decodeBraiinsRest } from '../../drivers/miners/braiins-decode.ts';
-import { decodeEpic } from '../../drivers/miners/epic.ts';
-import { decodeFluxos } from '../../drivers/miners/fluxos.ts';
-import { decodeVnish } from '../../drivers/miners/vnish.ts';
+import { decodeEpic } from '../../drivers/miners/epic-decode.ts';
+import { decodeFluxos } from '../../drivers/miners/fluxos-decode.ts';
+import { decodeVnish } from '../../drivers/miners/vnish-decode.ts';
 import { recogniseMiner } from '../../drivers/miners/recognise.ts';
 import { type CgminerBody, decodeCgminerReply } from '../../protocols/cgminer-reply.ts';
 
