@@ -27,6 +27,8 @@ export interface MinerWireFaults {
   readOnly?: boolean;
   /** Set: every token given so far has ended, once; the unit clears it. */
   tokensEnded?: boolean;
+  /** Noted by the unit: its locating light blinks. */
+  blinks?: boolean;
   /** Counted by the unit: how often it was shown a wrong password. */
   wrongPasswords?: number;
 }

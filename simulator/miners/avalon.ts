@@ -23,7 +23,6 @@ interface Unit {
   readonly isHome: boolean;
   softOff: boolean;
   workMode: number;
-  led: boolean;
 }
 
 /** An Avalon: one long string of figures, and `ascset` for everything that can be changed; no password. */
@@ -33,7 +32,7 @@ export async function serveAvalon(
   faults: MinerWireFaults = {},
 ): Promise<SimulatedServer> {
   const isHome = place.model === 'Q';
-  const unit: Unit = { miner, place, faults, isHome, softOff: false, workMode: isHome ? 2 : 0, led: false };
+  const unit: Unit = { miner, place, faults, isHome, softOff: false, workMode: isHome ? 2 : 0 };
   const style = { place, description: 'cgminer 4.11.1' };
   const api = await serveApi(miner, place, ({ command, parameter }) => {
     if (command !== 'ascset') return JSON.stringify(read(unit, command) ?? invalidCommand(style));
@@ -74,7 +73,7 @@ function set(unit: Unit, parameter: string): ReplyBody {
       return reply(style, 119, 'ASC 0 set OK');
     }
     case 'led':
-      unit.led = values[0] === '1-1';
+      unit.faults.blinks = values[0] === '1-1';
       return reply(style, 119, 'ASC 0 set OK');
     default:
       return failed(unit, 'unknown option');

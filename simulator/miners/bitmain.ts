@@ -27,7 +27,6 @@ interface Unit {
   readonly place: SimulatedMinerPlace;
   readonly faults: MinerWireFaults;
   conf: ReplyBody;
-  blinks: boolean;
 }
 
 /** A stock Antminer: five read commands on the API port, everything else on its web page behind Digest. */
@@ -36,7 +35,7 @@ export async function serveBitmain(
   place: SimulatedMinerPlace,
   faults: MinerWireFaults = {},
 ): Promise<SimulatedServer> {
-  const unit: Unit = { miner, place, faults, conf: factoryConf(), blinks: false };
+  const unit: Unit = { miner, place, faults, conf: factoryConf() };
   const style = { place, description: 'cgminer 1.0.0' };
   const api = await serveApi(miner, place, ({ command }) => {
     // Asleep the mining program is down: connections end without an answer.
@@ -178,7 +177,7 @@ function show(unit: Unit, page: string): ReplyBody | null {
     case 'get_miner_conf.cgi':
       return unit.conf;
     case 'get_blink_status.cgi':
-      return { blink: unit.blinks };
+      return { blink: unit.faults.blinks === true };
     case 'stats.cgi':
       return { STATUS: status, INFO: info, STATS: asleep ? [] : [webStats(unit, ghs)] };
     case 'summary.cgi':
@@ -236,8 +235,8 @@ function write(unit: Unit, page: string, text: string, response: ServerResponse)
     return;
   }
   if (page === 'blink.cgi') {
-    unit.blinks = body['blink'] === true || body['blink'] === 'true';
-    send(response, { code: unit.blinks ? 'B000' : 'B100' });
+    unit.faults.blinks = body['blink'] === true || body['blink'] === 'true';
+    send(response, { code: unit.faults.blinks === true ? 'B000' : 'B100' });
     return;
   }
   if (page !== 'set_miner_conf.cgi') {

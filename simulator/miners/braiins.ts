@@ -31,7 +31,6 @@ interface Unit {
   readonly faults: MinerWireFaults;
   readonly tokens: TokenDesk;
   targetWatts: number;
-  blinks: boolean;
 }
 
 /** Braiins OS 25.07: REST behind a token, and the cgminer emulation without any. */
@@ -64,7 +63,6 @@ async function serve(
     faults,
     tokens: openTokenDesk(faults),
     targetWatts: miner.traits.normalWatts,
-    blinks: false,
   };
   const api = await serveApi(miner, place, ({ command }) => {
     const body = port(unit, command);
@@ -151,8 +149,8 @@ function write(unit: Unit, page: string, body: unknown): PageAnswer {
       return { json: already };
     }
     case 'actions/locate':
-      unit.blinks = body === true;
-      return { json: unit.blinks };
+      unit.faults.blinks = body === true;
+      return { json: unit.faults.blinks };
     case 'performance/power-target': {
       const watts = Number(recordOf(body)['watt']);
       const { min, max } = range(unit);

@@ -29,7 +29,6 @@ interface Unit {
   readonly tokens: TokenDesk;
   mode: 'normal' | 'custom';
   watts: number;
-  led: number;
 }
 
 /** FluxOS of Auradine: rates on the API port; identity, power, mode and writes on pages behind a token. */
@@ -45,7 +44,6 @@ export async function serveFluxos(
     tokens: openTokenDesk(faults),
     mode: 'normal',
     watts: miner.traits.normalWatts,
-    led: 2,
   };
   const style = { place, description: DESCRIPTION };
   const api = await serveApi(miner, place, ({ command }) =>
@@ -115,7 +113,7 @@ function page(unit: Unit, request: PageRequest): PageAnswer {
 function write(unit: Unit, body: ReplyBody, style: ReplyStyle): ReplyBody | null {
   const { miner } = unit;
   if (body['command'] === 'led') {
-    unit.led = Number(body['code']);
+    unit.faults.blinks = body['code'] === 3;
     return reply(style, 530, 'LED');
   }
   if (body['command'] !== 'mode') return null;
@@ -176,7 +174,7 @@ function show(unit: Unit, path: string, style: ReplyStyle): ReplyBody | null {
         Fan: [1, 2, 3, 4].map((ID) => ({ ID, Speed: fanRpm(miner), Max: 7700 })),
       });
     case 'led':
-      return reply(style, 530, 'LEDs', { LED: [{ Code: unit.led }] });
+      return reply(style, 530, 'LEDs', { LED: [{ Code: unit.faults.blinks === true ? 3 : 2 }] });
     default:
       return null;
   }

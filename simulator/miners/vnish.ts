@@ -40,7 +40,6 @@ interface Unit {
   /** What is written down, and comes into force with the next start. */
   written: Preset;
   switcher: ReplyBody;
-  blinks: boolean;
 }
 
 /** VNish 1.2.7: figures on the API port, everything else on pages that unlock with a password. */
@@ -68,7 +67,6 @@ export async function serveVnish(
       min_preset: presets[0]!.name,
       autochange_top_preset: true,
     },
-    blinks: false,
   };
   const api = await serveApi(miner, place, ({ command }) => {
     // Stopped, the mining program is gone from its port.
@@ -183,8 +181,8 @@ function write(unit: Unit, path: string, body: unknown): PageAnswer {
       if (miner.state !== 'sleeping' && miner.state !== 'stopping') start();
       return done;
     case 'find-miner':
-      unit.blinks = recordOf(body)['on'] === true;
-      return { json: { on: unit.blinks } };
+      unit.faults.blinks = recordOf(body)['on'] === true;
+      return { json: { on: unit.faults.blinks } };
     case 'settings': {
       const overclock = recordOf(recordOf(recordOf(body)['miner'])['overclock']);
       const preset = unit.presets.find(({ name }) => name === overclock['preset']);

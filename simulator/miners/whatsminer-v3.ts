@@ -108,6 +108,7 @@ function obey(unit: WhatsminerUnit, command: string, parameter: unknown): boolea
     case 'set.miner.power_limit':
       return Number.isInteger(parameter) && takeLimit(unit, Number(parameter));
     case 'set.system.led':
+      unit.faults.blinks = Array.isArray(parameter);
       return true;
     default:
       return null;

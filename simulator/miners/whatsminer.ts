@@ -238,6 +238,7 @@ function obey(unit: WhatsminerUnit, command: string, order: ReplyBody): ReplyBod
     case 'adjust_power_limit':
       return takeLimit(unit, Number(order['power_limit'])) ? done : failed;
     case 'set_led':
+      unit.faults.blinks = order['param'] !== 'auto';
       return done;
     default:
       return flat(unit, 14, 'invalid cmd', 'E');

@@ -30,6 +30,8 @@ export interface ContractSubject {
   /** Knows who it is beyond its address. */
   readonly hasIdentity: boolean;
   readonly commands: boolean;
+  /** Has a light that can be made to blink. */
+  readonly locates?: boolean;
   /** Keeps a token between requests that may end. */
   readonly hasTokens?: boolean;
   /** A limit that a wide-awake unit can hold, in watts; `null` where it has none. */
@@ -292,6 +294,22 @@ function commandContract(subject: ContractSubject, open: Open): void {
     await clock.pass(1_800_000);
     expect((await readMiner(driver)).pools).toEqual(before.pools);
   });
+
+  if (subject.locates === true)
+    it('blinks and stops, at work or not', async () => {
+      const { driver, faults, clock, miner } = await open();
+      const before = await readMiner(driver);
+      expect(await prove(driver, { kind: 'locate', on: true }, before, clock, never)).toMatchObject({
+        outcome: 'pending',
+        applied: { acknowledged: true },
+      });
+      expect(faults.blinks).toBe(true);
+      expect((await driver.apply({ kind: 'locate', on: false }, never)).ok).toBe(true);
+      expect(faults.blinks).toBe(false);
+      expect(miner.state).toBe('hashing');
+      // It is no work that another command would have to wait for.
+      expect((await driver.apply({ kind: 'sleep' }, never)).ok).toBe(true);
+    });
 
   if (subject.hasTokens === true)
     it('a token that ended is renewed, and the command lands once', async () => {

@@ -140,6 +140,7 @@ const FAMILIES: readonly Family[] = [
     password: '',
     hasIdentity: true,
     commands: true,
+    locates: true,
     limitWatts: 1800,
   },
   {
@@ -151,6 +152,7 @@ const FAMILIES: readonly Family[] = [
     password: 'site-secret',
     hasIdentity: true,
     commands: true,
+    locates: true,
     limitWatts: 3000,
   },
   {
@@ -162,6 +164,7 @@ const FAMILIES: readonly Family[] = [
     password: 'site-secret',
     hasIdentity: true,
     commands: true,
+    locates: true,
     limitWatts: 2400,
     hasTokens: true,
   },
@@ -174,6 +177,7 @@ const FAMILIES: readonly Family[] = [
     password: 'site-secret',
     hasIdentity: true,
     commands: true,
+    locates: true,
     limitWatts: 2400,
   },
   {
@@ -185,6 +189,7 @@ const FAMILIES: readonly Family[] = [
     password: 'site-secret',
     hasIdentity: true,
     commands: true,
+    locates: true,
     limitWatts: 2000,
     hasTokens: true,
   },
@@ -208,6 +213,7 @@ const FAMILIES: readonly Family[] = [
     password: 'site-secret',
     hasIdentity: true,
     commands: true,
+    locates: true,
     limitWatts: 2500,
     hasTokens: true,
   },
@@ -220,6 +226,7 @@ const FAMILIES: readonly Family[] = [
     password: '',
     hasIdentity: true,
     commands: true,
+    locates: true,
     limitWatts: null,
   },
   {
@@ -231,6 +238,7 @@ const FAMILIES: readonly Family[] = [
     password: '',
     hasIdentity: true,
     commands: true,
+    locates: true,
     limitWatts: 1400,
   },
   {
@@ -253,6 +261,7 @@ const FAMILIES: readonly Family[] = [
     password: 'site-secret',
     hasIdentity: true,
     commands: true,
+    locates: true,
     limitWatts: 2600,
     hasTokens: true,
   },
