@@ -136,14 +136,20 @@ function readStatus(body: CgminerBody): CgminerStatus | null {
   const raw = body['STATUS'];
   const status: unknown = Array.isArray(raw) ? raw[0] : typeof raw === 'string' ? body : raw;
   if (!isRecord(status)) return null;
-  const code = Number(status['Code'] ?? status['code'] ?? Number.NaN);
+  const code = codeOf(status['Code'] ?? status['code']);
   const message = status['Msg'] ?? status['msg'];
   return {
     letter: typeof status['STATUS'] === 'string' ? status['STATUS'] : '',
-    code: Number.isFinite(code) ? code : null,
+    code,
     message: typeof message === 'string' ? message : '',
     description: typeof status['Description'] === 'string' ? status['Description'] : '',
   };
+}
+
+/** A code as number or text; anything else is none. */
+function codeOf(value: unknown): number | null {
+  const code = typeof value === 'number' || typeof value === 'string' ? Number(value) : Number.NaN;
+  return Number.isFinite(code) ? code : null;
 }
 
 /** Where a text record with an index belongs in the JSON form. */
@@ -173,7 +179,9 @@ function decodeText(text: string, repairs: readonly CgminerRepair[]): Result<Cgm
       const [fieldName, fieldValue] = splitField(field);
       return [fieldName, fieldValue ?? ''] as const;
     });
-    section.set(key, [...(section.get(key) ?? []), Object.fromEntries(pairs)]);
+    const records = section.get(key);
+    if (records === undefined) section.set(key, [Object.fromEntries(pairs)]);
+    else records.push(Object.fromEntries(pairs));
   }
   const body: Record<string, unknown> = Object.fromEntries(outer);
   for (const [command, inside] of sections) body[command] = [Object.fromEntries(inside)];

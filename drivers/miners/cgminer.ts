@@ -73,6 +73,8 @@ export function decodeCgminer(
   };
 }
 
+/** bfgminer lists sticks by the dozen; more than this is no miner. */
+const MOST_DEVICES = 256;
 /** A rate that was just reset is a start, not a stop. */
 const STARTING_SECONDS = 900;
 
@@ -87,13 +89,15 @@ function stateOf(replies: CgminerReplies, ths: number | null, uptimeSeconds: num
 }
 
 function devices(devs: CgminerBody | undefined): readonly MinerBoard[] {
-  return sectionRecords(devs ?? {}, 'DEVS').map((device, position) => ({
-    index: firstNumber(device, 'ASC', 'PGA', 'DEV', 'ID') ?? position,
-    hashrateThs: recentHashrateThs(device),
-    chipTemperatureCelsius: null,
-    chipsAlive: null,
-    chips: null,
-  }));
+  return sectionRecords(devs ?? {}, 'DEVS')
+    .slice(0, MOST_DEVICES)
+    .map((device, position) => ({
+      index: firstNumber(device, 'ASC', 'PGA', 'DEV', 'ID') ?? position,
+      hashrateThs: recentHashrateThs(device),
+      chipTemperatureCelsius: null,
+      chipsAlive: null,
+      chips: null,
+    }));
 }
 
 /** Where a miner's cgminer API is. */

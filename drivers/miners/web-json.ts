@@ -6,6 +6,7 @@ import {
   type HttpRequest,
   type HttpTarget,
 } from '../../protocols/http-exchange.ts';
+import { isTooDeep } from '../../protocols/json-depth.ts';
 import { fail, ok, type Result } from '../../protocols/result.ts';
 import type { ExchangeFailure } from '../../protocols/tcp-exchange.ts';
 import type { MonotonicMs } from '../../protocols/units.ts';
@@ -43,7 +44,7 @@ export async function exchangeJson(
   if (!answer.ok) return answer;
   const { status, sentAt, cut } = answer.value;
   const text = new TextDecoder().decode(answer.value.body);
-  return ok({ status, sentAt, text, json: cut ? undefined : parse(text) });
+  return ok({ status, sentAt, text, json: cut ? undefined : jsonOfText(text) });
 }
 
 /** The JSON value of a plain success, else the failure that the status means. */
@@ -95,7 +96,9 @@ export function isRecordWith(value: unknown, ...names: readonly string[]): boole
   return isRecord(value) && names.every((name) => name in value);
 }
 
-function parse(text: string): unknown {
+/** The JSON value of a text, `undefined` where it is none, or nests deeper than any answer. */
+export function jsonOfText(text: string): unknown {
+  if (isTooDeep(text)) return undefined;
   try {
     return JSON.parse(text) as unknown;
   } catch {

@@ -360,7 +360,7 @@ describe('VNish, S21 Pro, 1.2.7', () => {
 
   it('offers no preset that was not tuned: of the recorded 25 none was', () => {
     const presets = JSON.parse(
-      readFileSync(join(import.meta.dirname, folder, 'web__autotune__presets.json'), 'utf8'),
+      readFileSync(join(import.meta.dirname, 'vnish/s21pro-1.2.7-presets/presets.json'), 'utf8'),
     ) as { name: string; status: string }[];
     expect(presets.filter(({ status }) => status === 'untuned')).toHaveLength(presets.length);
     expect(tunedPresets(presets)).toEqual([]);

@@ -1,8 +1,10 @@
+import { proveDecoders } from './decoders.ts';
 import { proveKill } from './kill.ts';
 import { provePlan } from './plan.ts';
 
 /** `npm run proof -- NAME [ARGUMENTS]`: long runs with real processes; each says what it did and fails loudly. */
 const PROOFS: Readonly<Record<string, (args: readonly string[]) => Promise<boolean>>> = {
+  decoders: ([cases = '100000', seed = '1']) => proveDecoders(Number(cases), Number(seed)),
   kill: proveKill,
   plan: async ([seeds = '60', seconds = '10']) => (await provePlan(Number(seeds), Number(seconds))) === 0,
 };
