@@ -1,7 +1,9 @@
+import { benchScan } from './scan.ts';
 import { benchTick } from './tick.ts';
 
 /** `npm run bench -- NAME`: timings, which never belong in tests. */
 const BENCHES: Readonly<Record<string, () => void | Promise<void>>> = {
+  scan: benchScan,
   tick: benchTick,
 };
 

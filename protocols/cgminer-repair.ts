@@ -58,6 +58,8 @@ export function parseRepaired(text: string): RepairedJson | null {
   if (isTooDeep(text)) return null;
   const plain = tryParse(text);
   if (plain !== null) return { value: plain.value, repairs: [] };
+  // Each repair is a pass over the text: what no firmware sends is not worth holding everything else up.
+  if (text.length > REPAIRED_AT_MOST) return null;
   let current = text;
   const repairs: CgminerRepair[] = [];
   for (const repair of CGMINER_REPAIRS) {
@@ -71,6 +73,8 @@ export function parseRepaired(text: string): RepairedJson | null {
   return null;
 }
 
+/** Characters; broken replies of real firmware stay under 64 kB. */
+const REPAIRED_AT_MOST = 256 * 1024;
 // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is removed
 const CONTROL_CHARACTERS = /[\u0000-\u001f]/g;
 
