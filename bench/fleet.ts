@@ -60,8 +60,12 @@ export async function startFleet(options: FleetOptions): Promise<RunningFleet> {
   });
   const next = (): Promise<unknown> =>
     new Promise((resolve, reject) => {
-      child.once('message', resolve);
-      child.once('exit', (code) => reject(new Error(`the fleet ended with ${code}`)));
+      const onExit = (code: number | null): void => reject(new Error(`the fleet ended with ${code}`));
+      child.once('exit', onExit);
+      child.once('message', (message) => {
+        child.off('exit', onExit);
+        resolve(message);
+      });
     });
   await next();
   return {

@@ -1,9 +1,11 @@
 import { benchScan } from './scan.ts';
+import { benchShed } from './shed.ts';
 import { benchTick } from './tick.ts';
 
 /** `npm run bench -- NAME`: timings, which never belong in tests. */
-const BENCHES: Readonly<Record<string, () => void | Promise<void>>> = {
+const BENCHES: Readonly<Record<string, (args: readonly string[]) => void | Promise<void>>> = {
   scan: benchScan,
+  shed: benchShed,
   tick: benchTick,
 };
 
@@ -13,5 +15,5 @@ if (bench === undefined) {
   console.log(`usage: npm run bench -- NAME, where NAME is one of: ${Object.keys(BENCHES).join(', ')}`);
   process.exitCode = 2;
 } else {
-  await bench();
+  await bench(process.argv.slice(3));
 }

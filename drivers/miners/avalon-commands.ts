@@ -1,6 +1,6 @@
 import type { AvalonMode } from '../../config/miners/avalon-modes.ts';
 import { type CgminerAnswer, type CgminerTarget, readCgminer } from '../../protocols/cgminer-client.ts';
-import { sectionRecords } from '../../protocols/cgminer-reply.ts';
+import { type CgminerBody, sectionRecords } from '../../protocols/cgminer-reply.ts';
 import { fail, ok, type Result } from '../../protocols/result.ts';
 import type { ExchangeFailure } from '../../protocols/tcp-exchange.ts';
 import type { Seconds, Watts } from '../../protocols/units.ts';
@@ -21,6 +21,8 @@ export interface AvalonWrite {
   readonly asleep: boolean;
   readonly fields: AvalonFields;
   readonly modes: readonly AvalonMode[];
+  /** What `version` said just now, with the miner's time. */
+  readonly version: CgminerBody | null;
 }
 
 /**
@@ -37,10 +39,10 @@ export async function applyToAvalon(
 ): Promise<Result<Sent>> {
   const { target, asleep, modes } = write;
   if (command.kind === 'locate') return await order(target, `0,led,1-${command.on ? 1 : 0}`, null, signal);
-  if (command.kind === 'sleep') return await soften(target, 'softoff', null, signal);
+  if (command.kind === 'sleep') return await soften(write, 'softoff', null, signal);
   if (command.kind !== 'run') return fail('unsupported', `an Avalon is not commanded to "${command.kind}"`);
   if (command.limitWatts === null)
-    return asleep ? await soften(target, 'softon', null, signal) : ok(stoodAlready(target.clock));
+    return asleep ? await soften(write, 'softon', null, signal) : ok(stoodAlready(target.clock));
   const [least] = modes;
   if (least === undefined)
     return fail('unsupported', 'this Avalon takes no power limit', 'put it to sleep instead');
@@ -56,18 +58,22 @@ export async function applyToAvalon(
     // Without an answer nobody knows that the mode holds: a miner at rest stays at rest.
     if (!set.ok || set.value.acknowledged === null || !asleep) return set;
   } else if (!asleep) return ok(stoodAlready(target.clock, `mode ${mode.number} stands already`, mode.watts));
-  return await soften(target, 'softon', mode.watts, signal);
+  return await soften(write, 'softon', mode.watts, signal);
 }
 
 async function soften(
-  target: CgminerTarget,
+  { target, version: known }: AvalonWrite,
   option: 'softoff' | 'softon',
   limitWatts: Watts | null,
   signal: AbortSignal,
 ): Promise<Result<Sent>> {
-  const version = await readCgminer(target, 'version', undefined, signal);
-  if (!version.ok) return version;
-  const now = firstNumber(sectionRecords(version.value.body, 'STATUS')[0] ?? {}, 'When');
+  let version = known;
+  if (version === null) {
+    const answer = await readCgminer(target, 'version', undefined, signal);
+    if (!answer.ok) return answer;
+    version = answer.value.body;
+  }
+  const now = firstNumber(sectionRecords(version, 'STATUS')[0] ?? {}, 'When');
   if (now !== null && now >= EARLIEST_UNIX_SECONDS) {
     const timed = await order(target, `0,${option},1:${Math.floor(now) + AHEAD_SECONDS}`, limitWatts, signal);
     if (timed.ok || timed.error.kind !== 'refused') return timed;

@@ -6,6 +6,7 @@ import type { MinerEndpoint } from '../load-driver.ts';
 import { applyToAvalon } from './avalon-commands.ts';
 import { avalonFields, decodeAvalon, isSoftOff } from './avalon-decode.ts';
 import { cgminerTarget, isNo, isSilence } from './cgminer.ts';
+import { createJustAsked } from './just-asked.ts';
 import type { MinerDeps, MinerFamily } from './miner-driver.ts';
 import { isForeign } from './recognise.ts';
 import { firstText, type MinerFields, mergedRecords } from './reply-fields.ts';
@@ -16,6 +17,7 @@ const STATS_COMMANDS = ['stats', 'estats', 'litestats'] as const;
 /** Avalon (Canaan) on port 4028: one command at a time; soft off and soft on. */
 export function avalonFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFamily {
   const target = cgminerTarget(endpoint, deps);
+  const asked = createJustAsked<CgminerBody>(deps.clock);
   let version: CgminerBody | undefined;
   let statsCommand: (typeof STATS_COMMANDS)[number] | null = null;
 
@@ -87,16 +89,19 @@ export function avalonFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFam
     poll,
     who: async (signal) => {
       const answer = await askVersion(signal);
+      if (answer.ok) asked.keep(answer.value);
       return answer.ok ? ok(decodeAvalon({ version: answer.value }, endpoint.model)) : answer;
     },
     send: async (command, latest, signal) => {
-      const stats = await askStats(signal);
+      // Sleep is ordered whatever it says: every moment counts.
+      const stats = command.kind === 'run' ? await askStats(signal) : ok(null);
       if (!stats.ok) return stats;
       const fields = stats.value === null ? new Map<string, string>() : avalonFields(stats.value);
       // Where it does not say whether it rests, it is told again: waking twice is harmless.
       const asleep = stats.value === null || isSoftOff(fields);
       const modes = avalonModes(latest.model);
-      return await applyToAvalon({ target, asleep, fields, modes }, command, signal);
+      const now = asked.take();
+      return await applyToAvalon({ target, asleep, fields, modes, version: now }, command, signal);
     },
   };
 }

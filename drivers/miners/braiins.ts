@@ -1,5 +1,6 @@
 import { BRAIINS_TIMING } from '../../config/miners/timing.ts';
 import { readCgminer } from '../../protocols/cgminer-client.ts';
+import type { CgminerBody } from '../../protocols/cgminer-reply.ts';
 import { fail, ok, type Result } from '../../protocols/result.ts';
 import type { Milliseconds, MonotonicMs } from '../../protocols/units.ts';
 import type { MinerEndpoint } from '../load-driver.ts';
@@ -13,6 +14,7 @@ import {
 } from './braiins-decode.ts';
 import { openBraiinsWeb } from './braiins-web.ts';
 import { cgminerFamily, cgminerTarget, decodeCgminer, isSilence } from './cgminer.ts';
+import { createJustAsked } from './just-asked.ts';
 import type { MinerDeps, MinerFamily } from './miner-driver.ts';
 import { recogniseMiner } from './recognise.ts';
 import type { MinerFields } from './reply-fields.ts';
@@ -54,15 +56,17 @@ export function braiinsFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFa
   const target = cgminerTarget(endpoint, deps);
   /** The web interface that answered well. */
   let speaks: 'rest' | 'graphql' | null = null;
+  const asked = createJustAsked<object>(deps.clock);
   let pausable: boolean | null = null;
   let pausedAt: MonotonicMs = Number.NEGATIVE_INFINITY;
   let constraints: unknown;
   let constraintsAt: MonotonicMs | null = null;
 
   /** Fails where there is no REST interface, or nobody is let in. */
-  const askDetails = async (signal: AbortSignal): Promise<Result<unknown>> => {
+  const askDetails = async (signal: AbortSignal): Promise<Result<CgminerBody>> => {
     const details = await web.read('miner/details', signal);
-    if (!details.ok || 'bos_version' in recordAt(details.value)) return details;
+    if (!details.ok) return details;
+    if ('bos_version' in recordAt(details.value)) return ok(recordAt(details.value));
     return fail('unsupported', `${endpoint.host} has no REST interface of Braiins OS`);
   };
 
@@ -157,12 +161,16 @@ export function braiinsFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFa
     },
     who: async (signal, forWrite) => {
       const details = await askDetails(signal);
-      if (details.ok) return ok(decodeBraiinsRest({ details: details.value }, controllable));
+      if (details.ok) {
+        asked.keep(details.value);
+        return ok(decodeBraiinsRest({ details: details.value }, controllable));
+      }
       if (!goesOn(details.error) || (forWrite && isSilence(details.error))) return details;
       return await askPort(signal);
     },
     send: async (command, latest, signal) => {
-      const details = await askDetails(signal);
+      const known = asked.take();
+      const details = known === null ? await askDetails(signal) : ok(known);
       if (!details.ok && goesOn(details.error) && !isSilence(details.error)) {
         const sent = await applyToBraiinsPort(target, latest.hashrateThs === 0, command, signal);
         if (sent.ok && sent.value.stood !== true)
@@ -176,7 +184,7 @@ export function braiinsFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFa
           `${endpoint.host} takes commands only with user and password`,
           'set user and password of the miner in the configuration',
         );
-      await askConstraints(signal);
+      if (command.kind === 'run') await askConstraints(signal);
       const paused = isPaused(details.value);
       return await applyToBraiins({ web, clock: deps.clock, paused, constraints }, command, signal);
     },

@@ -1,8 +1,10 @@
+import type { CgminerBody } from '../../protocols/cgminer-reply.ts';
 import { fail, ok, type Result } from '../../protocols/result.ts';
 import type { ExchangeFailure } from '../../protocols/tcp-exchange.ts';
 import type { MinerEndpoint } from '../load-driver.ts';
 import { applyToEpic } from './epic-commands.ts';
 import { decodeEpic, type EpicReplies } from './epic-decode.ts';
+import { createJustAsked } from './just-asked.ts';
 import type { MinerDeps, MinerFamily } from './miner-driver.ts';
 import type { MinerFields } from './reply-fields.ts';
 import { exchangeJson, jsonOf, recordAt, webTarget } from './web-json.ts';
@@ -11,6 +13,7 @@ import { exchangeJson, jsonOf, recordAt, webTarget } from './web-json.ts';
 export function epicFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFamily {
   const target = webTarget(endpoint, deps, endpoint.port);
   const { password } = endpoint;
+  const asked = createJustAsked<CgminerBody>(deps.clock);
   let capabilities: unknown;
 
   const ask = async (page: string, signal: AbortSignal): Promise<Result<unknown, ExchangeFailure>> => {
@@ -41,6 +44,7 @@ export function epicFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFamil
       capabilities = undefined;
       return foreign(replies.error, target) ?? replies;
     }
+    asked.keep(recordAt(replies.value.summary));
     return ok(decodeEpic(replies.value, password !== null));
   };
 
@@ -55,13 +59,17 @@ export function epicFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFamil
           `${endpoint.host} takes commands with its password only, and none is given`,
           'set the password of the miner in the configuration',
         );
-      const summary = await ask('summary', signal);
-      if (!summary.ok) return summary;
+      let summary = asked.take();
+      if (summary === null) {
+        const answer = await ask('summary', signal);
+        if (!answer.ok) return answer;
+        summary = recordAt(answer.value);
+      }
       return await applyToEpic(
         {
           target,
           password,
-          summary: recordAt(summary.value),
+          summary,
           capabilities: recordAt(capabilities),
         },
         command,

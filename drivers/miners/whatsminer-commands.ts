@@ -16,6 +16,8 @@ import { giveWhatsminerOrders, type WhatsminerOrder, whatsminerOrders } from './
 
 /** Writes to one Whatsminer; keeps its token. */
 export interface WhatsminerWriter {
+  /** Gets a token where there is none or it ends soon: making the key of one takes milliseconds that a shed has not. */
+  warm(signal: AbortSignal): Promise<void>;
   apply(
     command: LoadCommand,
     fields: MinerFields,
@@ -27,6 +29,8 @@ export interface WhatsminerWriter {
 
 /** Tokens live 30 min; renewed a little earlier. Source: Whatsminer API 2.0.x. */
 const TOKEN_MS = 25 * 60_000;
+/** A token that ends sooner is renewed ahead of need, and not more often. */
+const WARM_MS = 5 * 60_000;
 
 /** How an order is written in API 2. Source: Whatsminer API 2.0.x; all values are text. */
 function written(order: WhatsminerOrder): readonly [command: string, fields: Record<string, string>] {
@@ -55,6 +59,7 @@ export function createWhatsminerWriter(
 ): WhatsminerWriter {
   let session: WhatsminerSession | null = null;
   let renewAt: MonotonicMs = 0;
+  let warmAt: MonotonicMs = 0;
 
   const openSession = async (signal: AbortSignal): Promise<Result<WhatsminerSession>> => {
     if (session !== null && target.clock.monotonicMs() < renewAt) return ok(session);
@@ -106,6 +111,15 @@ export function createWhatsminerWriter(
   };
 
   return {
+    warm: async (signal) => {
+      const now = target.clock.monotonicMs();
+      if (session !== null && now < renewAt - WARM_MS) return;
+      // A unit that gives none now is asked again when it is time to write, or a while later.
+      if (now < warmAt) return;
+      warmAt = now + WARM_MS;
+      session = null;
+      await openSession(signal);
+    },
     apply: async (command, fields, replies, configuredModel, signal) => {
       const orders = whatsminerOrders(command, {
         fields,

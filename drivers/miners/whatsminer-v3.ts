@@ -11,6 +11,7 @@ import {
 } from '../../protocols/whatsminer-v3.ts';
 import type { MinerEndpoint } from '../load-driver.ts';
 import { cgminerTarget, isSilence } from './cgminer.ts';
+import { createJustAsked } from './just-asked.ts';
 import type { MinerDeps, MinerFamily, Sent } from './miner-driver.ts';
 import { isForeign } from './recognise.ts';
 import { firstText, type MinerFields } from './reply-fields.ts';
@@ -69,6 +70,7 @@ export function whatsminerV3Family(endpoint: MinerEndpoint, deps: MinerDeps): Mi
   /** Set by the first frame that came: from then on a shut port is a failure, not another dialect. */
   let framed: boolean | null = null;
   let latest: WhatsminerV3Replies = {};
+  const asked = createJustAsked<WhatsminerV3Answer>(clock);
 
   const ask = (request: Record<string, Json>, signal: AbortSignal) =>
     askWhatsminerV3(target, request, signal);
@@ -131,10 +133,14 @@ export function whatsminerV3Family(endpoint: MinerEndpoint, deps: MinerDeps): Mi
     secret: { reveal(): string },
     signal: AbortSignal,
   ): Promise<Result<Sent>> => {
-    const info = await askInfo(signal);
-    if (!info.ok) return info;
-    const salt = firstText(recordAt(info.value.message), 'salt');
-    const ts = info.value.when;
+    let info: WhatsminerV3Answer | null = asked.take();
+    if (info === null) {
+      const answer = await askInfo(signal);
+      if (!answer.ok) return answer;
+      info = answer.value;
+    }
+    const salt = firstText(recordAt(info.message), 'salt');
+    const ts = info.when;
     if (salt === null || ts === null)
       return fail('malformed', `${host}:${target.port} gives neither a salt nor its time`);
     const [cmd, param] = written(order);
@@ -158,7 +164,10 @@ export function whatsminerV3Family(endpoint: MinerEndpoint, deps: MinerDeps): Mi
     poll,
     who: async (signal, forWrite) => {
       const info = await askInfo(signal);
-      if (info.ok) return ok(decodeWhatsminerV3({ info: info.value.message }, context));
+      if (info.ok) {
+        asked.keep(info.value);
+        return ok(decodeWhatsminerV3({ info: info.value.message }, context));
+      }
       return speaksOlder(info.error) ? await older.who(signal, forWrite) : info;
     },
     send: async (command, fields, signal) => {

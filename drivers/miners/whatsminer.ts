@@ -62,6 +62,7 @@ export function whatsminerFamily(
     if (!isWhatsminer(replies.summary))
       return fail('wrong-device', `${endpoint.host}:${endpoint.port} does not answer as a Whatsminer`);
     latest = { ...steady, ...replies };
+    await writer?.warm(signal);
     return ok(decodeWhatsminer(latest, context));
   };
 
