@@ -1,9 +1,11 @@
+import { benchPoll } from './poll.ts';
 import { benchScan } from './scan.ts';
 import { benchShed } from './shed.ts';
 import { benchTick } from './tick.ts';
 
 /** `npm run bench -- NAME`: timings, which never belong in tests. */
 const BENCHES: Readonly<Record<string, (args: readonly string[]) => void | Promise<void>>> = {
+  poll: benchPoll,
   scan: benchScan,
   shed: benchShed,
   tick: benchTick,

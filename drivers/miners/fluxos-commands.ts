@@ -26,6 +26,8 @@ export interface FluxosWrite {
   readonly page: FluxosPage;
   readonly clock: Clock;
   readonly greatestWatts: Watts | null;
+  /** By its latest reading it works: then it is put to sleep without a further question. */
+  readonly works: boolean;
 }
 
 /**
@@ -43,14 +45,13 @@ export async function applyToFluxos(
     return await post(write, { command: 'led', code: command.on ? 3 : 2 }, null, signal);
   if (command.kind !== 'sleep' && command.kind !== 'run')
     return fail('unsupported', `FluxOS is not commanded to "${command.kind}"`);
+  const sleep = () => post(write, { command: 'mode', sleep: 'on' }, null, signal);
+  if (command.kind === 'sleep' && write.works) return await sleep();
   const read = await page('mode', undefined, signal);
   if (!read.ok) return read;
   const mode = mergedRecords(read.value.body, 'Mode');
   const asleep = isFluxosAsleep(mode);
-  if (command.kind === 'sleep')
-    return asleep
-      ? ok(stoodAlready(clock, 'already asleep'))
-      : await post(write, { command: 'mode', sleep: 'on' }, null, signal);
+  if (command.kind === 'sleep') return asleep ? ok(stoodAlready(clock, 'already asleep')) : await sleep();
   const wake = (limitWatts: Watts | null) =>
     post(write, { command: 'mode', sleep: 'off' }, limitWatts, signal);
   if (command.limitWatts === null) return asleep ? await wake(null) : ok(stoodAlready(clock));

@@ -142,9 +142,13 @@ export function fluxosFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFam
         return fail('wrong-device', `${endpoint.host}:${endpoint.port} does not answer as FluxOS`);
       return ok(decodeFluxos({ version: version.value.body }, endpoint.model));
     },
-    send: async (command, _latest, signal) =>
+    send: async (command, latest, signal) =>
       enters
-        ? await applyToFluxos({ page, clock: deps.clock, greatestWatts }, command, signal)
+        ? await applyToFluxos(
+            { page, clock: deps.clock, greatestWatts, works: latest.state === 'hashing' },
+            command,
+            signal,
+          )
         : fail(
             'unauthorised',
             `${endpoint.host} takes commands only with user and password`,

@@ -14,6 +14,8 @@ export interface VnishWrite {
   readonly web: VnishWeb;
   readonly clock: Clock;
   readonly presets: unknown;
+  /** By its latest reading it works: then it is stopped without a further question. */
+  readonly works: boolean;
 }
 
 /**
@@ -31,6 +33,8 @@ export async function applyToVnish(
   if (command.kind === 'locate') return await post(write, 'find-miner', { on: command.on }, null, signal);
   if (command.kind !== 'sleep' && command.kind !== 'run')
     return fail('unsupported', `VNish is not commanded to "${command.kind}"`);
+  if (command.kind === 'sleep' && write.works)
+    return await post(write, 'mining/stop', undefined, null, signal);
   const summary = await web.read('summary', signal);
   if (!summary.ok) return summary;
   const state = vnishState(summary.value);

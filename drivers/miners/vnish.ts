@@ -76,15 +76,16 @@ export function vnishFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFami
         ? fail('wrong-device', `${endpoint.host}:${endpoint.port} does not answer as VNish`)
         : ok(decodeVnish({ stats: stats.value.body }, endpoint.model));
     },
-    send: async (command, _latest, signal) => {
+    send: async (command, latest, signal) => {
       if (!controllable)
         return fail(
           'unauthorised',
           `${endpoint.host} takes commands with its password only, and none is given`,
           'set the password of the miner in the configuration',
         );
-      await askPresets(signal);
-      return await applyToVnish({ web, clock: deps.clock, presets }, command, signal);
+      if (command.kind === 'run') await askPresets(signal);
+      const works = latest.state === 'hashing' || latest.state === 'tuning';
+      return await applyToVnish({ web, clock: deps.clock, presets, works }, command, signal);
     },
   };
 }
