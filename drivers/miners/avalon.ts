@@ -10,6 +10,7 @@ import { createJustAsked } from './just-asked.ts';
 import type { MinerDeps, MinerFamily } from './miner-driver.ts';
 import { isForeign } from './recognise.ts';
 import { firstText, type MinerFields, mergedRecords } from './reply-fields.ts';
+import { createSlowPart } from './slow-part.ts';
 
 /** Commands that tell the same; which of them there is depends on the generation. */
 const STATS_COMMANDS = ['stats', 'estats', 'litestats'] as const;
@@ -18,6 +19,7 @@ const STATS_COMMANDS = ['stats', 'estats', 'litestats'] as const;
 export function avalonFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFamily {
   const target = cgminerTarget(endpoint, deps);
   const asked = createJustAsked<CgminerBody>(deps.clock);
+  const slow = createSlowPart<{ readonly pools: CgminerBody }>(deps.clock);
   let version: CgminerBody | undefined;
   let statsCommand: (typeof STATS_COMMANDS)[number] | null = null;
 
@@ -61,8 +63,9 @@ export function avalonFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFam
       const asked = await askVersion(signal);
       if (!asked.ok && !isNo(asked.error)) return asked;
     }
-    const replies: { summary?: CgminerBody; pools?: CgminerBody } = {};
-    for (const command of ['summary', 'pools'] as const) {
+    const kept = slow.fresh();
+    const replies: { summary?: CgminerBody; pools?: CgminerBody } = { ...kept };
+    for (const command of ['summary', ...(kept === null ? (['pools'] as const) : [])] as const) {
       const answer = await readCgminer(target, command, undefined, signal);
       if (answer.ok) replies[command] = answer.value.body;
       else if (isSilence(answer.error)) {
@@ -70,6 +73,7 @@ export function avalonFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFam
         break;
       }
     }
+    if (kept === null && replies.pools !== undefined) slow.keep({ pools: replies.pools });
     if (stats.value === null && replies.summary === undefined)
       return fail('malformed', `${endpoint.host}:${endpoint.port} answers neither statistics nor a summary`);
     return ok(

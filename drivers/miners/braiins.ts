@@ -18,6 +18,7 @@ import { createJustAsked } from './just-asked.ts';
 import type { MinerDeps, MinerFamily } from './miner-driver.ts';
 import { recogniseMiner } from './recognise.ts';
 import type { MinerFields } from './reply-fields.ts';
+import { createSlowPart } from './slow-part.ts';
 import { recordAt } from './web-json.ts';
 
 /** Limits of the tuner depend on the model and the supply: they hardly change. */
@@ -26,8 +27,12 @@ const CONSTRAINTS_MAXIMUM_AGE_MS: Milliseconds = 600_000;
 const REST_READS = [
   ['stats', 'miner/stats'],
   ['tuner', 'performance/tuner-state'],
-  ['hashboards', 'miner/hw/hashboards'],
   ['cooling', 'cooling/state'],
+] as const;
+
+/** Asked now and then. */
+const REST_SLOW_READS = [
+  ['hashboards', 'miner/hw/hashboards'],
   ['pools', 'pools/'],
   ['errors', 'miner/errors'],
 ] as const;
@@ -57,6 +62,7 @@ export function braiinsFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFa
   /** The web interface that answered well. */
   let speaks: 'rest' | 'graphql' | null = null;
   const asked = createJustAsked<object>(deps.clock);
+  const slow = createSlowPart<BraiinsRestReplies>(deps.clock);
   let pausable: boolean | null = null;
   let pausedAt: MonotonicMs = Number.NEGATIVE_INFINITY;
   let constraints: unknown;
@@ -80,8 +86,9 @@ export function braiinsFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFa
   };
 
   const pollRest = async (details: unknown, signal: AbortSignal): Promise<Result<MinerFields>> => {
-    const replies: { -readonly [name in keyof BraiinsRestReplies]: unknown } = { details };
-    for (const [name, path] of REST_READS) {
+    const kept = slow.fresh();
+    const replies: { -readonly [name in keyof BraiinsRestReplies]: unknown } = { ...kept, details };
+    for (const [name, path] of [...REST_READS, ...(kept === null ? REST_SLOW_READS : [])]) {
       const answer = await web.read(path, signal);
       if (answer.ok) replies[name] = answer.value;
       else if (name === 'stats' || answer.error.kind === 'cancelled') return answer;
@@ -89,6 +96,9 @@ export function braiinsFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFa
     }
     if (controllable) await askConstraints(signal);
     speaks = 'rest';
+    const { hashboards, pools, errors } = replies;
+    if (kept === null && hashboards !== undefined && pools !== undefined && errors !== undefined)
+      slow.keep({ hashboards, pools, errors });
     return ok(decodeBraiinsRest({ ...replies, constraints }, controllable));
   };
 

@@ -20,6 +20,7 @@ import {
   poolsOf,
   recentHashrateThs,
 } from './reply-fields.ts';
+import { createSlowPart } from './slow-part.ts';
 
 /** Replies of the cgminer API by command; what was not asked or not answered is absent. */
 export interface CgminerReplies {
@@ -128,6 +129,7 @@ export function cgminerFamily(
   deps: MinerDeps,
 ): MinerFamily {
   const target = cgminerTarget(endpoint, deps);
+  const slow = createSlowPart<CgminerReplies>(deps.clock);
   let version: CgminerBody | undefined;
 
   const poll = async (signal: AbortSignal): Promise<Result<MinerFields>> => {
@@ -135,7 +137,8 @@ export function cgminerFamily(
     const summary = await readCgminer(target, 'summary', undefined, signal);
     if (!summary.ok) return summary;
     replies.summary = summary.value.body;
-    for (const command of ['version', 'devs', 'pools', 'stats'] as const) {
+    const kept = slow.fresh();
+    for (const command of kept === null ? (['version', 'devs', 'pools', 'stats'] as const) : []) {
       if (command === 'version' && version !== undefined) continue;
       const answer = await readCgminer(target, command, undefined, signal);
       if (answer.ok) replies[command] = answer.value.body;
@@ -143,7 +146,9 @@ export function cgminerFamily(
       if (command === 'version') version = replies.version;
     }
     if (version !== undefined) replies.version = version;
-    return ok(decodeCgminer(firmware, replies, endpoint.model));
+    const { devs, pools, stats } = replies;
+    if (devs && pools && stats) slow.keep({ devs, pools, stats });
+    return ok(decodeCgminer(firmware, { ...kept, ...replies }, endpoint.model));
   };
 
   return {

@@ -11,10 +11,14 @@ import { decodeFluxos, type FluxosReplies, fluxosWorkingWatts } from './fluxos-d
 import type { MinerDeps, MinerFamily } from './miner-driver.ts';
 import { isForeign } from './recognise.ts';
 import { firstText, type MinerFields, mergedRecords } from './reply-fields.ts';
+import { createSlowPart } from './slow-part.ts';
 import { createTokenSession } from './token-session.ts';
 import { exchangeJson, type JsonAnswer, jsonOf, recordAt, webTarget } from './web-json.ts';
 
-const WEB_READS = ['ipreport', 'psu', 'mode', 'temperature', 'fan'] as const;
+const WEB_READS = ['ipreport', 'psu', 'mode'] as const;
+/** Asked now and then. */
+const SLOW_COMMANDS = ['devs', 'pools'] as const;
+const SLOW_WEB_READS = ['temperature', 'fan'] as const;
 
 /** Below this part of its best hashrate it is on its way up; the deepest throttle is above it. */
 const STARTING_SHARE = 0.25;
@@ -38,6 +42,7 @@ export function fluxosFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFam
   const web = webTarget(endpoint, deps, secondPort('fluxos', endpoint.webPort));
   const { user, password } = endpoint;
   const enters = user !== null && password !== null;
+  const slow = createSlowPart<FluxosReplies>(deps.clock);
   let greatestWatts: Watts | null = null;
   let greatestThs: TerahashesPerSecond = 0;
 
@@ -103,8 +108,9 @@ export function fluxosFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFam
   };
 
   const poll = async (signal: AbortSignal): Promise<Result<MinerFields>> => {
-    const replies: { -readonly [name in keyof FluxosReplies]: CgminerBody } = {};
-    for (const command of ['summary', 'version', 'devs', 'pools'] as const) {
+    const kept = slow.fresh();
+    const replies: { -readonly [name in keyof FluxosReplies]: CgminerBody } = { ...kept };
+    for (const command of ['summary', 'version', ...(kept === null ? SLOW_COMMANDS : [])] as const) {
       const answer = await readCgminer(target, command, undefined, signal);
       if (answer.ok && command === 'version' && isForeign({ version: answer.value }, 'fluxos'))
         return fail('wrong-device', `${endpoint.host}:${endpoint.port} does not answer as FluxOS`);
@@ -112,13 +118,16 @@ export function fluxosFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFam
       else if (command === 'summary') return answer;
       else if (isSilence(answer.error)) break;
     }
-    for (const name of user === null ? [] : WEB_READS) {
+    const pages = kept === null ? [...WEB_READS, ...SLOW_WEB_READS] : WEB_READS;
+    for (const name of user === null ? [] : pages) {
       const answer = await readPage(name, signal);
       if (answer.ok) replies[name] = answer.value;
       else if (answer.error.kind === 'cancelled') return answer;
       // What the open port said is a reading all the same.
       else if (isSilence(answer.error) || answer.error.kind === 'unauthorised') break;
     }
+    const { devs, pools, temperature, fan } = replies;
+    if (kept === null && devs && pools && temperature && fan) slow.keep({ devs, pools, temperature, fan });
     const said = decodeFluxos(replies, endpoint.model);
     const known = fluxosWorkingWatts(said);
     if (known !== null && known > (greatestWatts ?? 0)) greatestWatts = known;

@@ -6,6 +6,7 @@ import { cgminerTarget, isSilence } from './cgminer.ts';
 import type { MinerDeps, MinerFamily } from './miner-driver.ts';
 import { recogniseMiner } from './recognise.ts';
 import type { MinerFields } from './reply-fields.ts';
+import { createSlowPart } from './slow-part.ts';
 import { applyToVnish } from './vnish-commands.ts';
 import { decodeVnish, type VnishReplies, vnishState, withoutChainWatts } from './vnish-decode.ts';
 import { openVnishWeb } from './vnish-web.ts';
@@ -18,6 +19,7 @@ export function vnishFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFami
   const target = cgminerTarget(endpoint, deps);
   const web = openVnishWeb(endpoint, deps);
   const controllable = endpoint.password !== null;
+  const slow = createSlowPart<Pick<VnishReplies, 'pools'>>(deps.clock);
   let presets: unknown;
   let presetsAt: MonotonicMs | null = null;
 
@@ -31,9 +33,10 @@ export function vnishFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFami
   };
 
   const poll = async (signal: AbortSignal): Promise<Result<MinerFields>> => {
-    const replies: { -readonly [name in keyof VnishReplies]: VnishReplies[name] } = {};
+    const kept = slow.fresh();
+    const replies: { -readonly [name in keyof VnishReplies]: VnishReplies[name] } = { ...kept };
     let down: Result<never> | null = null;
-    for (const command of ['stats', 'summary', 'pools'] as const) {
+    for (const command of ['stats', 'summary', ...(kept === null ? (['pools'] as const) : [])] as const) {
       const answer = await readCgminer(target, command, undefined, signal);
       if (answer.ok && command === 'stats' && recogniseMiner({ stats: answer.value }) !== 'vnish')
         return fail('wrong-device', `${endpoint.host}:${endpoint.port} does not answer as VNish`);
@@ -59,6 +62,7 @@ export function vnishFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFami
       else if (isSilence(answer.error)) break;
     }
     if (down !== null && vnishState(replies.webSummary) === null) return down;
+    if (kept === null && replies.pools !== undefined) slow.keep({ pools: replies.pools });
     await askPresets(signal);
     return ok(decodeVnish({ ...replies, presets }, endpoint.model, controllable));
   };
