@@ -34,6 +34,8 @@ export async function benchPoll(args: readonly string[]): Promise<void> {
   };
   const fleet = await startFleet(fleetOptions);
   try {
+    const fleetBefore = await fleet.ask('usage');
+    const startedAt = performance.now();
     const polled = await inProcess('drivers', { fleetOptions, seconds, exchanges: 0 }, () =>
       fleet.ask('connections'),
     );
@@ -42,6 +44,10 @@ export async function benchPoll(args: readonly string[]): Promise<void> {
         `no healthy read later than ${polled.worstLatenessMs.toFixed(0)} ms, ${polled.exchanges} exchanges, ` +
         `${polled.residentMiB.toFixed(0)} MiB resident, processor ${percent(polled)} % of one core ` +
         `(${perExchange(polled)} us an exchange)`,
+    );
+    const fleetMs = (await fleet.ask('usage')) - fleetBefore;
+    console.log(
+      `the fleet itself took ${((100 * fleetMs) / (performance.now() - startedAt)).toFixed(0)} % of one core, warm-up included`,
     );
     const floor = await inProcess('floor', { fleetOptions, seconds, exchanges: polled.exchanges }, () =>
       fleet.ask('connections'),
