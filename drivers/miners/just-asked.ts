@@ -11,6 +11,7 @@ export interface JustAsked<T> {
   take(): T | null;
 }
 
+/** A place for one answer of one device. */
 export function createJustAsked<T>(clock: Clock): JustAsked<T> {
   let kept: { readonly value: T; readonly at: MonotonicMs } | null = null;
   return {

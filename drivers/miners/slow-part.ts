@@ -14,6 +14,7 @@ export interface SlowPart<T> {
   keep(value: T): void;
 }
 
+/** The slow part of one device's readings. */
 export function createSlowPart<T>(clock: Clock): SlowPart<T> {
   let kept: { readonly value: T; readonly until: MonotonicMs } | null = null;
   return {

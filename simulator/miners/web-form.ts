@@ -46,13 +46,14 @@ export function servePages(
   });
 }
 
-/** The first of several tokens of a unit, and how they are shown to end. */
+/** Tokens of a unit: one holds at a time. */
 export interface TokenDesk {
   /** A new token for the right password; `null` and counted for a wrong one. */
   give(right: boolean): string | null;
   holds(token: string | undefined): boolean;
 }
 
+/** A desk without any token given; `faults.tokensEnded` ends the one that holds. */
 export function openTokenDesk(faults: MinerWireFaults): TokenDesk {
   let count = 0;
   let current: string | null = null;

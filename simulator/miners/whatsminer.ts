@@ -48,6 +48,7 @@ export async function serveWhatsminer(
   return combined(place, await serveWhatsminerV2(unit), null);
 }
 
+/** A unit at its rated limit, without a token. */
 export function createWhatsminerUnit(
   miner: SimulatedMiner,
   place: SimulatedMinerPlace,
