@@ -41,13 +41,19 @@ export function decodeCgminerReply(bytes: Uint8Array): Result<CgminerReply> {
     return fail('unreachable', `the mining program behind the port is down: ${text.slice(0, 100)}`);
   if (text.startsWith('HTTP/') || text.startsWith('<'))
     return fail('malformed', 'the port speaks HTTP, not the cgminer API');
-  if (!/^[{[,]/.test(text)) return decodeText(text, repairs);
+  if (!/^[{[,]/.test(text))
+    return text.length <= TEXT_AT_MOST
+      ? decodeText(text, repairs)
+      : fail('malformed', `the reply is ${text.length} characters of text, more than any miner writes`);
   const parsed = parseRepaired(text);
   if (parsed === null) return fail('malformed', `the reply is no JSON: ${text.slice(0, 200)}`);
   const body = parsed.value;
   if (!isRecord(body)) return fail('malformed', `the reply is no JSON object: ${text.slice(0, 200)}`);
   return ok({ form: 'json', status: readStatus(body), body, repairs: [...repairs, ...parsed.repairs] });
 }
+
+/** Characters of a reply in text form: only old API versions write it, and they cut at 64 kB. */
+const TEXT_AT_MOST = 128 * 1024;
 
 /** The replies inside a joined reply, by command; empty when it is a plain one. */
 export function joinedSections(reply: CgminerReply): ReadonlyMap<string, CgminerReply> {

@@ -136,9 +136,14 @@ function readPairs(text: string, into: Map<string, string>): void {
   }
 }
 
+/** Characters; the longest list there is has one figure for each of a few hundred chips. */
+const LONGEST_LIST = 8192;
+
 function listOf(fields: AvalonFields, name: string): readonly (number | null)[] {
   const value = fields.get(name);
-  return value === undefined || value === '' ? [] : value.split(/\s+/).map(numberOf);
+  return value === undefined || value === '' || value.length > LONGEST_LIST
+    ? []
+    : value.split(/\s+/).map(numberOf);
 }
 
 function textOf(fields: AvalonFields, name: string): string | null {
