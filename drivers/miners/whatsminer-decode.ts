@@ -109,7 +109,7 @@ export function isSearchOver(replies: WhatsminerReplies): boolean {
   const summary = { ...messageOf(replies.summary), ...mergedRecords(replies.summary, 'SUMMARY') };
   const stable = flagOf(summary['Hash Stable']);
   const complete = flagOf(summary['Upfreq Complete']);
-  const boards = sectionRecords(replies.devs ?? {}, 'DEVS').map((board) => flagOf(board['Upfreq Complete']));
+  const boards = devicesOf(replies.devs).map((board) => flagOf(board['Upfreq Complete']));
   return stable === true || complete === true || (boards.length > 0 && boards.every((done) => done === true));
 }
 
@@ -151,8 +151,13 @@ function stateOf(
   return uptimeSeconds !== null && uptimeSeconds < STARTING_SECONDS ? 'starting' : 'stopped';
 }
 
+/** More boards than any machine has are not looked at. */
+function devicesOf(devs: CgminerBody | undefined): readonly CgminerBody[] {
+  return sectionRecords(devs ?? {}, 'DEVS').slice(0, 16);
+}
+
 function boardsOf(devs: CgminerBody | undefined): readonly MinerBoard[] {
-  return sectionRecords(devs ?? {}, 'DEVS').map((board, position) => ({
+  return devicesOf(devs).map((board, position) => ({
     index: firstNumber(board, 'Slot', 'ASC', 'ID') ?? position,
     hashrateThs: recentHashrateThs(board),
     chipTemperatureCelsius: positive(firstNumber(board, 'Chip Temp Max')),
