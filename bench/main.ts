@@ -1,4 +1,7 @@
 import { benchMeters } from './meters.ts';
+import { benchPoll } from './poll.ts';
+import { benchScan } from './scan.ts';
+import { benchShed } from './shed.ts';
 import { benchTelemetry } from './telemetry.ts';
 import { benchTick } from './tick.ts';
 
@@ -6,6 +9,9 @@ import { benchTick } from './tick.ts';
 const BENCHES: Readonly<Record<string, (args: readonly string[]) => void | Promise<void>>> = {
   meters: ([seconds = '30', modbusSerial]) => benchMeters(Number(seconds), modbusSerial),
   telemetry: benchTelemetry,
+  poll: benchPoll,
+  scan: benchScan,
+  shed: benchShed,
   tick: benchTick,
 };
 

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { ID_PATTERN } from '../protocols/units.ts';
+import { FIRMWARE_FAMILIES } from './miners/firmwares.ts';
 import { parseDuration, parsePower, parseSize, type Quantity } from './quantity.ts';
 
 /**
@@ -176,22 +177,7 @@ const miner = z.strictObject({
   hosts: z.array(text).min(1).describe('Addresses: host, host:port, a-b ranges, CIDR'),
   port: port.default(4028),
   webPort: port.default(80),
-  firmware: z
-    .enum([
-      'auto',
-      'cgminer',
-      'bfgminer',
-      'bitmain',
-      'braiins',
-      'luxos',
-      'vnish',
-      'whatsminer',
-      'whatsminer-v3',
-      'avalon',
-      'epic',
-      'fluxos',
-    ])
-    .default('auto'),
+  firmware: z.enum(['auto', ...FIRMWARE_FAMILIES]).default('auto'),
   model: text.default('auto'),
   nameplate: power.optional().describe('The most one device may draw; otherwise from the model table'),
   user: text.optional(),

@@ -1,3 +1,4 @@
+import type { MinerFirmware } from '../config/miners/firmwares.ts';
 import type { Result } from '../protocols/result.ts';
 import type {
   Amps,
@@ -36,23 +37,6 @@ export interface MeterDriver extends AsyncDisposable {
   identify(signal: AbortSignal): Promise<Result<Identity>>;
   read(signal: AbortSignal): Promise<Result<MeterReading>>;
 }
-
-/** Families of miner firmware, as reported outside. */
-export const MINER_FIRMWARES = [
-  'cgminer',
-  'bfgminer',
-  'bitmain',
-  'braiins',
-  'luxos',
-  'vnish',
-  'whatsminer',
-  'whatsminer-v3',
-  'avalon',
-  'epic',
-  'fluxos',
-  'unknown',
-] as const;
-export type MinerFirmware = (typeof MINER_FIRMWARES)[number];
 
 /** Who answered. `basis` says what the identity rests on, strongest first: MAC, serial number, address. */
 export interface Identity {

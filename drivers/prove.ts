@@ -115,6 +115,10 @@ export async function prove(
     failure: sent.ok ? null : sent.error,
   });
   if (!sent.ok) return proof(isNo(sent.error) ? 'refused' : 'unknown', sent.error.message, null);
+  if (command.kind === 'locate')
+    return sent.value.acknowledged === true
+      ? proof('pending', 'the device said yes; no reading tells of its light: look at it', null)
+      : proof('unknown', 'no answer came, and no reading tells of its light: look at it', null);
   const effective = effectiveCommand(command, sent.value);
   const stepMs = Math.min(5000, Math.max(1000, windowMs(command, before) / 20));
   let after: LoadReading | null = null;

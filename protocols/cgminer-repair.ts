@@ -1,3 +1,5 @@
+import { isTooDeep } from './json-depth.ts';
+
 /**
  * JSON as miners really send it. The repairs are tried in this order, and only when plain parsing fails;
  * those that look at punctuation never touch the inside of a string. None of them makes up a value: an
@@ -36,7 +38,7 @@ const repairSteps: Readonly<Record<(typeof CGMINER_REPAIRS)[number], (text: stri
   'leading-comma-in-list': (text) => outsideStrings(text, (part) => part.replace(/\[\s*,/g, '[')),
   'trailing-comma': (text) => outsideStrings(text, (part) => part.replace(/,\s*([}\]])/g, '$1')),
   'control-characters': (text) => text.replace(CONTROL_CHARACTERS, ''),
-  'string-comma': (text) => text.replace(STRING, (literal, at: number) => separate(text, literal, at)),
+  'string-comma': separateStrings,
   'not-a-number': (text) =>
     outsideStrings(text, (part) => part.replace(/[-+]?\b(?:inf(?:inity)?|nan)\b/gi, 'null')),
   'leading-comma': (text) => text.replace(/^\s*,/, '{'),
@@ -48,10 +50,16 @@ const repairSteps: Readonly<Record<(typeof CGMINER_REPAIRS)[number], (text: stri
   'cut-off': closeCutOff,
 };
 
-/** Parses JSON, repairing what firmware is known to break. `null` when it cannot be saved. */
+/**
+ * Parses JSON, repairing what firmware is known to break. `null` when it cannot be saved. The work is in
+ * proportion to the text, whatever stands in it.
+ */
 export function parseRepaired(text: string): RepairedJson | null {
+  if (isTooDeep(text)) return null;
   const plain = tryParse(text);
   if (plain !== null) return { value: plain.value, repairs: [] };
+  // Each repair is a pass over the text: what no firmware sends is not worth holding everything else up.
+  if (text.length > REPAIRED_AT_MOST) return null;
   let current = text;
   const repairs: CgminerRepair[] = [];
   for (const repair of CGMINER_REPAIRS) {
@@ -65,7 +73,8 @@ export function parseRepaired(text: string): RepairedJson | null {
   return null;
 }
 
-const STRING = /"(?:[^"\\]|\\[\s\S])*"/g;
+/** Characters; broken replies of real firmware stay under 64 kB. */
+const REPAIRED_AT_MOST = 256 * 1024;
 // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is removed
 const CONTROL_CHARACTERS = /[\u0000-\u001f]/g;
 
@@ -77,20 +86,35 @@ function tryParse(text: string): { readonly value: unknown } | null {
   }
 }
 
-/** Applies `change` to everything that is not inside a string literal. */
+/** Applies `change` to everything that is not inside a string literal; one that does not end takes the rest. */
 function outsideStrings(text: string, change: (part: string) => string): string {
-  let result = '';
+  const parts: string[] = [];
   let from = 0;
-  for (const match of text.matchAll(STRING)) {
-    result += change(text.slice(from, match.index)) + match[0];
-    from = match.index + match[0].length;
+  for (;;) {
+    const start = text.indexOf('"', from);
+    if (start < 0) break;
+    parts.push(change(text.slice(from, start)));
+    from = endOfString(text, start) ?? text.length;
+    parts.push(text.slice(start, from));
   }
-  return result + change(text.slice(from));
+  parts.push(change(text.slice(from)));
+  return parts.join('');
 }
 
 /** A string literal that follows another without anything between gets its comma back. */
-function separate(text: string, literal: string, at: number): string {
-  return at > 0 && text[at - 1] === '"' ? `,${literal}` : literal;
+function separateStrings(text: string): string {
+  const parts: string[] = [];
+  let from = 0;
+  for (;;) {
+    const start = text.indexOf('"', from);
+    if (start < 0) break;
+    parts.push(text.slice(from, start));
+    if (start > 0 && start === from && text[start - 1] === '"') parts.push(',');
+    from = endOfString(text, start) ?? text.length;
+    parts.push(text.slice(start, from));
+  }
+  parts.push(text.slice(from));
+  return parts.join('');
 }
 
 interface Open {

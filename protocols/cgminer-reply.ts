@@ -41,13 +41,19 @@ export function decodeCgminerReply(bytes: Uint8Array): Result<CgminerReply> {
     return fail('unreachable', `the mining program behind the port is down: ${text.slice(0, 100)}`);
   if (text.startsWith('HTTP/') || text.startsWith('<'))
     return fail('malformed', 'the port speaks HTTP, not the cgminer API');
-  if (!/^[{[,]/.test(text)) return decodeText(text, repairs);
+  if (!/^[{[,]/.test(text))
+    return text.length <= TEXT_AT_MOST
+      ? decodeText(text, repairs)
+      : fail('malformed', `the reply is ${text.length} characters of text, more than any miner writes`);
   const parsed = parseRepaired(text);
   if (parsed === null) return fail('malformed', `the reply is no JSON: ${text.slice(0, 200)}`);
   const body = parsed.value;
   if (!isRecord(body)) return fail('malformed', `the reply is no JSON object: ${text.slice(0, 200)}`);
   return ok({ form: 'json', status: readStatus(body), body, repairs: [...repairs, ...parsed.repairs] });
 }
+
+/** Characters of a reply in text form: only old API versions write it, and they cut at 64 kB. */
+const TEXT_AT_MOST = 128 * 1024;
 
 /** The replies inside a joined reply, by command; empty when it is a plain one. */
 export function joinedSections(reply: CgminerReply): ReadonlyMap<string, CgminerReply> {
@@ -136,14 +142,20 @@ function readStatus(body: CgminerBody): CgminerStatus | null {
   const raw = body['STATUS'];
   const status: unknown = Array.isArray(raw) ? raw[0] : typeof raw === 'string' ? body : raw;
   if (!isRecord(status)) return null;
-  const code = Number(status['Code'] ?? status['code'] ?? Number.NaN);
+  const code = codeOf(status['Code'] ?? status['code']);
   const message = status['Msg'] ?? status['msg'];
   return {
     letter: typeof status['STATUS'] === 'string' ? status['STATUS'] : '',
-    code: Number.isFinite(code) ? code : null,
+    code,
     message: typeof message === 'string' ? message : '',
     description: typeof status['Description'] === 'string' ? status['Description'] : '',
   };
+}
+
+/** A code as number or text; anything else is none. */
+function codeOf(value: unknown): number | null {
+  const code = typeof value === 'number' || typeof value === 'string' ? Number(value) : Number.NaN;
+  return Number.isFinite(code) ? code : null;
 }
 
 /** Where a text record with an index belongs in the JSON form. */
@@ -173,7 +185,9 @@ function decodeText(text: string, repairs: readonly CgminerRepair[]): Result<Cgm
       const [fieldName, fieldValue] = splitField(field);
       return [fieldName, fieldValue ?? ''] as const;
     });
-    section.set(key, [...(section.get(key) ?? []), Object.fromEntries(pairs)]);
+    const records = section.get(key);
+    if (records === undefined) section.set(key, [Object.fromEntries(pairs)]);
+    else records.push(Object.fromEntries(pairs));
   }
   const body: Record<string, unknown> = Object.fromEntries(outer);
   for (const [command, inside] of sections) body[command] = [Object.fromEntries(inside)];

@@ -14,8 +14,12 @@ export interface DigestChallenge {
   readonly stale: boolean;
 }
 
+/** Characters; a real one has a few hundred. */
+const LONGEST_CHALLENGE = 2048;
+
 /** Reads a Digest challenge; `null` when it is another scheme or not MD5. Source: RFC 7616 section 3.3. */
 export function parseDigestChallenge(header: string): DigestChallenge | null {
+  if (header.length > LONGEST_CHALLENGE) return null;
   const start = /(?:^|,\s*)digest\s+/i.exec(header);
   if (start === null) return null;
   const fields = new Map<string, string>();

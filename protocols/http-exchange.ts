@@ -74,6 +74,7 @@ export function exchangeOverHttp(
         socket.on('connect', () => {
           connected = true;
           cancelConnect();
+          cancelSilence = clock.after(limits.idleMs, onSilence);
         });
         return socket;
       },
@@ -83,6 +84,7 @@ export function exchangeOverHttp(
       settled = true;
       cancelTotal();
       cancelConnect();
+      cancelSilence();
       signal.removeEventListener('abort', onAbort);
       request.destroy();
       resolve(result);
@@ -90,6 +92,9 @@ export function exchangeOverHttp(
     const failed = (kind: FailureKind, message: string): void =>
       settle(exchangeFailure(connected, kind, message));
     const onAbort = (): void => failed('cancelled', `gave up while waiting for ${place}`);
+    let cancelSilence = (): void => undefined;
+    const onSilence = (): void =>
+      failed('timeout', `${place}${wanted.path} was silent for ${limits.idleMs} ms`);
     const cancelTotal = clock.after(limits.totalMs, () =>
       connected
         ? failed('timeout', `${place}${wanted.path} gave no whole answer within ${limits.totalMs} ms`)
@@ -121,6 +126,8 @@ export function exchangeOverHttp(
           }),
         );
       response.on('data', (piece: Buffer) => {
+        cancelSilence();
+        cancelSilence = clock.after(limits.idleMs, onSilence);
         length += piece.length;
         if (length > limits.maximumBytes)
           failed('malformed', `${place} sent more than ${limits.maximumBytes} bytes for one answer`);

@@ -1,5 +1,5 @@
 import { Buffer } from 'node:buffer';
-import { createCipheriv, createDecipheriv, createHash } from 'node:crypto';
+import { createCipheriv, createDecipheriv, createHash, hash } from 'node:crypto';
 
 const ALPHABET = './0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz';
 
@@ -10,20 +10,20 @@ const ALPHABET = './0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 export function md5Crypt(password: string, salt: string): string {
   const secret = Buffer.from(password, 'utf8');
   const seed = Buffer.from(salt.slice(0, 8), 'utf8');
-  const md5 = (...parts: readonly Uint8Array[]): Buffer =>
-    createHash('md5').update(Buffer.concat(parts)).digest();
+  const md5 = (...parts: readonly Uint8Array[]): Buffer => hash('md5', Buffer.concat(parts), 'buffer');
   const alternate = md5(secret, seed, secret);
   const parts: Uint8Array[] = [secret, Buffer.from('$1$'), seed];
   for (let left = secret.length; left > 0; left -= 16) parts.push(alternate.subarray(0, Math.min(16, left)));
   for (let bits = secret.length; bits > 0; bits >>= 1)
     parts.push((bits & 1) === 1 ? Buffer.from([0]) : secret.subarray(0, 1));
+  const nothing = Buffer.alloc(0);
   let digest = md5(...parts);
   for (let round = 0; round < 1000; round += 1) {
     const odd = round % 2 === 1;
     digest = md5(
       odd ? secret : digest,
-      round % 3 === 0 ? Buffer.alloc(0) : seed,
-      round % 7 === 0 ? Buffer.alloc(0) : secret,
+      round % 3 === 0 ? nothing : seed,
+      round % 7 === 0 ? nothing : secret,
       odd ? digest : secret,
     );
   }

@@ -30,6 +30,8 @@ export interface MinerTraits {
 export interface MinerFaults {
   /** Does not answer at all; draws as before. */
   dead?: boolean;
+  /** Answers a byte a second. */
+  drips?: boolean;
   /** Acknowledges commands and does nothing. */
   disobeys?: boolean;
   /** The watts it reports are the true ones times this. */

@@ -1,4 +1,5 @@
 import type { LoadedConfig, MinerPlace } from '../config/load.ts';
+import type { FirmwareFamily } from '../config/miners/firmwares.ts';
 import type { GpuNodeConfig } from '../config/schema.ts';
 import type { Clock } from '../protocols/clock.ts';
 import { type Random, seededRandom } from '../protocols/random.ts';
@@ -6,11 +7,8 @@ import { serveDcgm, serveNvidiaSmi } from './gpu.ts';
 import type { MeterFaults, MeterServer } from './meter.ts';
 import { serveMeters } from './meter.ts';
 import type { SimulatedServer } from './miners/api-server.ts';
-import { serveBitmain } from './miners/bitmain.ts';
-import { serveBfgminer, serveCgminer } from './miners/cgminer.ts';
-import { serveLuxos } from './miners/luxos.ts';
+import { MINER_TWINS } from './miners/registry.ts';
 import { minerTraits } from './miners/traits.ts';
-import { serveWhatsminer } from './miners/whatsminer.ts';
 import { type MinerFaults, SimulatedGpuNode, SimulatedMiner, SimulatedSite } from './physics.ts';
 
 /** A simulated site behind real sockets: every device that a configuration names, on the address it names. */
@@ -159,27 +157,20 @@ function parentsFirst<T extends { readonly id: string; readonly parent?: string 
   return ordered;
 }
 
-const DEFAULT_MODELS: Readonly<Record<string, string>> = {
-  luxos: 'Antminer S19k Pro',
-  bitmain: 'Antminer S21',
-  whatsminer: 'Whatsminer M60S',
-  cgminer: 'Antminer S9',
-  bfgminer: 'Antminer S9',
-};
+const isFamily = (name: string): name is FirmwareFamily => name in MINER_TWINS;
 
 /** What firmware plays a place: as configured, else by a tag, else by the model's vendor. */
-function firmwareOf(place: MinerPlace): string {
+function firmwareOf(place: MinerPlace): FirmwareFamily {
   const { firmware, model, tags } = place.entry;
   if (firmware !== 'auto') return firmware;
-  const tagged = tags.find((tag) => tag in DEFAULT_MODELS);
+  const tagged = tags.find(isFamily);
   if (tagged !== undefined) return tagged;
-  if (model.startsWith('Whatsminer')) return 'whatsminer';
-  return 'luxos';
+  return model.startsWith('Whatsminer') ? 'whatsminer' : 'luxos';
 }
 
 function modelOf(place: MinerPlace): string {
   const { model } = place.entry;
-  return model !== 'auto' ? model : (DEFAULT_MODELS[firmwareOf(place)] ?? 'Antminer S19k Pro');
+  return model !== 'auto' ? model : MINER_TWINS[firmwareOf(place)].model;
 }
 
 function serveMiner(
@@ -199,20 +190,7 @@ function serveMiner(
     model: modelOf(place),
     clock,
   };
-  switch (firmwareOf(place)) {
-    case 'bitmain':
-      return serveBitmain(miner, where);
-    case 'whatsminer':
-      return serveWhatsminer(miner, where);
-    case 'cgminer':
-      return serveCgminer(miner, where);
-    case 'bfgminer':
-      return serveBfgminer(miner, where);
-    case 'luxos':
-      return serveLuxos(miner, where);
-    default:
-      throw new Error(`${place.deviceId}: there is no simulator for firmware "${firmwareOf(place)}"`);
-  }
+  return MINER_TWINS[firmwareOf(place)].serve(miner, where);
 }
 
 async function serveAllMeters(

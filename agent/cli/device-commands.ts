@@ -236,8 +236,10 @@ async function write(
     evidence: proof.evidence,
     waitedMs: Math.round(proof.waitedMs),
   };
+  // A light is seen, not read: the device's yes is all there is to wait for.
+  const seen = command.kind === 'locate' && proof.outcome === 'pending';
   const exit =
-    proof.outcome === 'verified'
+    proof.outcome === 'verified' || seen
       ? EXIT.ok
       : proof.outcome === 'refused'
         ? EXIT.refused

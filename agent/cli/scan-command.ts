@@ -11,7 +11,7 @@ import { renderTable } from './table.ts';
 
 /** Ports that say what a host is: miner API, Modbus, DCGM exporter. */
 const PORTS = { miner: 4028, modbus: 502, dcgm: 9400 } as const;
-const HOSTS_AT_ONCE = 64;
+const HOSTS_AT_ONCE = 128;
 const CONNECT_LIMIT_MS = 1500;
 const MOST_ADDRESSES = 65_536;
 

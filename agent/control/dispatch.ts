@@ -25,9 +25,10 @@ export interface DispatchDeps {
   readonly stop: AbortSignal;
   readonly caps: CapPlan;
   readonly onSent: (sent: Sent) => void;
+  /** Writes under way at once over all devices; a dead one holds its place until its time is over. */
+  readonly writesAtOnce?: number;
 }
 
-/** Writes under way at once over all devices. */
 const WRITES_AT_ONCE = 64;
 
 /**
@@ -55,9 +56,10 @@ export class Dispatcher {
   }
 
   private pump(): void {
+    const { writesAtOnce = WRITES_AT_ONCE } = this.deps;
     for (const queue of [this.downs, this.ups]) {
       for (const [device, command] of queue) {
-        if (this.inFlight.size >= WRITES_AT_ONCE || this.deps.stop.aborted) return;
+        if (this.inFlight.size >= writesAtOnce || this.deps.stop.aborted) return;
         if (this.inFlight.has(device)) continue;
         queue.delete(device);
         void this.send(command);

@@ -127,6 +127,7 @@ function tokensOf(name: string): readonly string[] {
       // Avalon names itself "1246-83" and "15-194".
       .replace(/^\s*(1\d{3})\b/, 'a$1')
       .replace(/^\s*15-\d+/, 'a1566')
+      .replace(/^\s*q\s*$/, 'home q')
       // "M30S++VH100": the hash-board version is a word of its own.
       .replace(/\b(m\d+s?\+*)[-_ ]?(v[a-z0-9]+)/, '$1 $2')
       .replace(/\bhydro\b|\bhyd\.?/g, 'hyd')

@@ -82,3 +82,37 @@ export const AVALON_TIMING: MinerTiming = {
   changeMs: 600_000,
   sleepWatts: 150,
 };
+
+/**
+ * VNish: stopped within seconds, hashing 1 to 3 min after a start; a preset that is tuned lands in as long as a
+ * restart. Presets that are not tuned take up to an hour and are not used.
+ * Source: VNish API documents and field notes, to be checked on site.
+ */
+export const VNISH_TIMING: MinerTiming = {
+  sleepMs: 30_000,
+  wakeMs: 300_000,
+  changeMs: 300_000,
+  sleepWatts: 60,
+};
+
+/** ePIC PowerPlay: idle within 20 s of Stop, 2 to 4 min after Autostart; a new target takes minutes. */
+export const EPIC_TIMING: MinerTiming = {
+  sleepMs: 30_000,
+  wakeMs: 300_000,
+  changeMs: 300_000,
+  sleepWatts: 60,
+};
+
+/** FluxOS: asleep within seconds, 1 to 3 min to wake; a new target takes minutes. Source: the vendor's API manual. */
+export const FLUXOS_TIMING: MinerTiming = {
+  sleepMs: 30_000,
+  wakeMs: 240_000,
+  changeMs: 300_000,
+  sleepWatts: 70,
+};
+
+/**
+ * Least power target of FluxOS as a share of the greatest that is known. No document names it: kept where the
+ * neighbours (VNish 54 %, Braiins 45 %) still hold; what the miner declines is told as refused.
+ */
+export const FLUXOS_LEAST_SHARE = 0.6;

@@ -1,7 +1,8 @@
+import { type AvalonMode, avalonModes } from '../../config/miners/avalon-modes.ts';
 import { findMinerModel } from '../../config/miners/models.ts';
 import { AVALON_TIMING } from '../../config/miners/timing.ts';
 import { type CgminerBody, sectionRecords } from '../../protocols/cgminer-reply.ts';
-import type { DeviceFault, MinerBoard, MinerState } from '../load-driver.ts';
+import type { DeviceFault, LoadControl, MinerBoard, MinerState } from '../load-driver.ts';
 import {
   efficiencyJoulesPerTh,
   firstNumber,
@@ -73,15 +74,30 @@ export function decodeAvalon(replies: AvalonReplies, configuredModel: string | n
     boards: boardsOf(fields),
     pools: poolsOf(replies.pools ?? {}),
     errors: errorsOf(fields),
-    control: {
-      sleep: true,
-      wake: true,
-      powerLimit: null,
-      sleepMs: AVALON_TIMING.sleepMs,
-      wakeMs: AVALON_TIMING.wakeMs,
-      changeMs: null,
-    },
+    control: controlOf(avalonModes(model)),
   };
+}
+
+function controlOf(modes: readonly AvalonMode[]): LoadControl {
+  const { sleepMs, wakeMs, changeMs } = AVALON_TIMING;
+  const presetsWatts = modes.map(({ watts }) => watts);
+  const [minWatts] = presetsWatts;
+  return {
+    sleep: true,
+    wake: true,
+    powerLimit:
+      minWatts === undefined
+        ? null
+        : { kind: 'mode', minWatts, maxWatts: presetsWatts.at(-1) ?? minWatts, presetsWatts },
+    sleepMs,
+    wakeMs,
+    changeMs: minWatts === undefined ? null : changeMs,
+  };
+}
+
+/** The operating mode in force, `null` where the unit does not say. */
+export function workModeOf(fields: AvalonFields): number | null {
+  return listOf(fields, 'WORKMODE')[0] ?? null;
 }
 
 /** The fields of the one management module; none when there are several, as their figures would be parts. */
@@ -120,9 +136,14 @@ function readPairs(text: string, into: Map<string, string>): void {
   }
 }
 
+/** Characters; the longest list there is has one figure for each of a few hundred chips. */
+const LONGEST_LIST = 8192;
+
 function listOf(fields: AvalonFields, name: string): readonly (number | null)[] {
   const value = fields.get(name);
-  return value === undefined || value === '' ? [] : value.split(/\s+/).map(numberOf);
+  return value === undefined || value === '' || value.length > LONGEST_LIST
+    ? []
+    : value.split(/\s+/).map(numberOf);
 }
 
 function textOf(fields: AvalonFields, name: string): string | null {

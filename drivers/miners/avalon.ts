@@ -1,3 +1,4 @@
+import { avalonModes } from '../../config/miners/avalon-modes.ts';
 import { readCgminer } from '../../protocols/cgminer-client.ts';
 import type { CgminerBody } from '../../protocols/cgminer-reply.ts';
 import { fail, ok, type Result } from '../../protocols/result.ts';
@@ -5,9 +6,11 @@ import type { MinerEndpoint } from '../load-driver.ts';
 import { applyToAvalon } from './avalon-commands.ts';
 import { avalonFields, decodeAvalon, isSoftOff } from './avalon-decode.ts';
 import { cgminerTarget, isNo, isSilence } from './cgminer.ts';
+import { createJustAsked } from './just-asked.ts';
 import type { MinerDeps, MinerFamily } from './miner-driver.ts';
 import { isForeign } from './recognise.ts';
 import { firstText, type MinerFields, mergedRecords } from './reply-fields.ts';
+import { createSlowPart } from './slow-part.ts';
 
 /** Commands that tell the same; which of them there is depends on the generation. */
 const STATS_COMMANDS = ['stats', 'estats', 'litestats'] as const;
@@ -15,6 +18,8 @@ const STATS_COMMANDS = ['stats', 'estats', 'litestats'] as const;
 /** Avalon (Canaan) on port 4028: one command at a time; soft off and soft on. */
 export function avalonFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFamily {
   const target = cgminerTarget(endpoint, deps);
+  const asked = createJustAsked<CgminerBody>(deps.clock);
+  const slow = createSlowPart<{ readonly pools: CgminerBody }>(deps.clock);
   let version: CgminerBody | undefined;
   let statsCommand: (typeof STATS_COMMANDS)[number] | null = null;
 
@@ -58,8 +63,9 @@ export function avalonFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFam
       const asked = await askVersion(signal);
       if (!asked.ok && !isNo(asked.error)) return asked;
     }
-    const replies: { summary?: CgminerBody; pools?: CgminerBody } = {};
-    for (const command of ['summary', 'pools'] as const) {
+    const kept = slow.fresh();
+    const replies: { summary?: CgminerBody; pools?: CgminerBody } = { ...kept };
+    for (const command of ['summary', ...(kept === null ? (['pools'] as const) : [])] as const) {
       const answer = await readCgminer(target, command, undefined, signal);
       if (answer.ok) replies[command] = answer.value.body;
       else if (isSilence(answer.error)) {
@@ -67,6 +73,7 @@ export function avalonFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFam
         break;
       }
     }
+    if (kept === null && replies.pools !== undefined) slow.keep({ pools: replies.pools });
     if (stats.value === null && replies.summary === undefined)
       return fail('malformed', `${endpoint.host}:${endpoint.port} answers neither statistics nor a summary`);
     return ok(
@@ -86,22 +93,19 @@ export function avalonFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFam
     poll,
     who: async (signal) => {
       const answer = await askVersion(signal);
+      if (answer.ok) asked.keep(answer.value);
       return answer.ok ? ok(decodeAvalon({ version: answer.value }, endpoint.model)) : answer;
     },
-    send: async (command, _latest, signal) => {
-      if (command.kind === 'run' && command.limitWatts === null) {
-        const stats = await askStats(signal);
-        if (!stats.ok) return stats;
-        if (stats.value !== null && !isSoftOff(avalonFields(stats.value)))
-          return ok({
-            acknowledged: true,
-            sentAt: deps.clock.monotonicMs(),
-            limitWatts: null,
-            note: 'already awake; nothing to change',
-            stood: true,
-          });
-      }
-      return await applyToAvalon(target, command, signal);
+    send: async (command, latest, signal) => {
+      // Sleep is ordered whatever it says: every moment counts.
+      const stats = command.kind === 'run' ? await askStats(signal) : ok(null);
+      if (!stats.ok) return stats;
+      const fields = stats.value === null ? new Map<string, string>() : avalonFields(stats.value);
+      // Where it does not say whether it rests, it is told again: waking twice is harmless.
+      const asleep = stats.value === null || isSoftOff(fields);
+      const modes = avalonModes(latest.model);
+      const now = asked.take();
+      return await applyToAvalon({ target, asleep, fields, modes, version: now }, command, signal);
     },
   };
 }

@@ -10,6 +10,7 @@ import type { MinerEndpoint } from '../load-driver.ts';
 import { applyToBitmain, type BitmainWeb, type BitmainWebAnswer } from './bitmain-commands.ts';
 import { type BitmainReplies, decodeBitmain } from './bitmain-decode.ts';
 import { cgminerTarget, isSilence } from './cgminer.ts';
+import { createCredentialGuard } from './credential-guard.ts';
 import type { MinerDeps, MinerFamily } from './miner-driver.ts';
 import { isForeign } from './recognise.ts';
 import type { MinerFields } from './reply-fields.ts';
@@ -33,6 +34,7 @@ export function openBitmainWeb(endpoint: MinerEndpoint, deps: MinerDeps): Bitmai
     ...target,
     limits: { ...limits, totalMs: Math.max(limits.totalMs, WRITE_TIMEOUT_MS), idleMs: WRITE_TIMEOUT_MS },
   };
+  const guard = createCredentialGuard(`${endpoint.host}:${endpoint.webPort}`, deps.clock);
   const ask = async (
     page: string,
     body: unknown,
@@ -48,7 +50,10 @@ export function openBitmainWeb(endpoint: MinerEndpoint, deps: MinerDeps): Bitmai
             body: JSON.stringify(body),
             headers: { 'content-type': 'application/json' },
           };
+    const closed = guard.closed();
+    if (closed !== null) return { ok: false, error: { ...closed.error, connected: false } };
     const answer = await exchangeWithDigest(body === undefined ? target : patient, request, session, signal);
+    guard.note(answer.ok ? null : answer.error);
     if (!answer.ok) return answer;
     const { status, body: bytes, sentAt, cut } = answer.value;
     if (status === 404) return exchangeFailure(true, 'unsupported', `${endpoint.host} has no page ${page}`);

@@ -1,15 +1,12 @@
 import type { HttpRequest } from '../../protocols/http-exchange.ts';
-import { type Failure, fail, ok, type Result } from '../../protocols/result.ts';
+import { fail, ok, type Result } from '../../protocols/result.ts';
+import type { ExchangeFailure } from '../../protocols/tcp-exchange.ts';
 import type { MonotonicMs } from '../../protocols/units.ts';
 import type { MinerEndpoint } from '../load-driver.ts';
 import type { MinerDeps } from './miner-driver.ts';
 import { firstText } from './reply-fields.ts';
-import { exchangeJson, type JsonAnswer, jsonOf, recordAt, webTarget } from './web-json.ts';
-
-/** A failure, and whether a write that failed so may have had its effect. */
-export interface WebFailure extends Failure {
-  readonly mayHaveArrived: boolean;
-}
+import { createTokenSession } from './token-session.ts';
+import { exchangeJson, jsonOf, recordAt, webTarget, writtenOf } from './web-json.ts';
 
 /** The web interfaces of Braiins OS. */
 export interface BraiinsWeb {
@@ -20,7 +17,7 @@ export interface BraiinsWeb {
     path: string,
     body: unknown,
     signal: AbortSignal,
-  ): Promise<Result<{ readonly json: unknown; readonly sentAt: MonotonicMs }, WebFailure>>;
+  ): Promise<Result<{ readonly note: string | null; readonly sentAt: MonotonicMs }, ExchangeFailure>>;
   /** A GraphQL query; the whole answer. */
   query(text: string, signal: AbortSignal): Promise<Result<unknown>>;
 }
@@ -34,51 +31,41 @@ export interface BraiinsWeb {
 export function openBraiinsWeb(endpoint: MinerEndpoint, deps: MinerDeps): BraiinsWeb {
   const target = webTarget(endpoint, deps);
   const place = (path: string): string => `${target.host}:${target.port}${path}`;
-  let token: string | null = null;
-
-  const login = async (signal: AbortSignal): Promise<Result<string>> => {
-    const { user, password } = endpoint;
-    const path = '/api/v1/auth/login';
-    if (user === null || password === null)
-      return fail('unauthorised', `${place(path)} wants a password`, 'set user and password of the miner');
-    const body = { username: user, password: password.reveal() };
-    const answer = await exchangeJson(target, { method: 'POST', path, body }, signal);
-    if (!answer.ok) return answer;
-    const json = jsonOf(answer.value, place(path));
-    if (!json.ok) return json;
-    token = firstText(recordAt(json.value), 'token');
-    return token === null ? fail('malformed', `${place(path)} gave no token`) : ok(token);
-  };
-
-  /** The same request again with a new token when the first is not enough. */
-  const ask = async (
-    method: HttpRequest['method'],
-    path: string,
-    body: unknown,
-    signal: AbortSignal,
-  ): Promise<Result<JsonAnswer, WebFailure>> => {
-    const once = () =>
-      exchangeJson(
-        target,
-        {
-          method,
-          path,
-          ...(body !== undefined && { body }),
-          headers: token === null ? {} : { authorization: token },
-        },
-        signal,
-      );
-    let answer = await once();
-    if (answer.ok && answer.value.status === 401) {
-      token = null;
-      const fresh = await login(signal);
-      if (!fresh.ok) return { ok: false, error: { ...fresh.error, mayHaveArrived: false } };
-      answer = await once();
-    }
-    if (answer.ok) return answer;
-    const { connected, ...error } = answer.error;
-    return { ok: false, error: { ...error, mayHaveArrived: connected } };
-  };
+  const session = createTokenSession({
+    place: place(''),
+    clock: deps.clock,
+    always: false,
+    wantsToken: ({ status }) => status === 401,
+    login: async (signal) => {
+      const { user, password } = endpoint;
+      const path = '/api/v1/auth/login';
+      if (user === null || password === null)
+        return fail('unauthorised', `${place(path)} wants a password`, 'set user and password of the miner');
+      const body = { username: user, password: password.reveal() };
+      const answer = await exchangeJson(target, { method: 'POST', path, body }, signal);
+      if (!answer.ok) return answer;
+      const json = jsonOf(answer.value, place(path));
+      if (!json.ok) return json;
+      const token = firstText(recordAt(json.value), 'token');
+      return token === null ? fail('malformed', `${place(path)} gave no token`) : ok(token);
+    },
+  });
+  const ask = (method: HttpRequest['method'], path: string, body: unknown, signal: AbortSignal) =>
+    session.ask(
+      (token) =>
+        exchangeJson(
+          target,
+          {
+            method,
+            path,
+            ...(body !== undefined && { body }),
+            headers: token === null ? {} : { authorization: token },
+          },
+          signal,
+        ),
+      method !== 'GET',
+      signal,
+    );
 
   return {
     read: async (name, signal) => {
@@ -89,12 +76,7 @@ export function openBraiinsWeb(endpoint: MinerEndpoint, deps: MinerDeps): Braiin
     write: async (name, body, signal) => {
       const path = `/api/v1/${name}`;
       const answer = await ask('PUT', path, body, signal);
-      if (!answer.ok) return answer;
-      const { sentAt, status, json } = answer.value;
-      // A success is a success, even where its body is empty.
-      if (status >= 200 && status <= 299) return ok({ sentAt, json });
-      const no = jsonOf(answer.value, place(path));
-      return no.ok ? ok({ sentAt, json }) : { ok: false, error: { ...no.error, mayHaveArrived: false } };
+      return answer.ok ? writtenOf(answer.value, place(path)) : answer;
     },
     query: async (text, signal) => {
       const request = { method: 'POST' as const, path: '/graphql', body: { query: text } };

@@ -1,19 +1,24 @@
-import type { Clock } from '../../protocols/clock.ts';
+import { BRAIINS_TIMING } from '../../config/miners/timing.ts';
+import { readCgminer } from '../../protocols/cgminer-client.ts';
+import type { CgminerBody } from '../../protocols/cgminer-reply.ts';
 import { fail, ok, type Result } from '../../protocols/result.ts';
-import type { Milliseconds, MonotonicMs, Watts } from '../../protocols/units.ts';
-import type { LoadCommand, MinerEndpoint } from '../load-driver.ts';
+import type { Milliseconds, MonotonicMs } from '../../protocols/units.ts';
+import type { MinerEndpoint } from '../load-driver.ts';
+import { applyToBraiins, applyToBraiinsPort } from './braiins-commands.ts';
 import {
   type BraiinsGraphqlReplies,
   type BraiinsRestReplies,
   decodeBraiinsGraphql,
   decodeBraiinsRest,
   isPaused,
-  powerTargetRange,
 } from './braiins-decode.ts';
-import { type BraiinsWeb, openBraiinsWeb } from './braiins-web.ts';
-import { cgminerFamily, isSilence } from './cgminer.ts';
-import type { MinerDeps, MinerFamily, Sent } from './miner-driver.ts';
+import { openBraiinsWeb } from './braiins-web.ts';
+import { cgminerFamily, cgminerTarget, decodeCgminer, isSilence } from './cgminer.ts';
+import { createJustAsked } from './just-asked.ts';
+import type { MinerDeps, MinerFamily } from './miner-driver.ts';
+import { recogniseMiner } from './recognise.ts';
 import type { MinerFields } from './reply-fields.ts';
+import { createSlowPart } from './slow-part.ts';
 import { recordAt } from './web-json.ts';
 
 /** Limits of the tuner depend on the model and the supply: they hardly change. */
@@ -22,8 +27,12 @@ const CONSTRAINTS_MAXIMUM_AGE_MS: Milliseconds = 600_000;
 const REST_READS = [
   ['stats', 'miner/stats'],
   ['tuner', 'performance/tuner-state'],
-  ['hashboards', 'miner/hw/hashboards'],
   ['cooling', 'cooling/state'],
+] as const;
+
+/** Asked now and then. */
+const REST_SLOW_READS = [
+  ['hashboards', 'miner/hw/hashboards'],
   ['pools', 'pools/'],
   ['errors', 'miner/errors'],
 ] as const;
@@ -43,19 +52,27 @@ const GRAPHQL_SYSTEM =
 
 /**
  * Braiins OS: REST from 25.07 on, GraphQL before, and what port 4028 tells where neither may be asked.
- * Commands go over REST, with user and password.
+ * Commands go over REST with user and password; where there is no REST, pause and resume over port 4028.
  */
 export function braiinsFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFamily {
   const web = openBraiinsWeb(endpoint, deps);
   const port = cgminerFamily('braiins', endpoint, deps);
   const controllable = endpoint.user !== null && endpoint.password !== null;
+  const target = cgminerTarget(endpoint, deps);
+  /** The web interface that answered well. */
+  let speaks: 'rest' | 'graphql' | null = null;
+  const asked = createJustAsked<object>(deps.clock);
+  const slow = createSlowPart<BraiinsRestReplies>(deps.clock);
+  let pausable: boolean | null = null;
+  let pausedAt: MonotonicMs = Number.NEGATIVE_INFINITY;
   let constraints: unknown;
   let constraintsAt: MonotonicMs | null = null;
 
   /** Fails where there is no REST interface, or nobody is let in. */
-  const askDetails = async (signal: AbortSignal): Promise<Result<unknown>> => {
+  const askDetails = async (signal: AbortSignal): Promise<Result<CgminerBody>> => {
     const details = await web.read('miner/details', signal);
-    if (!details.ok || 'bos_version' in recordAt(details.value)) return details;
+    if (!details.ok) return details;
+    if ('bos_version' in recordAt(details.value)) return ok(recordAt(details.value));
     return fail('unsupported', `${endpoint.host} has no REST interface of Braiins OS`);
   };
 
@@ -69,14 +86,19 @@ export function braiinsFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFa
   };
 
   const pollRest = async (details: unknown, signal: AbortSignal): Promise<Result<MinerFields>> => {
-    const replies: { -readonly [name in keyof BraiinsRestReplies]: unknown } = { details };
-    for (const [name, path] of REST_READS) {
+    const kept = slow.fresh();
+    const replies: { -readonly [name in keyof BraiinsRestReplies]: unknown } = { ...kept, details };
+    for (const [name, path] of [...REST_READS, ...(kept === null ? REST_SLOW_READS : [])]) {
       const answer = await web.read(path, signal);
       if (answer.ok) replies[name] = answer.value;
       else if (name === 'stats' || answer.error.kind === 'cancelled') return answer;
       else if (isSilence(answer.error)) break;
     }
     if (controllable) await askConstraints(signal);
+    speaks = 'rest';
+    const { hashboards, pools, errors } = replies;
+    if (kept === null && hashboards !== undefined && pools !== undefined && errors !== undefined)
+      slow.keep({ hashboards, pools, errors });
     return ok(decodeBraiinsRest({ ...replies, constraints }, controllable));
   };
 
@@ -91,12 +113,42 @@ export function braiinsFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFa
       if (answer.ok) replies[name] = answer.value;
       else if (isSilence(answer.error)) break;
     }
+    speaks = 'graphql';
     return ok(decodeBraiinsGraphql(replies));
   };
 
-  /** True when another interface may still answer. */
+  /** True when another interface may still answer; half an answer of the one that is known is no reason. */
   const goesOn = (failure: { readonly kind: string }): boolean =>
-    failure.kind !== 'cancelled' && (failure.kind !== 'unauthorised' || !controllable);
+    failure.kind !== 'cancelled' &&
+    (failure.kind !== 'unauthorised' || !controllable) &&
+    (failure.kind !== 'malformed' || speaks === null);
+
+  /** Every release takes pause and resume on port 4028, if that port is open and Braiins OS stands there. */
+  const askPort = async (signal: AbortSignal): Promise<Result<MinerFields>> => {
+    const version = await readCgminer(target, 'version', undefined, signal);
+    if (!version.ok) return version;
+    if (recogniseMiner({ version: version.value }) !== 'braiins')
+      return fail('wrong-device', `${endpoint.host}:${endpoint.port} does not answer as Braiins OS`);
+    return ok(decodeCgminer('braiins', { version: version.value.body }, endpoint.model));
+  };
+
+  /** What port 4028 makes possible, where REST does not. A pause is remembered: nothing there tells of it. */
+  const withPort = async (fields: MinerFields, signal: AbortSignal): Promise<MinerFields> => {
+    if (pausable === null) {
+      const answer = await askPort(signal);
+      if (answer.ok) pausable = true;
+      else if (!isSilence(answer.error)) pausable = false;
+    }
+    if (pausable !== true) return fields;
+    const { sleepMs, wakeMs } = BRAIINS_TIMING;
+    const rests = fields.hashrateThs === 0;
+    if (!rests && deps.clock.monotonicMs() > pausedAt + sleepMs) pausedAt = Number.NEGATIVE_INFINITY;
+    return {
+      ...fields,
+      state: rests && pausedAt > Number.NEGATIVE_INFINITY ? 'sleeping' : fields.state,
+      control: { ...fields.control, sleep: true, wake: true, sleepMs, wakeMs },
+    };
+  };
 
   return {
     firmware: 'braiins',
@@ -106,95 +158,45 @@ export function braiinsFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFa
       if (!goesOn(details.error)) return details;
       if (!isSilence(details.error)) {
         const read = await pollGraphql(signal);
-        if (read.ok || !goesOn(read.error)) return read;
+        if (read.ok) return ok(await withPort(read.value, signal));
+        if (!goesOn(read.error)) return read;
       }
-      return await port.poll(signal);
+      const version = await askPort(signal);
+      if (!version.ok) return version;
+      const read = await port.poll(signal);
+      if (!read.ok) return read;
+      // Boards and pools are numbered otherwise there: they would pass for other ones.
+      const pools = read.value.pools.map((pool) => ({ ...pool, priority: null }));
+      return ok(await withPort({ ...read.value, boards: [], pools }, signal));
     },
     who: async (signal, forWrite) => {
       const details = await askDetails(signal);
-      if (details.ok) return ok(decodeBraiinsRest({ details: details.value }, controllable));
-      if (forWrite || !goesOn(details.error)) return details;
-      return await port.who(signal, forWrite);
+      if (details.ok) {
+        asked.keep(details.value);
+        return ok(decodeBraiinsRest({ details: details.value }, controllable));
+      }
+      if (!goesOn(details.error) || (forWrite && isSilence(details.error))) return details;
+      return await askPort(signal);
     },
-    send: async (command, _latest, signal) => {
+    send: async (command, latest, signal) => {
+      const known = asked.take();
+      const details = known === null ? await askDetails(signal) : ok(known);
+      if (!details.ok && goesOn(details.error) && !isSilence(details.error)) {
+        const sent = await applyToBraiinsPort(target, latest.hashrateThs === 0, command, signal);
+        if (sent.ok && sent.value.stood !== true)
+          pausedAt = command.kind === 'sleep' ? sent.value.sentAt : Number.NEGATIVE_INFINITY;
+        return sent;
+      }
+      if (!details.ok) return details;
       if (!controllable)
         return fail(
           'unauthorised',
           `${endpoint.host} takes commands only with user and password`,
           'set user and password of the miner in the configuration',
         );
-      const details = await askDetails(signal);
-      if (!details.ok) return details;
-      await askConstraints(signal);
+      if (command.kind === 'run') await askConstraints(signal);
       const paused = isPaused(details.value);
       return await applyToBraiins({ web, clock: deps.clock, paused, constraints }, command, signal);
     },
   };
-}
-
-/** What a command needs: the wire, and what the miner said a moment ago. */
-export interface BraiinsWrite {
-  readonly web: BraiinsWeb;
-  readonly clock: Clock;
-  readonly paused: boolean;
-  readonly constraints: unknown;
-}
-
-/**
- * Pauses, resumes, or sets a power target. A target above the greatest becomes the greatest; one below the
- * least is refused. The target is set before the miner is resumed, so that it never works above it.
- *
- * Source: Braiins public API, PUT actions/pause, actions/resume, performance/power-target.
- */
-export async function applyToBraiins(
-  write: BraiinsWrite,
-  command: LoadCommand,
-  signal: AbortSignal,
-): Promise<Result<Sent>> {
-  if (command.kind === 'sleep') return await put(write, 'actions/pause', undefined, null, signal);
-  if (command.kind !== 'run') return fail('unsupported', `Braiins OS is not commanded to "${command.kind}"`);
-  let limitWatts: Watts | null = null;
-  if (command.limitWatts !== null) {
-    const range = powerTargetRange(write.constraints);
-    if (range === null) return fail('unsupported', 'this miner tells no range for its power target');
-    if (command.limitWatts < range.minWatts)
-      return fail(
-        'refused',
-        `the least power target of this miner is ${range.minWatts} W, not ${command.limitWatts} W`,
-        'put it to sleep instead',
-      );
-    limitWatts = Math.min(range.maxWatts, Math.floor(command.limitWatts));
-    const set = await put(write, 'performance/power-target', { watt: limitWatts }, limitWatts, signal);
-    // Without an answer nobody knows that the target holds: a paused miner stays paused.
-    if (!set.ok || set.value.acknowledged === null || !write.paused) return set;
-  }
-  if (!write.paused)
-    return ok({
-      acknowledged: true,
-      sentAt: write.clock.monotonicMs(),
-      limitWatts: null,
-      note: 'already awake; nothing to change',
-      stood: true,
-    });
-  return await put(write, 'actions/resume', undefined, limitWatts, signal);
-}
-
-/** One write; a lost answer may have arrived, so it counts as sent. */
-async function put(
-  { web, clock }: BraiinsWrite,
-  path: string,
-  body: unknown,
-  limitWatts: Watts | null,
-  signal: AbortSignal,
-): Promise<Result<Sent>> {
-  const before = clock.monotonicMs();
-  const answer = await web.write(path, body, signal);
-  if (answer.ok) {
-    const note = answer.value.json === undefined ? null : JSON.stringify(answer.value.json).slice(0, 200);
-    return ok({ acknowledged: true, sentAt: answer.value.sentAt, limitWatts, note });
-  }
-  const { mayHaveArrived, ...error } = answer.error;
-  if (mayHaveArrived)
-    return ok({ acknowledged: null, sentAt: before, limitWatts, note: error.message.slice(0, 200) });
-  return { ok: false, error };
 }

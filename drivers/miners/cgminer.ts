@@ -1,9 +1,10 @@
+import type { MinerFirmware } from '../../config/miners/firmwares.ts';
 import { findMinerModel } from '../../config/miners/models.ts';
 import { CGMINER_LIMITS, type CgminerTarget, readCgminer } from '../../protocols/cgminer-client.ts';
 import { type CgminerBody, sectionRecords } from '../../protocols/cgminer-reply.ts';
 import { type Failure, ok, type Result } from '../../protocols/result.ts';
 import type { ExchangeFailure } from '../../protocols/tcp-exchange.ts';
-import type { MinerBoard, MinerEndpoint, MinerFirmware, MinerState } from '../load-driver.ts';
+import type { MinerBoard, MinerEndpoint, MinerState } from '../load-driver.ts';
 import type { MinerDeps, MinerFamily } from './miner-driver.ts';
 import {
   efficiencyJoulesPerTh,
@@ -19,6 +20,7 @@ import {
   poolsOf,
   recentHashrateThs,
 } from './reply-fields.ts';
+import { createSlowPart } from './slow-part.ts';
 
 /** Replies of the cgminer API by command; what was not asked or not answered is absent. */
 export interface CgminerReplies {
@@ -72,6 +74,8 @@ export function decodeCgminer(
   };
 }
 
+/** bfgminer lists sticks by the dozen; more than this is no miner. */
+const MOST_DEVICES = 256;
 /** A rate that was just reset is a start, not a stop. */
 const STARTING_SECONDS = 900;
 
@@ -86,13 +90,15 @@ function stateOf(replies: CgminerReplies, ths: number | null, uptimeSeconds: num
 }
 
 function devices(devs: CgminerBody | undefined): readonly MinerBoard[] {
-  return sectionRecords(devs ?? {}, 'DEVS').map((device, position) => ({
-    index: firstNumber(device, 'ASC', 'PGA', 'DEV', 'ID') ?? position,
-    hashrateThs: recentHashrateThs(device),
-    chipTemperatureCelsius: null,
-    chipsAlive: null,
-    chips: null,
-  }));
+  return sectionRecords(devs ?? {}, 'DEVS')
+    .slice(0, MOST_DEVICES)
+    .map((device, position) => ({
+      index: firstNumber(device, 'ASC', 'PGA', 'DEV', 'ID') ?? position,
+      hashrateThs: recentHashrateThs(device),
+      chipTemperatureCelsius: null,
+      chipsAlive: null,
+      chips: null,
+    }));
 }
 
 /** Where a miner's cgminer API is. */
@@ -123,6 +129,7 @@ export function cgminerFamily(
   deps: MinerDeps,
 ): MinerFamily {
   const target = cgminerTarget(endpoint, deps);
+  const slow = createSlowPart<CgminerReplies>(deps.clock);
   let version: CgminerBody | undefined;
 
   const poll = async (signal: AbortSignal): Promise<Result<MinerFields>> => {
@@ -130,7 +137,8 @@ export function cgminerFamily(
     const summary = await readCgminer(target, 'summary', undefined, signal);
     if (!summary.ok) return summary;
     replies.summary = summary.value.body;
-    for (const command of ['version', 'devs', 'pools', 'stats'] as const) {
+    const kept = slow.fresh();
+    for (const command of kept === null ? (['version', 'devs', 'pools', 'stats'] as const) : []) {
       if (command === 'version' && version !== undefined) continue;
       const answer = await readCgminer(target, command, undefined, signal);
       if (answer.ok) replies[command] = answer.value.body;
@@ -138,7 +146,9 @@ export function cgminerFamily(
       if (command === 'version') version = replies.version;
     }
     if (version !== undefined) replies.version = version;
-    return ok(decodeCgminer(firmware, replies, endpoint.model));
+    const { devs, pools, stats } = replies;
+    if (devs && pools && stats) slow.keep({ devs, pools, stats });
+    return ok(decodeCgminer(firmware, { ...kept, ...replies }, endpoint.model));
   };
 
   return {

@@ -1,122 +1,116 @@
+import { secondPort } from '../../config/miners/firmwares.ts';
 import { readCgminer } from '../../protocols/cgminer-client.ts';
-import { type CgminerBody, sectionRecords } from '../../protocols/cgminer-reply.ts';
+import type { CgminerBody } from '../../protocols/cgminer-reply.ts';
 import { fail, ok, type Result } from '../../protocols/result.ts';
+import { type ExchangeFailure, exchangeFailure } from '../../protocols/tcp-exchange.ts';
+import type { TerahashesPerSecond, Watts } from '../../protocols/units.ts';
 import type { MinerEndpoint } from '../load-driver.ts';
-import { type CgminerReplies, cgminerTarget, decodeCgminer, isSilence } from './cgminer.ts';
+import { cgminerTarget, isSilence } from './cgminer.ts';
+import { applyToFluxos, type FluxosPage } from './fluxos-commands.ts';
+import { decodeFluxos, type FluxosReplies, fluxosWorkingWatts } from './fluxos-decode.ts';
 import type { MinerDeps, MinerFamily } from './miner-driver.ts';
 import { isForeign } from './recognise.ts';
-import {
-  efficiencyJoulesPerTh,
-  firstNumber,
-  firstText,
-  flagOf,
-  hashrateThs,
-  hottest,
-  type MinerFields,
-  macOf,
-  mergedRecords,
-  nothingSaid,
-} from './reply-fields.ts';
-import { exchangeJson, jsonOf, recordAt, webTarget } from './web-json.ts';
+import { firstText, type MinerFields, mergedRecords } from './reply-fields.ts';
+import { createSlowPart } from './slow-part.ts';
+import { createTokenSession } from './token-session.ts';
+import { exchangeJson, type JsonAnswer, jsonOf, recordAt, webTarget } from './web-json.ts';
 
-/** Replies of port 4028 and, where the web port lets us in, of its pages of the same shape. */
-export interface FluxosReplies extends CgminerReplies {
-  readonly ipreport?: CgminerBody;
-  readonly psu?: CgminerBody;
-  readonly mode?: CgminerBody;
-  readonly temperature?: CgminerBody;
-  readonly fan?: CgminerBody;
+const WEB_READS = ['ipreport', 'psu', 'mode'] as const;
+/** Asked now and then. */
+const SLOW_COMMANDS = ['devs', 'pools'] as const;
+const SLOW_WEB_READS = ['temperature', 'fan'] as const;
+
+/** Below this part of its best hashrate it is on its way up; the deepest throttle is above it. */
+const STARTING_SHARE = 0.25;
+
+/** A page says yes by its status letter, under HTTP 200 as well. */
+function isYes({ json }: JsonAnswer): boolean {
+  const letter = firstText(mergedRecords(recordAt(json), 'STATUS'), 'STATUS');
+  return letter === 'S' || letter === 'I';
 }
 
-/** The web port of FluxOS, where the configuration names none. Source: the vendor's API manual. */
-const WEB_PORT = 8080;
-const WEB_READS = ['ipreport', 'psu', 'mode', 'temperature', 'fan'] as const;
-
-/**
- * A reading of FluxOS (Auradine). Power is what the supply takes in; the limit is the watts of a custom mode.
- *
- * Source: example replies in the vendor's API manual, of several builds.
- */
-export function decodeFluxos(replies: FluxosReplies, configuredModel: string | null = null): MinerFields {
-  const base = decodeCgminer('fluxos', replies, configuredModel);
-  const report = mergedRecords(replies.ipreport, 'IPReport');
-  const mode = mergedRecords(replies.mode, 'Mode');
-  const supply = firstNumber(mergedRecords(replies.psu, 'PSU'), 'PowerIn');
-  const reports = supply !== null && supply >= 0;
-  const powerWatts = reports ? supply : base.powerWatts;
-  const sleeps = flagOf(mode['Sleep']) === true || firstText(mode, 'Sleep') === 'on';
-  const custom = firstText(mode, 'Mode') === 'custom';
-  const limit = custom ? firstNumber(mode, 'Power') : null;
-  const boards = sectionRecords(replies.temperature ?? {}, 'Temperature').filter((entry) =>
-    /hash/i.test(firstText(entry, 'Name') ?? ''),
-  );
-  const sensors = (name: string): readonly unknown[] =>
-    boards.flatMap((board) => sectionRecords(board, name).map((sensor) => sensor['Temperature']));
-  return {
-    ...nothingSaid('fluxos'),
-    ...base,
-    vendor: 'Auradine',
-    model: firstText(report, 'model') ?? base.model,
-    firmwareVersion: firstText(report, 'version') ?? base.firmwareVersion,
-    macAddress: macOf(report['mac']) ?? base.macAddress,
-    serialNumber: firstText(report, 'SerialNo') ?? base.serialNumber,
-    state: sleeps ? 'sleeping' : base.state,
-    nominalHashrateThs:
-      (custom ? hashrateThs(firstNumber(mode, 'Ths'), 'TH') : null) ?? base.nominalHashrateThs,
-    powerWatts,
-    powerSource: reports ? 'reported' : base.powerSource,
-    powerLimitWatts: limit !== null && limit > 0 ? limit : null,
-    efficiencyJoulesPerTh: efficiencyJoulesPerTh(powerWatts, base.hashrateThs),
-    chipTemperatureCelsius: hottest(sensors('ChipTemp')),
-    boardTemperatureCelsius: hottest(sensors('BoardTemp')),
-    fanRpm: sectionRecords(replies.fan ?? {}, 'Fan').flatMap((fan) => {
-      const rpm = firstNumber(fan, 'Speed');
-      return rpm === null || rpm < 0 ? [] : [rpm];
-    }),
-  };
+/** A token that ended shows as a no of the page, whatever its words, or as HTTP 401. */
+function wantsToken(answer: JsonAnswer, isWrite: boolean): boolean {
+  if (answer.status === 401 || answer.status === 403) return true;
+  const message = firstText(mergedRecords(recordAt(answer.json), 'STATUS'), 'Msg') ?? '';
+  return !isYes(answer) && (!isWrite || /token|auth|login|permission/i.test(message));
 }
 
-/** FluxOS: rates and pools on port 4028; identity, power and mode on the web port, with user and password. */
+/** FluxOS: rates and pools on port 4028; identity, power, mode and commands on the web port, with user and password. */
 export function fluxosFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFamily {
   const target = cgminerTarget(endpoint, deps);
-  const web = webTarget(endpoint, deps, endpoint.webPort === 80 ? WEB_PORT : endpoint.webPort);
-  let token: string | null = null;
+  const web = webTarget(endpoint, deps, secondPort('fluxos', endpoint.webPort));
+  const { user, password } = endpoint;
+  const enters = user !== null && password !== null;
+  const slow = createSlowPart<FluxosReplies>(deps.clock);
+  let greatestWatts: Watts | null = null;
+  let greatestThs: TerahashesPerSecond = 0;
 
-  const login = async (signal: AbortSignal): Promise<Result<null>> => {
-    const { user, password } = endpoint;
-    if (user === null || password === null)
-      return fail('unauthorised', `${web.host} wants user and password`);
-    const body = { command: 'token', user, password: password.reveal() };
-    const answer = await exchangeJson(web, { method: 'POST', path: '/token', body }, signal);
+  const session = createTokenSession({
+    place: `${web.host}:${web.port}`,
+    clock: deps.clock,
+    always: true,
+    wantsToken,
+    login: async (signal) => {
+      if (user === null || password === null)
+        return fail('unauthorised', `${web.host} wants user and password`);
+      const body = { command: 'token', user, password: password.reveal() };
+      const answer = await exchangeJson(web, { method: 'POST', path: '/token', body }, signal);
+      if (!answer.ok) return answer;
+      const json = jsonOf(answer.value, `${web.host}:${web.port}/token`);
+      if (!json.ok) return json;
+      const token = firstText(mergedRecords(recordAt(json.value), 'Token'), 'Token');
+      return token === null
+        ? fail('unauthorised', `${web.host} gives no token for this password`, 'check user and password')
+        : ok(token);
+    },
+  });
+
+  /** One page, read (`body` absent) or written. */
+  const page: FluxosPage = async (name, body, signal) => {
+    const path = `/${name}`;
+    const answer = await session.ask(
+      (token) =>
+        exchangeJson(
+          web,
+          {
+            method: body === undefined ? 'GET' : 'POST',
+            path,
+            headers: { token: token ?? '' },
+            ...(body !== undefined && { body }),
+          },
+          signal,
+        ),
+      body !== undefined,
+      signal,
+    );
     if (!answer.ok) return answer;
-    const json = jsonOf(answer.value, `${web.host}:${web.port}/token`);
-    if (!json.ok) return json;
-    token = firstText(mergedRecords(recordAt(json.value), 'Token'), 'Token');
-    return token === null ? fail('unauthorised', `${web.host} gives no token for this password`) : ok(null);
+    const place = `${web.host}:${web.port}${path}`;
+    const json = jsonOf(answer.value, place);
+    // What came was an answer: it did not act.
+    if (!json.ok) return exchangeFailure(false, json.error.kind, json.error.message, json.error.hint);
+    const status = mergedRecords(recordAt(json.value), 'STATUS');
+    const note = firstText(status, 'Msg');
+    if (isYes(answer.value)) return ok({ sentAt: answer.value.sentAt, note, body: recordAt(json.value) });
+    return exchangeFailure(
+      false,
+      wantsToken(answer.value, true) ? 'unauthorised' : 'refused',
+      `${place} declines: ${note ?? 'no reason given'}`,
+    );
   };
 
-  /** A page by the token that holds; one that ran out is fetched anew once. */
-  const askWeb = async (page: string, signal: AbortSignal): Promise<Result<CgminerBody>> => {
-    for (const attempt of [1, 2]) {
-      if (token === null) {
-        const entered = await login(signal);
-        if (!entered.ok) return entered;
-      }
-      const headers = { token: token ?? '' };
-      const answer = await exchangeJson(web, { method: 'GET', path: `/${page}`, headers }, signal);
-      if (!answer.ok) return answer;
-      const json = jsonOf(answer.value, `${web.host}:${web.port}/${page}`);
-      const letter = json.ok ? firstText(mergedRecords(recordAt(json.value), 'STATUS'), 'STATUS') : null;
-      if (json.ok && (letter === 'S' || letter === 'I')) return ok(recordAt(json.value));
-      token = null;
-      if (attempt === 2) return json.ok ? fail('refused', `${web.host} declines ${page}`) : json;
-    }
-    return fail('refused', `${web.host} declines ${page}`);
+  const readPage = async (
+    name: string,
+    signal: AbortSignal,
+  ): Promise<Result<CgminerBody, ExchangeFailure>> => {
+    const answer = await page(name, undefined, signal);
+    return answer.ok ? ok(answer.value.body) : answer;
   };
 
   const poll = async (signal: AbortSignal): Promise<Result<MinerFields>> => {
-    const replies: { -readonly [name in keyof FluxosReplies]: CgminerBody } = {};
-    for (const command of ['summary', 'version', 'devs', 'pools'] as const) {
+    const kept = slow.fresh();
+    const replies: { -readonly [name in keyof FluxosReplies]: CgminerBody } = { ...kept };
+    for (const command of ['summary', 'version', ...(kept === null ? SLOW_COMMANDS : [])] as const) {
       const answer = await readCgminer(target, command, undefined, signal);
       if (answer.ok && command === 'version' && isForeign({ version: answer.value }, 'fluxos'))
         return fail('wrong-device', `${endpoint.host}:${endpoint.port} does not answer as FluxOS`);
@@ -124,28 +118,50 @@ export function fluxosFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFam
       else if (command === 'summary') return answer;
       else if (isSilence(answer.error)) break;
     }
-    for (const page of endpoint.user === null ? [] : WEB_READS) {
-      const answer = await askWeb(page, signal);
-      if (answer.ok) replies[page] = answer.value;
+    const pages = kept === null ? [...WEB_READS, ...SLOW_WEB_READS] : WEB_READS;
+    for (const name of user === null ? [] : pages) {
+      const answer = await readPage(name, signal);
+      if (answer.ok) replies[name] = answer.value;
       else if (answer.error.kind === 'cancelled') return answer;
       // What the open port said is a reading all the same.
       else if (isSilence(answer.error) || answer.error.kind === 'unauthorised') break;
     }
-    return ok(decodeFluxos(replies, endpoint.model));
+    const { devs, pools, temperature, fan } = replies;
+    if (kept === null && devs && pools && temperature && fan) slow.keep({ devs, pools, temperature, fan });
+    const said = decodeFluxos(replies, endpoint.model);
+    const known = fluxosWorkingWatts(said);
+    if (known !== null && known > (greatestWatts ?? 0)) greatestWatts = known;
+    greatestThs = Math.max(greatestThs, said.hashrateThs ?? 0);
+    const fields = decodeFluxos(replies, endpoint.model, enters ? { greatestWatts } : null);
+    // Out of custom mode it names no nominal rate: a small part of what it was seen to do is a start.
+    const starts = fields.state === 'hashing' && (fields.hashrateThs ?? 0) < greatestThs * STARTING_SHARE;
+    return ok(starts ? { ...fields, state: 'starting' } : fields);
   };
 
   return {
     firmware: 'fluxos',
     poll,
-    who: async (signal) => {
-      const report = endpoint.user === null ? null : await askWeb('ipreport', signal);
+    who: async (signal, forWrite) => {
+      const report = user === null ? null : await readPage('ipreport', signal);
       if (report?.ok === true) return ok(decodeFluxos({ ipreport: report.value }, endpoint.model));
-      if (report?.error.kind === 'cancelled') return report;
+      if (report !== null && (forWrite || report.error.kind === 'cancelled')) return report;
       const version = await readCgminer(target, 'version', undefined, signal);
       if (!version.ok) return version;
       if (isForeign({ version: version.value }, 'fluxos'))
         return fail('wrong-device', `${endpoint.host}:${endpoint.port} does not answer as FluxOS`);
       return ok(decodeFluxos({ version: version.value.body }, endpoint.model));
     },
+    send: async (command, latest, signal) =>
+      enters
+        ? await applyToFluxos(
+            { page, clock: deps.clock, greatestWatts, works: latest.state === 'hashing' },
+            command,
+            signal,
+          )
+        : fail(
+            'unauthorised',
+            `${endpoint.host} takes commands only with user and password`,
+            'set user and password of the miner in the configuration',
+          ),
   };
 }

@@ -35,13 +35,18 @@ export function profileUnder(profiles: readonly LuxosProfile[], limitWatts: Watt
  * Sleeps, wakes or sets a profile, inside a session that is always given back. A limit becomes the next
  * profile below; automatic thermal management is kept from moving above it.
  *
- * Source: docs.luxor.tech, commands logon, logoff, curtail, profileset, atmset.
+ * Source: docs.luxor.tech, commands logon, logoff, curtail, profileset, atmset. `ledset` as open clients send it; no
+ * recording of its reply is at hand.
  */
 export async function applyToLuxos(
   write: LuxosWrite,
   command: LoadCommand,
   signal: AbortSignal,
 ): Promise<Result<Sent>> {
+  if (command.kind === 'locate')
+    return await inSession(write, signal, (sessionId) =>
+      order(write, 'ledset', `${sessionId},red,${command.on ? 'blink' : 'auto'}`, null, signal),
+    );
   if (command.kind !== 'sleep' && command.kind !== 'run')
     return fail('unsupported', `LuxOS is not commanded to "${command.kind}"`);
   let profile: LuxosProfile | null = null;

@@ -6,6 +6,7 @@ import { exchangeFailure } from '../../protocols/tcp-exchange.ts';
 import type { Milliseconds, MonotonicMs } from '../../protocols/units.ts';
 import type { MinerEndpoint } from '../load-driver.ts';
 import { cgminerTarget, isSilence } from './cgminer.ts';
+import { createJustAsked } from './just-asked.ts';
 import { applyToLuxos, type LuxosAsk } from './luxos-commands.ts';
 import {
   decodeLuxos,
@@ -50,6 +51,7 @@ export function createLuxosAsk(target: CgminerTarget): LuxosAsk {
 export function luxosFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFamily {
   const target = cgminerTarget(endpoint, deps);
   const ask = createLuxosAsk(target);
+  const asked = createJustAsked<CgminerBody>(deps.clock);
   let profiles: CgminerBody | undefined;
   let profilesAt: MonotonicMs = 0;
   /** Parameterless reads can be joined; a unit that cannot is asked one by one from then on. */
@@ -121,16 +123,21 @@ export function luxosFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFami
       if (!replies.ok) return replies;
       if (replies.value.config === undefined)
         return fail('wrong-device', `${endpoint.host}:${endpoint.port} does not answer as LuxOS`);
+      asked.keep(replies.value.config);
       return strange(replies.value) ?? ok(decodeLuxos(replies.value));
     },
     send: async (command, _latest, signal) => {
-      const config = await ask('config', undefined, signal);
-      if (!config.ok) return config;
+      let config = asked.take();
+      if (config === null) {
+        const answer = await ask('config', undefined, signal);
+        if (!answer.ok) return answer;
+        config = answer.value.body;
+      }
       return await applyToLuxos(
         {
           ask,
           clock: deps.clock,
-          config: mergedRecords(config.value.body, 'CONFIG'),
+          config: mergedRecords(config, 'CONFIG'),
           profiles: luxosProfiles(profiles),
         },
         command,

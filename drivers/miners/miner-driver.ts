@@ -1,3 +1,4 @@
+import type { MinerFirmware } from '../../config/miners/firmwares.ts';
 import type { Clock } from '../../protocols/clock.ts';
 import type { Random } from '../../protocols/random.ts';
 import { fail, ok, type Result } from '../../protocols/result.ts';
@@ -9,9 +10,9 @@ import type {
   LoadCommand,
   LoadDriver,
   MinerEndpoint,
-  MinerFirmware,
   MinerReading,
 } from '../load-driver.ts';
+import { createCredentialGuard } from './credential-guard.ts';
 import type { MinerFields } from './reply-fields.ts';
 
 /** What every miner driver is given besides its endpoint. */
@@ -66,7 +67,8 @@ interface AtWork {
 
 /**
  * A driver out of a family: one request in flight, identity checked at every reading and before every
- * write, no write repeated while the miner still works on it.
+ * write, no write repeated while the miner still works on it, credentials that it refuses not tried again and
+ * again.
  *
  * `expected` is the MAC or serial number under which the device is known; without it the first answer counts.
  */
@@ -86,6 +88,7 @@ export function createMinerDriver(
   };
   let latest: MinerFields | null = null;
   let atWork: AtWork | null = null;
+  const writes = createCredentialGuard(place, clock);
 
   const check = (who: Pinned): Result<null> => {
     const stranger = findStranger(pinned, who);
@@ -117,8 +120,13 @@ export function createMinerDriver(
   const applyNow = async (command: LoadCommand, signal: AbortSignal): Promise<Result<Applied>> => {
     if (family.send === undefined)
       return fail('unsupported', `${place}: ${family.firmware} firmware takes no commands`);
+    const closed = writes.closed();
+    if (closed !== null) return closed;
     const who = await family.who(signal, true);
-    if (!who.ok) return who;
+    if (!who.ok) {
+      writes.note(who.error);
+      return who;
+    }
     const checked = check(who.value);
     if (!checked.ok) return checked;
     if (hidesItself(pinned, who.value))
@@ -128,6 +136,7 @@ export function createMinerDriver(
       if (!read.ok) return read;
     }
     const sent = await family.send(command, latest!, signal);
+    writes.note(sent.ok ? null : sent.error);
     if (!sent.ok) return sent;
     const { stood, ...applied } = sent.value;
     if (stood !== true && command.kind !== 'locate')

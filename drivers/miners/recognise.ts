@@ -1,11 +1,14 @@
+import { type MinerFirmware, secondPort } from '../../config/miners/firmwares.ts';
 import { askCgminer, CGMINER_LIMITS } from '../../protocols/cgminer-client.ts';
 import { type CgminerBody, type CgminerReply, isRecord } from '../../protocols/cgminer-reply.ts';
 import { exchangeOverHttp, type HttpAnswer } from '../../protocols/http-exchange.ts';
 import { type Failure, fail, ok, type Result } from '../../protocols/result.ts';
-import type { MinerEndpoint, MinerFirmware } from '../load-driver.ts';
+import { askWhatsminerV3 } from '../../protocols/whatsminer-v3.ts';
+import type { MinerEndpoint } from '../load-driver.ts';
 import { cgminerTarget, isSilence } from './cgminer.ts';
 import type { MinerDeps } from './miner-driver.ts';
 import { firstText } from './reply-fields.ts';
+import { exchangeJson, isRecordWith, webTarget } from './web-json.ts';
 import { messageOf } from './whatsminer-decode.ts';
 
 /** What answered on port 4028 and on the web page while looking. */
@@ -80,6 +83,8 @@ function plainFirmware(version: CgminerReply): 'cgminer' | 'bfgminer' | null {
   const section = version.body['VERSION'];
   const record: unknown = Array.isArray(section) ? section[0] : section;
   if (!isRecord(record)) return null;
+  // Cut off, any product looks plain.
+  if (version.repairs.includes('cut-off')) return null;
   const message = version.status?.message;
   if (message === 'BFGMiner versions') return 'bfgminer';
   const bare = 'CGMiner' in record && Object.keys(record).every((key) => key === 'CGMiner' || key === 'API');
@@ -141,10 +146,46 @@ export async function recognise(
   if (web !== null) evidence.web = web;
   const found = recogniseMiner(evidence);
   if (found !== null) return ok(found);
+  // Newer Whatsminers may have the older port shut.
+  if (failure?.kind === 'unreachable' && (await answersFrames(endpoint, deps, signal)))
+    return ok('whatsminer-v3');
+  if (failure?.kind === 'malformed' && (await answersAsEpic(endpoint, deps, signal))) return ok('epic');
   failure ??= { kind: 'malformed', message: `${endpoint.host} answers nothing that a miner says` };
   return failure.kind === 'malformed'
     ? fail('wrong-device', `${endpoint.host}:${endpoint.port} is no miner: ${failure.message}`)
     : { ok: false, error: failure };
+}
+
+/** ePIC speaks HTTP where others have the cgminer API. */
+async function answersAsEpic(
+  endpoint: MinerEndpoint,
+  deps: MinerDeps,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const request = { method: 'GET' as const, path: '/summary' };
+  const answer = await exchangeJson(webTarget(endpoint, deps, endpoint.port), request, signal);
+  return answer.ok && answer.value.status === 200 && isRecordWith(answer.value.json, 'HBStatus', 'Session');
+}
+
+async function answersFrames(
+  endpoint: MinerEndpoint,
+  deps: MinerDeps,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const { clock, connect, limits = CGMINER_LIMITS } = deps;
+  const port = secondPort('whatsminer-v3', endpoint.webPort);
+  const target = {
+    host: endpoint.host,
+    port,
+    clock,
+    limits: {
+      ...limits,
+      connectMs: Math.min(limits.connectMs, 1000),
+      totalMs: Math.min(limits.totalMs, 3000),
+    },
+    ...(connect && { connect }),
+  };
+  return (await askWhatsminerV3(target, { cmd: 'get.device.info' }, signal)).ok;
 }
 
 /** Firmware whose `version` leaves no doubt. */

@@ -1,5 +1,6 @@
+import type { MinerFirmware } from '../../config/miners/firmwares.ts';
 import { fail, ok, type Result } from '../../protocols/result.ts';
-import type { LoadDriver, MinerEndpoint, MinerFirmware } from '../load-driver.ts';
+import type { LoadDriver, MinerEndpoint } from '../load-driver.ts';
 import { avalonFamily } from './avalon.ts';
 import { bitmainFamily } from './bitmain.ts';
 import { braiinsFamily } from './braiins.ts';
@@ -12,6 +13,7 @@ import { recognise } from './recognise.ts';
 import type { MinerFields } from './reply-fields.ts';
 import { vnishFamily } from './vnish.ts';
 import { whatsminerFamily } from './whatsminer.ts';
+import { whatsminerV3Family } from './whatsminer-v3.ts';
 
 type FamilyFactory = (endpoint: MinerEndpoint, deps: MinerDeps) => MinerFamily;
 
@@ -28,8 +30,7 @@ const FAMILIES: Readonly<Record<MinerFirmware, FamilyFactory>> = {
   bitmain: bitmainFamily,
   luxos: luxosFamily,
   whatsminer: (endpoint, deps) => whatsminerFamily('whatsminer', endpoint, deps),
-  // Units of API 3 answer the API 2 forms on port 4028 as well.
-  'whatsminer-v3': (endpoint, deps) => whatsminerFamily('whatsminer-v3', endpoint, deps),
+  'whatsminer-v3': whatsminerV3Family,
   braiins: braiinsFamily,
   vnish: vnishFamily,
   avalon: avalonFamily,

@@ -1,5 +1,6 @@
+import type { MinerFirmware } from '../../config/miners/firmwares.ts';
 import { type CgminerBody, sectionRecords } from '../../protocols/cgminer-reply.ts';
-import type { MinerBoard, MinerFirmware, MinerPool, MinerReading, SampleTime } from '../load-driver.ts';
+import type { MinerBoard, MinerPool, MinerReading, SampleTime } from '../load-driver.ts';
 
 /** What a reading says, apart from when. */
 export type MinerFields = Omit<MinerReading, keyof SampleTime>;
@@ -45,12 +46,17 @@ export function nothingSaid(firmware: MinerFirmware): MinerFields {
  */
 export function numberOf(value: unknown): number | null {
   if (typeof value === 'number') return Number.isFinite(value) ? value : null;
-  if (typeof value !== 'string') return null;
+  if (typeof value !== 'string' || value.length > LONGEST_NUMBER) return null;
   const match = /^\s*([-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?)\s*[a-z%°/]*\s*$/i.exec(value);
   if (match === null) return null;
   const number = Number(match[1]);
   return Number.isFinite(number) ? number : null;
 }
+
+/** No number of a miner is written longer; what is longer is not looked into. */
+const LONGEST_NUMBER = 64;
+/** More pools than any miner has. */
+const MOST_POOLS = 64;
 
 /** The first of `names` that holds a number. */
 export function firstNumber(record: CgminerBody, ...names: readonly string[]): number | null {
@@ -75,7 +81,9 @@ export function firstText(record: CgminerBody, ...names: readonly string[]): str
 /** A flag as miners write it: true, "true", 1, "1", "Y". */
 export function flagOf(value: unknown): boolean | null {
   if (typeof value === 'boolean') return value;
-  const text = String(value ?? '').toLowerCase();
+  if (typeof value === 'number') return value === 1 ? true : value === 0 ? false : null;
+  if (typeof value !== 'string' || value.length > LONGEST_NUMBER) return null;
+  const text = value.toLowerCase();
   if (text === 'true' || text === '1' || text === 'y') return true;
   if (text === 'false' || text === '0' || text === 'n') return false;
   return null;
@@ -83,7 +91,7 @@ export function flagOf(value: unknown): boolean | null {
 
 /** `aa:bb:...` in lower case from any spelling, `null` when it is not 12 hex digits (or all zero). */
 export function macOf(value: unknown): string | null {
-  if (typeof value !== 'string') return null;
+  if (typeof value !== 'string' || value.length > LONGEST_NUMBER) return null;
   const digits = value.replace(/[:.\-\s]/g, '').toLowerCase();
   if (!/^[0-9a-f]{12}$/.test(digits) || /^0+$/.test(digits)) return null;
   return digits.match(/../g)!.join(':');
@@ -130,12 +138,14 @@ export function recentHashrateThs(record: CgminerBody): number | null {
 
 /** Pools as cgminer lists them, in order of priority where it is given. */
 export function poolsOf(body: CgminerBody): readonly MinerPool[] {
-  return sectionRecords(body, 'POOLS').map((pool) => ({
-    url: firstText(pool, 'URL', 'Stratum URL', 'url') ?? '',
-    user: firstText(pool, 'User', 'user', 'account'),
-    status: poolStatus(firstText(pool, 'Status', 'status')),
-    priority: firstNumber(pool, 'Priority', 'priority', 'pool-priority'),
-  }));
+  return sectionRecords(body, 'POOLS')
+    .slice(0, MOST_POOLS)
+    .map((pool) => ({
+      url: firstText(pool, 'URL', 'Stratum URL', 'url') ?? '',
+      user: firstText(pool, 'User', 'user', 'account'),
+      status: poolStatus(firstText(pool, 'Status', 'status')),
+      priority: firstNumber(pool, 'Priority', 'priority', 'pool-priority'),
+    }));
 }
 
 function poolStatus(said: string | null): MinerPool['status'] {
@@ -192,7 +202,9 @@ export function numberedFans(stats: CgminerBody): readonly number[] {
 
 /** All records of a section in one: firmware splits or merges them at will. */
 export function mergedRecords(body: CgminerBody | undefined, section: string): CgminerBody {
-  return Object.assign({}, ...(body === undefined ? [] : sectionRecords(body, section))) as CgminerBody;
+  const merged: Record<string, unknown> = {};
+  for (const record of body === undefined ? [] : sectionRecords(body, section)) Object.assign(merged, record);
+  return merged;
 }
 
 /** J/TH = W per TH/s, while there is work to speak of. */

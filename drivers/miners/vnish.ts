@@ -1,132 +1,95 @@
 import { readCgminer } from '../../protocols/cgminer-client.ts';
-import type { CgminerBody } from '../../protocols/cgminer-reply.ts';
 import { fail, ok, type Result } from '../../protocols/result.ts';
-import type { MinerEndpoint, MinerState } from '../load-driver.ts';
-import { type CgminerReplies, cgminerTarget, decodeCgminer, isSilence } from './cgminer.ts';
+import type { Milliseconds, MonotonicMs } from '../../protocols/units.ts';
+import type { MinerEndpoint } from '../load-driver.ts';
+import { cgminerTarget, isSilence } from './cgminer.ts';
 import type { MinerDeps, MinerFamily } from './miner-driver.ts';
-import { isForeign } from './recognise.ts';
-import {
-  efficiencyJoulesPerTh,
-  firstNumber,
-  firstText,
-  hottest,
-  type MinerFields,
-  macOf,
-  mergedRecords,
-} from './reply-fields.ts';
-import { exchangeJson, jsonOf, recordAt, webTarget } from './web-json.ts';
+import { recogniseMiner } from './recognise.ts';
+import type { MinerFields } from './reply-fields.ts';
+import { createSlowPart } from './slow-part.ts';
+import { applyToVnish } from './vnish-commands.ts';
+import { decodeVnish, type VnishReplies, vnishState, withoutChainWatts } from './vnish-decode.ts';
+import { openVnishWeb } from './vnish-web.ts';
 
-/** Replies of port 4028 and the pages below /api/v1/. */
-export interface VnishReplies extends CgminerReplies {
-  /** info */
-  readonly info?: unknown;
-  /** summary */
-  readonly webSummary?: unknown;
-  /** perf-summary */
-  readonly performance?: unknown;
-}
+/** Presets change when somebody tunes: rarely, and the list is long. */
+const PRESETS_MAXIMUM_AGE_MS: Milliseconds = 600_000;
 
-const STATES: Readonly<Record<string, MinerState>> = {
-  mining: 'hashing',
-  initializing: 'starting',
-  starting: 'starting',
-  restarting: 'starting',
-  'auto-tuning': 'tuning',
-  'shutting-down': 'stopped',
-  stopped: 'stopped',
-  failure: 'fault',
-};
-
-/**
- * A reading of VNish. Power is what the firmware reports, as a whole or as the sum of its chains; the limit
- * is the watts that the preset in force is named after.
- *
- * Source: replies recorded from an S21 Pro on 1.2.7.
- */
-export function decodeVnish(replies: VnishReplies, configuredModel: string | null = null): MinerFields {
-  const base = decodeCgminer('vnish', replies, configuredModel);
-  const stats = mergedRecords(replies.stats, 'STATS');
-  const info = recordAt(replies.info);
-  const miner = recordAt(replies.webSummary, 'miner');
-  const said = firstNumber(miner, 'power_consumption') ?? chainsWatts(stats);
-  const reports = said !== null && said >= 0;
-  const powerWatts = reports ? said : base.powerWatts;
-  const state = firstText(recordAt(miner, 'miner_status'), 'miner_state') ?? firstText(stats, 'state');
-  const preset = firstNumber(recordAt(replies.performance, 'current_preset'), 'name');
-  return {
-    ...base,
-    vendor: 'Bitmain',
-    model: firstText(info, 'miner') ?? base.model,
-    firmwareVersion: firstText(info, 'fw_version') ?? firstText(stats, 'Cgminer'),
-    macAddress: macOf(recordAt(info, 'system', 'network_status')['mac']),
-    serialNumber: firstText(info, 'serial'),
-    state: (state === null ? undefined : STATES[state]) ?? base.state,
-    powerWatts,
-    powerSource: reports ? 'reported' : base.powerSource,
-    powerLimitWatts: preset !== null && preset > 0 ? preset : null,
-    efficiencyJoulesPerTh: efficiencyJoulesPerTh(powerWatts, base.hashrateThs),
-    chipTemperatureCelsius: hottest(...[1, 2, 3, 4].map((chain) => stats[`temp_chip${chain}`])),
-    boardTemperatureCelsius: hottest(...[1, 2, 3, 4].map((chain) => stats[`temp_pcb${chain}`])),
-    // The maker's own share is no pool of the operator.
-    pools: base.pools.filter(({ url }) => url !== 'DevFee'),
-    errors: [1, 2, 3, 4].flatMap((chain) => {
-      const fault = firstText(stats, `chain_fault${chain}`);
-      return fault === null ? [] : [{ code: `CHAIN${chain}`, message: fault }];
-    }),
-  };
-}
-
-function chainsWatts(stats: CgminerBody): number | null {
-  const chains = Array.from({ length: 16 }, (_, chain) =>
-    firstNumber(stats, `chain_consumption${chain + 1}`),
-  ).flatMap((watts) => (watts === null || watts < 0 ? [] : [watts]));
-  return chains.length === 0 ? null : chains.reduce((total, watts) => total + watts, 0);
-}
-
-/** VNish (AnthillOS): figures on port 4028, identity, state and preset on the web port. Readings only. */
+/** VNish (AnthillOS): figures on port 4028, identity, state and preset on the web port; commands with its password. */
 export function vnishFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFamily {
   const target = cgminerTarget(endpoint, deps);
-  const web = webTarget(endpoint, deps);
+  const web = openVnishWeb(endpoint, deps);
+  const controllable = endpoint.password !== null;
+  const slow = createSlowPart<Pick<VnishReplies, 'pools'>>(deps.clock);
+  let presets: unknown;
+  let presetsAt: MonotonicMs | null = null;
 
-  const askWeb = async (page: string, signal: AbortSignal): Promise<Result<unknown>> => {
-    const path = `/api/v1/${page}`;
-    const answer = await exchangeJson(web, { method: 'GET', path }, signal);
-    return answer.ok ? jsonOf(answer.value, `${web.host}:${web.port}${path}`) : answer;
+  const askPresets = async (signal: AbortSignal): Promise<void> => {
+    const now = deps.clock.monotonicMs();
+    if (!controllable || (presetsAt !== null && now - presetsAt < PRESETS_MAXIMUM_AGE_MS)) return;
+    const answer = await web.read('autotune/presets', signal);
+    if (!answer.ok) return;
+    presets = answer.value;
+    presetsAt = now;
   };
 
   const poll = async (signal: AbortSignal): Promise<Result<MinerFields>> => {
-    const replies: { -readonly [name in keyof VnishReplies]: VnishReplies[name] } = {};
-    for (const command of ['stats', 'summary', 'pools'] as const) {
+    const kept = slow.fresh();
+    const replies: { -readonly [name in keyof VnishReplies]: VnishReplies[name] } = { ...kept };
+    let down: Result<never> | null = null;
+    for (const command of ['stats', 'summary', ...(kept === null ? (['pools'] as const) : [])] as const) {
       const answer = await readCgminer(target, command, undefined, signal);
-      if (answer.ok && command === 'stats' && isForeign({ stats: answer.value }, 'vnish'))
+      if (answer.ok && command === 'stats' && recogniseMiner({ stats: answer.value }) !== 'vnish')
         return fail('wrong-device', `${endpoint.host}:${endpoint.port} does not answer as VNish`);
-      if (answer.ok) replies[command] = answer.value.body;
-      else if (command === 'stats') return answer;
-      else if (isSilence(answer.error)) break;
+      if (answer.ok) {
+        const { body, repairs } = answer.value;
+        replies[command] = repairs.includes('cut-off') ? withoutChainWatts(body) : body;
+      } else if (command === 'stats') {
+        // Stopped, the mining program may be gone from its port; the pages still tell.
+        if (answer.error.kind !== 'unreachable') return answer;
+        down = answer;
+        break;
+      } else if (isSilence(answer.error)) break;
     }
     for (const [name, page] of [
       ['info', 'info'],
       ['webSummary', 'summary'],
       ['performance', 'perf-summary'],
     ] as const) {
-      const answer = await askWeb(page, signal);
+      const answer = await web.read(page, signal);
       if (answer.ok) replies[name] = answer.value;
       else if (answer.error.kind === 'cancelled') return answer;
       // Closed or behind a password: what port 4028 said is a reading all the same.
       else if (isSilence(answer.error)) break;
     }
-    return ok(decodeVnish(replies, endpoint.model));
+    if (down !== null && vnishState(replies.webSummary) === null) return down;
+    if (kept === null && replies.pools !== undefined) slow.keep({ pools: replies.pools });
+    await askPresets(signal);
+    return ok(decodeVnish({ ...replies, presets }, endpoint.model, controllable));
   };
 
   return {
     firmware: 'vnish',
     poll,
-    who: async (signal) => {
-      const info = await askWeb('info', signal);
+    who: async (signal, forWrite) => {
+      const info = await web.read('info', signal);
       if (info.ok) return ok(decodeVnish({ info: info.value }, endpoint.model));
-      if (info.error.kind === 'cancelled') return info;
+      if (forWrite || info.error.kind === 'cancelled') return info;
       const stats = await readCgminer(target, 'stats', undefined, signal);
-      return stats.ok ? ok(decodeVnish({ stats: stats.value.body }, endpoint.model)) : stats;
+      if (!stats.ok) return stats;
+      return recogniseMiner({ stats: stats.value }) !== 'vnish'
+        ? fail('wrong-device', `${endpoint.host}:${endpoint.port} does not answer as VNish`)
+        : ok(decodeVnish({ stats: stats.value.body }, endpoint.model));
+    },
+    send: async (command, latest, signal) => {
+      if (!controllable)
+        return fail(
+          'unauthorised',
+          `${endpoint.host} takes commands with its password only, and none is given`,
+          'set the password of the miner in the configuration',
+        );
+      if (command.kind === 'run') await askPresets(signal);
+      const works = latest.state === 'hashing' || latest.state === 'tuning';
+      return await applyToVnish({ web, clock: deps.clock, presets, works }, command, signal);
     },
   };
 }

@@ -6,8 +6,10 @@ import {
   type HttpRequest,
   type HttpTarget,
 } from '../../protocols/http-exchange.ts';
+import { isTooDeep } from '../../protocols/json-depth.ts';
 import { fail, ok, type Result } from '../../protocols/result.ts';
 import type { ExchangeFailure } from '../../protocols/tcp-exchange.ts';
+import type { MonotonicMs } from '../../protocols/units.ts';
 import type { MinerEndpoint } from '../load-driver.ts';
 import type { MinerDeps } from './miner-driver.ts';
 
@@ -42,7 +44,7 @@ export async function exchangeJson(
   if (!answer.ok) return answer;
   const { status, sentAt, cut } = answer.value;
   const text = new TextDecoder().decode(answer.value.body);
-  return ok({ status, sentAt, text, json: cut ? undefined : parse(text) });
+  return ok({ status, sentAt, text, json: cut ? undefined : jsonOfText(text) });
 }
 
 /** The JSON value of a plain success, else the failure that the status means. */
@@ -60,6 +62,21 @@ export function jsonOf(answer: JsonAnswer, place: string): Result<unknown> {
   return json === undefined ? fail('malformed', `${place} answers with something that is no JSON`) : ok(json);
 }
 
+/** What a write gave: a success is a success, even where its body is empty. A no was answered, so it did not act. */
+export function writtenOf(
+  answer: JsonAnswer,
+  place: string,
+): Result<
+  { readonly sentAt: MonotonicMs; readonly note: string | null; readonly json: unknown },
+  ExchangeFailure
+> {
+  const { status, sentAt, json, text } = answer;
+  if (status >= 200 && status <= 299)
+    return ok({ sentAt, json, note: text === '' ? null : text.slice(0, 200) });
+  const no = jsonOf(answer, place);
+  return no.ok ? ok({ sentAt, json, note: null }) : { ok: false, error: { ...no.error, connected: false } };
+}
+
 /** The record inside `value` at a path of names, `{}` where there is none. */
 export function recordAt(value: unknown, ...path: readonly string[]): CgminerBody {
   let at: unknown = value;
@@ -74,7 +91,14 @@ export function recordsAt(value: unknown, ...path: readonly string[]): readonly 
   return Array.isArray(at) ? at.filter(isRecord) : [];
 }
 
-function parse(text: string): unknown {
+/** True for a record that has every one of `names`. */
+export function isRecordWith(value: unknown, ...names: readonly string[]): boolean {
+  return isRecord(value) && names.every((name) => name in value);
+}
+
+/** The JSON value of a text, `undefined` where it is none, or nests deeper than any answer. */
+export function jsonOfText(text: string): unknown {
+  if (isTooDeep(text)) return undefined;
   try {
     return JSON.parse(text) as unknown;
   } catch {

@@ -1,9 +1,7 @@
-import { findMinerModel } from '../../config/miners/models.ts';
-import { WHATSMINER_LEAST_PERCENT } from '../../config/miners/timing.ts';
 import { askCgminer, askCgminerBytes, type CgminerTarget } from '../../protocols/cgminer-client.ts';
 import { type CgminerReply, decodeCgminerReply } from '../../protocols/cgminer-reply.ts';
 import { fail, ok, type Result } from '../../protocols/result.ts';
-import type { MonotonicMs, Watts } from '../../protocols/units.ts';
+import type { MonotonicMs } from '../../protocols/units.ts';
 import {
   decryptWhatsminerText,
   encryptWhatsminerCommand,
@@ -13,16 +11,13 @@ import {
 import type { Applied, LoadCommand } from '../load-driver.ts';
 import { mayHaveArrived } from './cgminer.ts';
 import { firstText, type MinerFields } from './reply-fields.ts';
-import {
-  isOff,
-  isSearchOver,
-  messageOf,
-  percentBaseWatts,
-  type WhatsminerReplies,
-} from './whatsminer-decode.ts';
+import { isOff, isSearchOver, messageOf, type WhatsminerReplies } from './whatsminer-decode.ts';
+import { giveWhatsminerOrders, type WhatsminerOrder, whatsminerOrders } from './whatsminer-orders.ts';
 
 /** Writes to one Whatsminer; keeps its token. */
 export interface WhatsminerWriter {
+  /** Gets a token where there is none or it ends soon: making the key of one takes milliseconds that a shed has not. */
+  warm(signal: AbortSignal): Promise<void>;
   apply(
     command: LoadCommand,
     fields: MinerFields,
@@ -34,16 +29,28 @@ export interface WhatsminerWriter {
 
 /** Tokens live 30 min; renewed a little earlier. Source: Whatsminer API 2.0.x. */
 const TOKEN_MS = 25 * 60_000;
+/** A token that ends sooner is renewed ahead of need, and not more often. */
+const WARM_MS = 5 * 60_000;
 
-/** One encrypted order. */
-interface Order {
-  readonly command: string;
-  readonly fields: Readonly<Record<string, string>>;
-  readonly limitWatts: Watts | null;
+/** How an order is written in API 2. Source: Whatsminer API 2.0.x; all values are text. */
+function written(order: WhatsminerOrder): readonly [command: string, fields: Record<string, string>] {
+  switch (order.kind) {
+    case 'off':
+      // Answered before the power goes, else perhaps not at all.
+      return ['power_off', { respbefore: 'true' }];
+    case 'on':
+      return ['power_on', {}];
+    case 'percent':
+      return ['set_power_pct', { percent: String(order.percent) }];
+    case 'limit':
+      return ['adjust_power_limit', { power_limit: String(order.limitWatts) }];
+    case 'locate':
+      return [
+        'set_led',
+        order.on ? { color: 'red', period: '60', duration: '20', start: '0' } : { param: 'auto' },
+      ];
+  }
 }
-
-/** Answered before the power goes, else perhaps not at all. */
-const POWER_OFF: Order = { command: 'power_off', fields: { respbefore: 'true' }, limitWatts: null };
 
 /** A writer for the miner at `target`. The password is revealed only while a token is made. */
 export function createWhatsminerWriter(
@@ -52,6 +59,7 @@ export function createWhatsminerWriter(
 ): WhatsminerWriter {
   let session: WhatsminerSession | null = null;
   let renewAt: MonotonicMs = 0;
+  let warmAt: MonotonicMs = 0;
 
   const openSession = async (signal: AbortSignal): Promise<Result<WhatsminerSession>> => {
     if (session !== null && target.clock.monotonicMs() < renewAt) return ok(session);
@@ -67,11 +75,11 @@ export function createWhatsminerWriter(
   };
 
   /** One order; a token that has ended is renewed once, a refusal is never repeated. */
-  const give = async (order: Order, signal: AbortSignal): Promise<Result<Applied>> => {
+  const give = async (order: WhatsminerOrder, signal: AbortSignal): Promise<Result<Applied>> => {
     for (let attempt = 0; ; attempt += 1) {
       const opened = await openSession(signal);
       if (!opened.ok) return opened;
-      const request = encryptWhatsminerCommand(opened.value, order.command, order.fields);
+      const request = encryptWhatsminerCommand(opened.value, ...written(order));
       const before = target.clock.monotonicMs();
       const answer = await askCgminerBytes(target, request, signal);
       if (!answer.ok) {
@@ -103,77 +111,25 @@ export function createWhatsminerWriter(
   };
 
   return {
+    warm: async (signal) => {
+      const now = target.clock.monotonicMs();
+      if (session !== null && now < renewAt - WARM_MS) return;
+      // A unit that gives none now is asked again when it is time to write, or a while later.
+      if (now < warmAt) return;
+      warmAt = now + WARM_MS;
+      session = null;
+      await openSession(signal);
+    },
     apply: async (command, fields, replies, configuredModel, signal) => {
-      const orders = ordersFor(command, fields, replies, configuredModel);
-      if (!orders.ok) return orders;
-      let last: Result<Applied> = fail('unsupported', 'nothing to send');
-      for (const order of orders.value) {
-        last = await give(order, signal);
-        if (last.ok) continue;
-        // Awake without the limit that was asked for would draw more than allowed: off again.
-        if (order !== orders.value[0] && orders.value[0]?.command === 'power_on')
-          await give(POWER_OFF, signal);
-        return last;
-      }
-      return last;
+      const orders = whatsminerOrders(command, {
+        fields,
+        off: isOff(replies) === true || fields.state === 'sleeping',
+        searchOver: isSearchOver(replies),
+        configuredModel,
+      });
+      return orders.ok ? await giveWhatsminerOrders(orders.value, (order) => give(order, signal)) : orders;
     },
   };
-}
-
-/**
- * The orders that a command amounts to. Under the limit in force a percentage acts within seconds and is
- * forgotten at the next restart; above it, while the frequency search runs, or asleep, the lasting limit is
- * set, which restarts the miner.
- */
-export function ordersFor(
-  command: LoadCommand,
-  fields: MinerFields,
-  replies: WhatsminerReplies,
-  configuredModel: string | null,
-): Result<readonly Order[]> {
-  const order = (name: string, values: Record<string, string>, limitWatts: Watts | null = null): Order => ({
-    command: name,
-    fields: values,
-    limitWatts,
-  });
-  if (command.kind === 'sleep') return ok([POWER_OFF]);
-  if (command.kind === 'locate')
-    return ok([
-      command.on
-        ? order('set_led', { color: 'red', period: '60', duration: '20', start: '0' })
-        : order('set_led', { param: 'auto' }),
-    ]);
-  if (command.kind !== 'run')
-    return fail('unsupported', `a Whatsminer is not commanded to "${command.kind}"`);
-  const known = findMinerModel(fields.model) ?? findMinerModel(configuredModel);
-  const base = percentBaseWatts(fields.powerLimitWatts, known);
-  const off = isOff(replies) === true || fields.state === 'sleeping';
-  const wake = off ? [order('power_on', {}, command.limitWatts)] : [];
-  const { limitWatts } = command;
-  if (limitWatts === null) return ok(off ? wake : [order('set_power_pct', { percent: '100' })]);
-  if (base === null)
-    return fail('unsupported', 'neither a power limit nor the model of this Whatsminer is known');
-  const percent = Math.min(100, Math.floor((limitWatts / base) * 100));
-  if (percent < WHATSMINER_LEAST_PERCENT)
-    return fail(
-      'refused',
-      `${limitWatts} W is under ${WHATSMINER_LEAST_PERCENT} % of ${base} W`,
-      'put it to sleep instead',
-    );
-  if (off) {
-    // A percentage does not survive the start, so only a lasting limit can hold from the first watt on.
-    return limitWatts >= base ? ok(wake) : ok([...wake, lastingLimit(limitWatts)]);
-  }
-  if (limitWatts > base * 1.01 && known !== null && base < known.nominalWatts)
-    return ok([lastingLimit(Math.min(limitWatts, known.nominalWatts))]);
-  return isSearchOver(replies)
-    ? ok([order('set_power_pct', { percent: String(percent) }, (base * percent) / 100)])
-    : ok([lastingLimit(limitWatts)]);
-
-  function lastingLimit(watts: Watts): Order {
-    const whole = Math.floor(watts);
-    return order('adjust_power_limit', { power_limit: String(whole) }, whole);
-  }
 }
 
 /** A reply may come encrypted, with either padding, or in clear. */

@@ -1,3 +1,4 @@
+import type { MinerFirmware } from '../../config/miners/firmwares.ts';
 import { findMinerModel, type MinerModel } from '../../config/miners/models.ts';
 import {
   WHATSMINER_LEAST_PERCENT,
@@ -7,7 +8,7 @@ import {
 import { whatsminerErrorMessage } from '../../config/miners/whatsminer-errors.ts';
 import { type CgminerBody, isRecord, sectionRecords } from '../../protocols/cgminer-reply.ts';
 import type { Watts } from '../../protocols/units.ts';
-import type { DeviceFault, LoadControl, MinerBoard, MinerFirmware, MinerState } from '../load-driver.ts';
+import type { DeviceFault, LoadControl, MinerBoard, MinerState } from '../load-driver.ts';
 import {
   efficiencyJoulesPerTh,
   firstNumber,
@@ -86,7 +87,7 @@ export function decodeWhatsminer(replies: WhatsminerReplies, context: Whatsminer
     boards: boardsOf(replies.devs),
     pools: poolsOf(replies.pools ?? {}),
     errors: errorsOf(summary, replies.get_error_code),
-    control: controlOf(powerLimitWatts, known, context.controllable),
+    control: whatsminerControl(powerLimitWatts, known, context.controllable),
   };
 }
 
@@ -108,7 +109,7 @@ export function isSearchOver(replies: WhatsminerReplies): boolean {
   const summary = { ...messageOf(replies.summary), ...mergedRecords(replies.summary, 'SUMMARY') };
   const stable = flagOf(summary['Hash Stable']);
   const complete = flagOf(summary['Upfreq Complete']);
-  const boards = sectionRecords(replies.devs ?? {}, 'DEVS').map((board) => flagOf(board['Upfreq Complete']));
+  const boards = devicesOf(replies.devs).map((board) => flagOf(board['Upfreq Complete']));
   return stable === true || complete === true || (boards.length > 0 && boards.every((done) => done === true));
 }
 
@@ -119,10 +120,14 @@ export function messageOf(body: CgminerBody | undefined): CgminerBody {
 }
 
 /** "Whatsminer M60S VK40" from "M60S-VK40" or "M60S_VK40". */
+export function whatsminerModel(type: string | null): string | null {
+  return type === null ? null : `Whatsminer ${type.replace(/[-_]/g, ' ')}`;
+}
+
 function modelOf(devdetails: CgminerBody | undefined): string | null {
   for (const record of sectionRecords(devdetails ?? {}, 'DEVDETAILS')) {
     const model = firstText(record, 'Model');
-    if (model !== null) return `Whatsminer ${model.replace(/[-_]/g, ' ')}`;
+    if (model !== null) return whatsminerModel(model);
   }
   return null;
 }
@@ -146,8 +151,13 @@ function stateOf(
   return uptimeSeconds !== null && uptimeSeconds < STARTING_SECONDS ? 'starting' : 'stopped';
 }
 
+/** More boards than any machine has are not looked at. */
+function devicesOf(devs: CgminerBody | undefined): readonly CgminerBody[] {
+  return sectionRecords(devs ?? {}, 'DEVS').slice(0, 16);
+}
+
 function boardsOf(devs: CgminerBody | undefined): readonly MinerBoard[] {
-  return sectionRecords(devs ?? {}, 'DEVS').map((board, position) => ({
+  return devicesOf(devs).map((board, position) => ({
     index: firstNumber(board, 'Slot', 'ASC', 'ID') ?? position,
     hashrateThs: recentHashrateThs(board),
     chipTemperatureCelsius: positive(firstNumber(board, 'Chip Temp Max')),
@@ -164,8 +174,13 @@ function errorsOf(summary: CgminerBody, reply: CgminerBody | undefined): readonl
     const code = firstNumber(summary, `Error Code ${index}`);
     if (code !== null) codes.add(String(code));
   }
+  return whatsminerFaults(codes, messageOf(reply)['error_code']);
+}
+
+/** Codes with what they mean: `known` ones and those of a list of numbers, texts or {code: time}, mixed. */
+export function whatsminerFaults(known: Iterable<string>, listed: unknown): readonly DeviceFault[] {
+  const codes = new Set(known);
   const texts: DeviceFault[] = [];
-  const listed = messageOf(reply)['error_code'];
   const entries: readonly unknown[] = Array.isArray(listed) ? listed : listed === undefined ? [] : [listed];
   for (const entry of entries.slice(0, 64)) {
     if (isRecord(entry)) for (const key of Object.keys(entry)) if (/^\d+$/.test(key)) codes.add(key);
@@ -186,7 +201,7 @@ export function percentBaseWatts(powerLimitWatts: Watts | null, known: MinerMode
  * Under the limit in force a percentage acts within seconds; above it the limit itself must be raised, which
  * restarts the miner. So a miner that holds a lowered limit says that a change may take as long as a restart.
  */
-function controlOf(
+export function whatsminerControl(
   powerLimitWatts: Watts | null,
   known: MinerModel | null,
   controllable: boolean,

@@ -1,16 +1,20 @@
+import type { MinerFirmware } from '../../config/miners/firmwares.ts';
 import { CGMINER_LIMITS, readCgminer } from '../../protocols/cgminer-client.ts';
 import type { CgminerBody } from '../../protocols/cgminer-reply.ts';
 import { fail, ok, type Result } from '../../protocols/result.ts';
 import type { ExchangeFailure } from '../../protocols/tcp-exchange.ts';
-import type { MinerEndpoint, MinerFirmware } from '../load-driver.ts';
+import type { MinerEndpoint } from '../load-driver.ts';
 import { cgminerTarget, isNo, isSilence } from './cgminer.ts';
 import type { MinerDeps, MinerFamily } from './miner-driver.ts';
 import type { MinerFields } from './reply-fields.ts';
+import { createSlowPart } from './slow-part.ts';
 import { createWhatsminerWriter, type WhatsminerWriter } from './whatsminer-commands.ts';
 import { decodeWhatsminer, isOff, isWhatsminer, type WhatsminerReplies } from './whatsminer-decode.ts';
 
 /** Asked at every reading, one by one: joining does not work for the flat ones. */
-const LIVE = ['summary', 'status', 'devs', 'pools', 'get_error_code'] as const;
+const LIVE = ['summary', 'status'] as const;
+/** Asked now and then. */
+const SLOW = ['devs', 'pools', 'get_error_code'] as const;
 /** Asked until answered once: a loop over these burdens the unit. */
 const STEADY = ['get_version', 'devdetails', 'get_miner_info'] as const;
 
@@ -30,6 +34,7 @@ export function whatsminerFamily(
         );
   const context = { firmware, configuredModel: endpoint.model, controllable: writer !== null };
   const steady: { [command in (typeof STEADY)[number]]?: CgminerBody } = {};
+  const slow = createSlowPart<WhatsminerReplies>(deps.clock);
   let latest: WhatsminerReplies = {};
 
   /** Off, the mining program may be gone, and its summary with it; `status` still answers. */
@@ -47,7 +52,8 @@ export function whatsminerFamily(
 
   const poll = async (signal: AbortSignal): Promise<Result<MinerFields>> => {
     const replies: { -readonly [command in keyof WhatsminerReplies]: CgminerBody } = {};
-    for (const command of [...LIVE, ...STEADY]) {
+    const kept = slow.fresh();
+    for (const command of [...LIVE, ...(kept === null ? SLOW : []), ...STEADY]) {
       const isSteady = (STEADY as readonly string[]).includes(command);
       if (isSteady && command in steady) continue;
       const answer = await readCgminer(target, command, undefined, signal);
@@ -60,7 +66,11 @@ export function whatsminerFamily(
     }
     if (!isWhatsminer(replies.summary))
       return fail('wrong-device', `${endpoint.host}:${endpoint.port} does not answer as a Whatsminer`);
-    latest = { ...steady, ...replies };
+    const { devs, pools, get_error_code } = replies;
+    if (devs !== undefined && pools !== undefined && get_error_code !== undefined)
+      slow.keep({ devs, pools, get_error_code });
+    latest = { ...kept, ...steady, ...replies };
+    await writer?.warm(signal);
     return ok(decodeWhatsminer(latest, context));
   };
 

@@ -2,6 +2,7 @@ import { createServer, type Server as HttpServer, type RequestListener } from 'n
 import { createServer as createTcpServer, type Server, type Socket } from 'node:net';
 import { type Clock, systemClock } from '../../protocols/clock.ts';
 import type { SimulatedMiner } from '../physics.ts';
+import type { ListenerHub } from './listener-hub.ts';
 
 /** Where a simulated miner listens and who it says it is. */
 export interface SimulatedMinerPlace {
@@ -12,6 +13,8 @@ export interface SimulatedMinerPlace {
   readonly macAddress: string;
   readonly serialNumber: string;
   readonly model: string;
+  /** Where many units share one listener a port; without it each has its own. */
+  readonly hub?: ListenerHub;
   /** For time stamps, sessions and tokens; the physics are moved by whoever owns the site. */
   readonly clock?: Clock;
   /** Where the firmware has a login. */
@@ -25,6 +28,24 @@ export interface MinerWireFaults {
   losesAnswers?: boolean;
   /** Writes are refused for want of permission. */
   readOnly?: boolean;
+  /** Set: every token given so far has ended, once; the unit clears it. */
+  tokensEnded?: boolean;
+  /** Noted by the unit: its locating light blinks. */
+  blinks?: boolean;
+  /** Counted by the unit: how often it was shown a wrong password. */
+  wrongPasswords?: number;
+}
+
+/** Notes a wrong password. */
+export function wrongPassword(faults: MinerWireFaults): void {
+  faults.wrongPasswords = (faults.wrongPasswords ?? 0) + 1;
+}
+
+/** True once after `tokensEnded` was set. */
+export function takeEndedTokens(faults: MinerWireFaults): boolean {
+  const ended = faults.tokensEnded === true;
+  faults.tokensEnded = false;
+  return ended;
 }
 
 export interface SimulatedServer {
@@ -65,10 +86,11 @@ export async function serveApi(
       if (miner.faults.dead === true) return;
       const reply = answer(parseRequest(bytes));
       if (reply === null) socket.destroy();
+      else if (miner.faults.drips === true) drip(socket, Buffer.from(reply));
       else socket.end(Buffer.concat([Buffer.from(reply), Buffer.from([0])]));
     });
   });
-  return await listen(server, place.host, place.port);
+  return await listen(server, place, place.port);
 }
 
 /** The web port of a miner that has one. */
@@ -77,11 +99,76 @@ export async function serveWeb(
   place: SimulatedMinerPlace,
   listener: RequestListener,
 ): Promise<OpenServer> {
-  const server = createServer((request, response) => {
+  const server = createServer({ keepAlive: false }, (request, response) => {
     if (miner.faults.dead === true) return;
+    if (miner.faults.drips === true) {
+      const timer = setInterval(() => response.write(' '), 1000);
+      response.on('close', () => clearInterval(timer));
+      return;
+    }
     listener(request, response);
   });
-  return await listen(server, place.host, place.webPort);
+  return await listen(server, place, place.webPort);
+}
+
+/**
+ * A port of frames, each with its length in four bytes before it, little endian: one request per connection.
+ * What is no frame is closed without an answer.
+ */
+export async function serveFrames(
+  miner: SimulatedMiner,
+  place: SimulatedMinerPlace,
+  answer: (request: ReplyBody) => ReplyBody | null,
+): Promise<OpenServer> {
+  const server = createTcpServer((socket) => {
+    let bytes: Buffer = Buffer.alloc(0);
+    socket.on('error', () => undefined);
+    socket.on('data', (piece) => {
+      if (miner.faults.dead === true) return;
+      bytes = Buffer.concat([bytes, piece]);
+      if (bytes.length < 4) return;
+      const length = bytes.readUInt32LE();
+      if (length > FRAME_MAXIMUM_BYTES) {
+        socket.destroy();
+        return;
+      }
+      if (bytes.length < 4 + length) return;
+      const reply = framed(bytes.subarray(4, 4 + length), answer);
+      if (reply === null) socket.destroy();
+      else if (miner.faults.drips === true) drip(socket, reply);
+      else socket.end(reply);
+    });
+  });
+  return await listen(server, place, place.webPort);
+}
+
+/** Requests are a few hundred bytes. */
+const FRAME_MAXIMUM_BYTES = 64 * 1024;
+
+function framed(request: Buffer, answer: (request: ReplyBody) => ReplyBody | null): Buffer | null {
+  let asked: ReplyBody;
+  try {
+    asked = JSON.parse(request.toString('utf8')) as ReplyBody;
+  } catch {
+    return null;
+  }
+  const reply = answer(asked);
+  if (reply === null) return null;
+  const body = Buffer.from(JSON.stringify(reply), 'utf8');
+  const length = Buffer.alloc(4);
+  length.writeUInt32LE(body.length);
+  return Buffer.concat([length, body]);
+}
+
+/** A byte a second, for as long as anybody listens. */
+function drip(socket: Socket, answer: Buffer): void {
+  let at = 0;
+  const timer = setInterval(() => {
+    if (socket.destroyed || at >= answer.length) clearInterval(timer);
+    else socket.write(answer.subarray(at, at + 1));
+    at += 1;
+  }, 1000);
+  socket.on('close', () => clearInterval(timer));
 }
 
 export interface OpenServer {
@@ -153,7 +240,15 @@ function parseRequest(bytes: Buffer): ApiRequest {
   }
 }
 
-async function listen(server: Server | HttpServer, host: string, port: number): Promise<OpenServer> {
+async function listen(
+  server: Server | HttpServer,
+  { host, hub }: SimulatedMinerPlace,
+  port: number,
+): Promise<OpenServer> {
+  if (hub !== undefined) {
+    const close = await hub.open(host, port, (socket) => server.emit('connection', socket));
+    return { port, close };
+  }
   const sockets = new Set<Socket>();
   server.on('connection', (socket: Socket) => {
     sockets.add(socket);

@@ -12,8 +12,10 @@ import {
   type SimulatedServer,
   serveApi,
   serveWeb,
+  wrongPassword,
 } from './api-server.ts';
 import { invalidCommand, poolRecords, reply } from './cgminer-form.ts';
+import { readBody, sendJson } from './web-form.ts';
 
 const REALM = 'antMiner Configuration';
 /** Low-power mode draws about this share of nominal. */
@@ -25,7 +27,6 @@ interface Unit {
   readonly place: SimulatedMinerPlace;
   readonly faults: MinerWireFaults;
   conf: ReplyBody;
-  blinks: boolean;
 }
 
 /** A stock Antminer: five read commands on the API port, everything else on its web page behind Digest. */
@@ -34,7 +35,7 @@ export async function serveBitmain(
   place: SimulatedMinerPlace,
   faults: MinerWireFaults = {},
 ): Promise<SimulatedServer> {
-  const unit: Unit = { miner, place, faults, conf: factoryConf(), blinks: false };
+  const unit: Unit = { miner, place, faults, conf: factoryConf() };
   const style = { place, description: 'cgminer 1.0.0' };
   const api = await serveApi(miner, place, ({ command }) => {
     // Asleep the mining program is down: connections end without an answer.
@@ -141,6 +142,7 @@ function liveStats(unit: Unit, ghs: number, elapsed: number): ReplyBody {
 function webListener(unit: Unit): RequestListener {
   return (request, response) => {
     if (!isAuthorised(unit, request)) {
+      if (request.headers.authorization !== undefined) wrongPassword(unit.faults);
       response.writeHead(401, {
         'www-authenticate': `Digest realm="${REALM}", nonce="${nonceOf(unit)}", qop="auth"`,
       });
@@ -175,7 +177,7 @@ function show(unit: Unit, page: string): ReplyBody | null {
     case 'get_miner_conf.cgi':
       return unit.conf;
     case 'get_blink_status.cgi':
-      return { blink: unit.blinks };
+      return { blink: unit.faults.blinks === true };
     case 'stats.cgi':
       return { STATUS: status, INFO: info, STATS: asleep ? [] : [webStats(unit, ghs)] };
     case 'summary.cgi':
@@ -233,8 +235,8 @@ function write(unit: Unit, page: string, text: string, response: ServerResponse)
     return;
   }
   if (page === 'blink.cgi') {
-    unit.blinks = body['blink'] === true || body['blink'] === 'true';
-    send(response, { code: unit.blinks ? 'B000' : 'B100' });
+    unit.faults.blinks = body['blink'] === true || body['blink'] === 'true';
+    send(response, { code: unit.faults.blinks === true ? 'B000' : 'B100' });
     return;
   }
   if (page !== 'set_miner_conf.cgi') {
@@ -279,18 +281,5 @@ function isAuthorised(unit: Unit, request: IncomingMessage): boolean {
 
 function send(response: ServerResponse, body: ReplyBody | null): void {
   if (body === null) response.writeHead(404).end();
-  else response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(body));
-}
-
-/** Configuration pages send a few kilobytes. */
-const BODY_MAXIMUM_CHARACTERS = 64 * 1024;
-
-function readBody(request: IncomingMessage, done: (text: string) => void): void {
-  let text = '';
-  request.setEncoding('utf8');
-  request.on('data', (piece: string) => {
-    text += piece;
-    if (text.length > BODY_MAXIMUM_CHARACTERS) request.destroy();
-  });
-  request.on('end', () => done(text));
+  else sendJson(response, body);
 }

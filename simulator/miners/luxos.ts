@@ -232,7 +232,7 @@ function write(unit: Unit, command: string, parameter: string): ReplyBody | null
     unit.session = { id: `s${String(unit.sessions).padStart(5, '0')}`, lastUsedMs: now };
     return reply(style, 316, 'Session created', { SESSION: [{ SessionID: unit.session.id }] });
   }
-  if (!['logoff', 'curtail', 'profileset', 'atmset'].includes(command)) return null;
+  if (!['logoff', 'curtail', 'profileset', 'atmset', 'ledset'].includes(command)) return null;
   const [sessionId, ...values] = parameter.split(',');
   if (unit.session === null || unit.session.id !== sessionId)
     return reply(style, 402, 'Invalid or expired session', {}, 'E');
@@ -245,6 +245,9 @@ function write(unit: Unit, command: string, parameter: string): ReplyBody | null
       return reply(style, 316, 'Session terminated');
     case 'curtail':
       return curtail(unit, values[0] ?? '');
+    case 'ledset':
+      unit.faults.blinks = values[1] === 'blink';
+      return reply(style, 436, 'LED set');
     case 'profileset':
       return setProfile(unit, values[0] ?? '');
     default:

@@ -35,7 +35,8 @@ const WHATSMINER: Behaviour = {
 
 const AVALON: Behaviour = {
   ...BITMAIN,
-  minimumShare: 0.8,
+  // A home unit in eco mode draws less than half.
+  minimumShare: 0.45,
   sleepWatts: 140,
   stopDelayMs: [3000, 8000],
 };

@@ -12,21 +12,26 @@ import {
   fanRpm,
   type MinerWireFaults,
   monotonicMs,
+  type OpenServer,
   type ReplyBody,
   rounded,
   type SimulatedMinerPlace,
   type SimulatedServer,
   serveApi,
+  takeEndedTokens,
   whenSeconds,
+  wrongPassword,
 } from './api-server.ts';
 import { poolRecords, reply } from './cgminer-form.ts';
 
 const FIRMWARE = '20230803.11.REL';
 
-interface Unit {
+/** What a Whatsminer remembers beside its physics, in whichever dialect it is spoken to. */
+export interface WhatsminerUnit {
   readonly miner: SimulatedMiner;
   readonly place: SimulatedMinerPlace;
   readonly faults: MinerWireFaults;
+  readonly firmware: string;
   readonly random: () => number;
   /** What `adjust_power_limit` set: it lasts, percentages do not. */
   limitWatts: number;
@@ -39,34 +44,50 @@ export async function serveWhatsminer(
   place: SimulatedMinerPlace,
   faults: MinerWireFaults = {},
 ): Promise<SimulatedServer> {
+  const unit = createWhatsminerUnit(miner, place, faults, FIRMWARE);
+  return combined(place, await serveWhatsminerV2(unit), null);
+}
+
+/** A unit at its rated limit, without a token. */
+export function createWhatsminerUnit(
+  miner: SimulatedMiner,
+  place: SimulatedMinerPlace,
+  faults: MinerWireFaults,
+  firmware: string,
+): WhatsminerUnit {
   const seed = [...place.macAddress].reduce((sum, character) => sum * 31 + character.charCodeAt(0), 7);
-  const unit: Unit = {
+  return {
     miner,
     place,
     faults,
+    firmware,
     random: seededRandom(seed),
     limitWatts: miner.traits.normalWatts,
     token: null,
   };
-  const api = await serveApi(miner, place, ({ json, command }) => {
+}
+
+/** API 2 on the API port. */
+export function serveWhatsminerV2(unit: WhatsminerUnit): Promise<OpenServer> {
+  return serveApi(unit.miner, unit.place, ({ json, command }) => {
     if (json?.['enc'] === 1) return answerSealed(unit, String(json['data'] ?? ''));
     if (command === 'get_token') return JSON.stringify(flat(unit, 131, giveToken(unit)));
     const body = read(unit, command) ?? flat(unit, 14, 'invalid cmd', 'E');
     // btminer ends some of its answers with a newline as well.
     return `${JSON.stringify(body)}\n`;
   });
-  return combined(place, api, null);
 }
 
-function flat(unit: Unit, code: number, message: unknown, letter: 'S' | 'E' = 'S'): ReplyBody {
+function flat(unit: WhatsminerUnit, code: number, message: unknown, letter: 'S' | 'E' = 'S'): ReplyBody {
   return { STATUS: letter, When: whenSeconds(unit.place), Code: code, Msg: message, Description: '' };
 }
 
-function isOff(miner: SimulatedMiner): boolean {
+/** Told to rest. */
+export function isOff(miner: SimulatedMiner): boolean {
   return miner.state === 'sleeping' || miner.state === 'stopping';
 }
 
-function read(unit: Unit, command: string): ReplyBody | null {
+function read(unit: WhatsminerUnit, command: string): ReplyBody | null {
   const { miner, place } = unit;
   const style = { place, description: 'cgminer 4.9.2' };
   const mhs = rounded(miner.hashrateThs * 1e6, 2);
@@ -104,13 +125,13 @@ function read(unit: Unit, command: string): ReplyBody | null {
         mineroff: String(isOff(miner)),
         mineroff_reason: '',
         mineroff_time: '',
-        FirmwareVersion: FIRMWARE,
+        FirmwareVersion: unit.firmware,
         power_mode: 'normal',
         power_limit_set: String(unit.limitWatts),
         hash_percent: '0',
       });
     case 'get_version':
-      return flat(unit, 131, { api_ver: '2.0.5', fw_ver: FIRMWARE, platform: 'H616', chip: 'K34' });
+      return flat(unit, 131, { api_ver: '2.0.5', fw_ver: unit.firmware, platform: 'H616', chip: 'K34' });
     case 'get_miner_info':
       return flat(unit, 131, {
         hostname: 'WhatsMiner',
@@ -127,7 +148,7 @@ function read(unit: Unit, command: string): ReplyBody | null {
   }
 }
 
-function summary(unit: Unit, mhs: number, factoryGhs: number, elapsed: number): ReplyBody {
+function summary(unit: WhatsminerUnit, mhs: number, factoryGhs: number, elapsed: number): ReplyBody {
   const { miner, place } = unit;
   return {
     Elapsed: elapsed,
@@ -156,7 +177,7 @@ function summary(unit: Unit, mhs: number, factoryGhs: number, elapsed: number): 
     'Upfreq Complete': miner.state === 'hashing' ? 1 : 0,
     'Liquid Cooling': false,
     MAC: place.macAddress.toUpperCase(),
-    'Firmware Version': `'${FIRMWARE}'`,
+    'Firmware Version': `'${unit.firmware}'`,
     Uptime: elapsed,
   };
 }
@@ -164,7 +185,7 @@ function summary(unit: Unit, mhs: number, factoryGhs: number, elapsed: number): 
 /** Tokens live 30 min. */
 const TOKEN_MS = 30 * 60_000;
 
-function giveToken(unit: Unit): ReplyBody {
+function giveToken(unit: WhatsminerUnit): ReplyBody {
   const letters = (count: number): string =>
     Array.from({ length: count }, () => SALT_LETTERS[Math.floor(unit.random() * SALT_LETTERS.length)]).join(
       '',
@@ -183,14 +204,17 @@ function giveToken(unit: Unit): ReplyBody {
 
 const SALT_LETTERS = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789';
 
-function answerSealed(unit: Unit, data: string): string | null {
+function answerSealed(unit: WhatsminerUnit, data: string): string | null {
   const { token } = unit;
   if (token === null) return JSON.stringify(flat(unit, 135, 'check token error', 'E'));
   if (unit.faults.readOnly === true) return JSON.stringify(flat(unit, 45, "can't access write cmd", 'E'));
   const text = decryptWhatsminerText(token.session.aesKey, data);
-  if (text === null) return JSON.stringify(flat(unit, 23, 'enc json load err', 'E'));
+  if (text === null) {
+    wrongPassword(unit.faults);
+    return JSON.stringify(flat(unit, 23, 'enc json load err', 'E'));
+  }
   const order = JSON.parse(text) as ReplyBody;
-  const expired = monotonicMs(unit.place) >= token.endsMs;
+  const expired = monotonicMs(unit.place) >= token.endsMs || takeEndedTokens(unit.faults);
   const body =
     expired || order['token'] !== token.session.sign
       ? flat(unit, 135, 'check token error', 'E')
@@ -199,7 +223,7 @@ function answerSealed(unit: Unit, data: string): string | null {
   return JSON.stringify({ enc: encryptWhatsminerText(token.session.aesKey, JSON.stringify(body)) });
 }
 
-function obey(unit: Unit, command: string, order: ReplyBody): ReplyBody {
+function obey(unit: WhatsminerUnit, command: string, order: ReplyBody): ReplyBody {
   const { miner } = unit;
   const done = flat(unit, 131, 'API command OK');
   const failed = flat(unit, 132, 'API command ERROR', 'E');
@@ -210,23 +234,29 @@ function obey(unit: Unit, command: string, order: ReplyBody): ReplyBody {
     case 'power_on':
       miner.run(unit.limitWatts);
       return done;
-    case 'set_power_pct': {
-      const percent = Number(order['percent']);
-      // Refused until the frequency search has ended.
-      if (miner.state !== 'hashing' || !(percent > 0 && percent <= 100)) return failed;
-      miner.run((unit.limitWatts * percent) / 100);
-      return done;
-    }
-    case 'adjust_power_limit': {
-      const watts = Number(order['power_limit']);
-      if (!(watts > 0 && watts <= 99_999)) return failed;
-      unit.limitWatts = Math.min(watts, miner.traits.normalWatts);
-      if (!isOff(miner)) miner.run(unit.limitWatts);
-      return done;
-    }
+    case 'set_power_pct':
+      return takePercent(unit, Number(order['percent'])) ? done : failed;
+    case 'adjust_power_limit':
+      return takeLimit(unit, Number(order['power_limit'])) ? done : failed;
     case 'set_led':
+      unit.faults.blinks = order['param'] !== 'auto';
       return done;
     default:
       return flat(unit, 14, 'invalid cmd', 'E');
   }
+}
+
+/** A share of the limit in force; refused until the frequency search has ended. */
+export function takePercent(unit: WhatsminerUnit, percent: number): boolean {
+  if (unit.miner.state !== 'hashing' || !(percent > 0 && percent <= 100)) return false;
+  unit.miner.run((unit.limitWatts * percent) / 100);
+  return true;
+}
+
+/** The lasting limit, not above what the model is rated for. */
+export function takeLimit(unit: WhatsminerUnit, watts: number): boolean {
+  if (!(watts > 0 && watts <= 99_999)) return false;
+  unit.limitWatts = Math.min(watts, unit.miner.traits.normalWatts);
+  if (!isOff(unit.miner)) unit.miner.run(unit.limitWatts);
+  return true;
 }

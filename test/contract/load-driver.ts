@@ -1,8 +1,9 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import type { LoadDriver, LoadReading, MinerReading } from '../../drivers/load-driver.ts';
 import { prove } from '../../drivers/prove.ts';
+import type { MinerWireFaults } from '../../simulator/miners/api-server.ts';
 import type { SimulatedMiner } from '../../simulator/physics.ts';
-import type { FaultProxy } from '../support/fault-proxy.ts';
+import { BROKEN_JSON, type BrokenJson, type FaultProxy } from '../support/fault-proxy.ts';
 import type { PatientClock } from '../support/patient-clock.ts';
 
 /** One driver on one simulated device, with something spiteful between them. */
@@ -10,7 +11,7 @@ export interface ContractBench extends AsyncDisposable {
   readonly clock: PatientClock;
   readonly miner: SimulatedMiner;
   /** Faults of the wire and of the firmware. */
-  readonly faults: { losesAnswers?: boolean; readOnly?: boolean };
+  readonly faults: MinerWireFaults;
   readonly proxies: readonly FaultProxy[];
   readonly driver: LoadDriver;
   /** Puts another unit of the same family, with another identity, behind the same address. */
@@ -29,6 +30,10 @@ export interface ContractSubject {
   /** Knows who it is beyond its address. */
   readonly hasIdentity: boolean;
   readonly commands: boolean;
+  /** Has a light that can be made to blink. */
+  readonly locates?: boolean;
+  /** Keeps a token between requests that may end. */
+  readonly hasTokens?: boolean;
   /** A limit that a wide-awake unit can hold, in watts; `null` where it has none. */
   readonly limitWatts: number | null;
   open(): Promise<ContractBench>;
@@ -110,6 +115,7 @@ const KINDS_BY_FAULT = {
   reset: ['unreachable'],
   endless: ['malformed', 'wrong-device'],
   garbage: ['malformed', 'wrong-device'],
+  html: ['malformed', 'wrong-device', 'unsupported'],
 } as const;
 
 function failureContract(subject: ContractSubject, open: Open): void {
@@ -141,6 +147,24 @@ function failureContract(subject: ContractSubject, open: Open): void {
     }
     const said = numbersOf(whole);
     for (const number of numbersOf(cut.value)) expect(said).toContain(number);
+  });
+
+  it.each(Object.keys(BROKEN_JSON))('broken JSON (%s): read as what it says, or not at all', async (kind) => {
+    const { driver, proxies, clock } = await open();
+    const whole = await readMiner(driver);
+    for (const proxy of proxies) proxy.fault = kind as BrokenJson;
+    const read = await clock.expire(driver.read(never));
+    for (const proxy of proxies) proxy.fault = null;
+    await clock.pass(31_000);
+    expect((await driver.read(never)).ok).toBe(true);
+    if (!read.ok) {
+      expect(['malformed', 'unreachable', 'timeout', 'wrong-device', 'unsupported']).toContain(
+        read.error.kind,
+      );
+      return;
+    }
+    const said = numbersOf(whole);
+    for (const number of numbersOf(read.value)) expect(said).toContain(number);
   });
 
   if (!subject.hasIdentity) return;
@@ -246,6 +270,64 @@ function commandContract(subject: ContractSubject, open: Open): void {
     expect(kindOf(await driver.apply({ kind: 'sleep' }, never))).toBe('unauthorised');
     expect(bench.miner.state).toBe('hashing');
   });
+
+  it('a wrong password is shown to the device once, not again and again', async () => {
+    const bench = await open();
+    const driver = bench.withWrongPassword();
+    if (driver === null) return;
+    for (let attempt = 0; attempt < 6; attempt += 1) {
+      await bench.clock.pass(1000);
+      await driver.read(never);
+      expect(kindOf(await driver.apply({ kind: 'sleep' }, never))).toBe('unauthorised');
+    }
+    expect(bench.faults.wrongPasswords ?? 0).toBeGreaterThanOrEqual(1);
+    expect(bench.faults.wrongPasswords ?? 0).toBeLessThanOrEqual(2);
+    expect(bench.miner.state).toBe('hashing');
+  });
+
+  it('knows its pools after every command as before', async () => {
+    const { driver, clock } = await open();
+    const before = await readMiner(driver);
+    await prove(driver, { kind: 'sleep' }, before, clock, never);
+    await clock.pass(60_000);
+    await prove(driver, { kind: 'run', limitWatts: subject.limitWatts }, null, clock, never);
+    await clock.pass(1_800_000);
+    expect((await readMiner(driver)).pools).toEqual(before.pools);
+  });
+
+  if (subject.locates === true)
+    it('blinks and stops, at work or not', async () => {
+      const { driver, faults, clock, miner } = await open();
+      const before = await readMiner(driver);
+      expect(await prove(driver, { kind: 'locate', on: true }, before, clock, never)).toMatchObject({
+        outcome: 'pending',
+        applied: { acknowledged: true },
+      });
+      expect(faults.blinks).toBe(true);
+      expect((await driver.apply({ kind: 'locate', on: false }, never)).ok).toBe(true);
+      expect(faults.blinks).toBe(false);
+      expect(miner.state).toBe('hashing');
+      // It is no work that another command would have to wait for.
+      expect((await driver.apply({ kind: 'sleep' }, never)).ok).toBe(true);
+    });
+
+  if (subject.hasTokens === true)
+    it('a token that ended is renewed, and the command lands once', async () => {
+      const { driver, faults, miner, clock } = await open();
+      const before = await readMiner(driver);
+      const slept = await prove(driver, { kind: 'sleep' }, before, clock, never);
+      expect(slept.outcome).toBe('verified');
+      await clock.pass(60_000);
+      faults.tokensEnded = true;
+      const asleep = await clock.expire(driver.read(never));
+      expect(asleep.ok).toBe(true);
+      faults.tokensEnded = true;
+      const woken = await driver.apply({ kind: 'run', limitWatts: null }, never);
+      expect(woken).toMatchObject({ ok: true, value: { acknowledged: true } });
+      await clock.pass(1000);
+      expect(miner.state).toBe('starting');
+      expect(faults.wrongPasswords ?? 0).toBe(0);
+    });
 
   const { limitWatts } = subject;
   if (limitWatts === null) return;

@@ -1,4 +1,5 @@
-import type { MinerEndpoint, MinerFirmware } from '../../drivers/load-driver.ts';
+import type { MinerFirmware } from '../../config/miners/firmwares.ts';
+import type { MinerEndpoint } from '../../drivers/load-driver.ts';
 import { openMiner } from '../../drivers/miners/registry.ts';
 import { seededRandom } from '../../protocols/random.ts';
 import type {
@@ -6,11 +7,17 @@ import type {
   SimulatedMinerPlace,
   SimulatedServer,
 } from '../../simulator/miners/api-server.ts';
+import { serveAvalon } from '../../simulator/miners/avalon.ts';
 import { serveBitmain } from '../../simulator/miners/bitmain.ts';
+import { serveBraiins, serveBraiinsGraphql } from '../../simulator/miners/braiins.ts';
 import { serveBfgminer, serveCgminer } from '../../simulator/miners/cgminer.ts';
+import { serveEpic } from '../../simulator/miners/epic.ts';
+import { serveFluxos } from '../../simulator/miners/fluxos.ts';
 import { serveLuxos } from '../../simulator/miners/luxos.ts';
 import { minerTraits } from '../../simulator/miners/traits.ts';
+import { serveVnish } from '../../simulator/miners/vnish.ts';
 import { serveWhatsminer } from '../../simulator/miners/whatsminer.ts';
+import { serveWhatsminerV3 } from '../../simulator/miners/whatsminer-v3.ts';
 import { SimulatedMiner } from '../../simulator/physics.ts';
 import { createFaultProxy, type FaultProxy } from '../support/fault-proxy.ts';
 import { createPatientClock } from '../support/patient-clock.ts';
@@ -55,6 +62,7 @@ async function openBench(family: Family, asked: MinerFirmware | 'auto'): Promise
       serialNumber: `SIM00000${unit}`,
       model: family.reportedModel,
       clock,
+      user: 'root',
       password: family.password,
     };
     const server = await as(which, place, faults);
@@ -88,7 +96,7 @@ async function openBench(family: Family, asked: MinerFirmware | 'auto'): Promise
     swap: async () => put(await serve(other, 2, family.serve)),
     replaceWithCgminer: async () => put(await serve(other, 3, serveCgminer)),
     withWrongPassword: () =>
-      family.firmware === 'luxos'
+      family.password === ''
         ? null
         : openMiner({ ...endpoint, password: { reveal: () => 'wrong' } }, asked, deps),
     atClosedPort: async () => openMiner({ ...endpoint, port: nobody, webPort: nobody }, asked, deps),
@@ -132,6 +140,7 @@ const FAMILIES: readonly Family[] = [
     password: '',
     hasIdentity: true,
     commands: true,
+    locates: true,
     limitWatts: 1800,
   },
   {
@@ -143,6 +152,7 @@ const FAMILIES: readonly Family[] = [
     password: 'site-secret',
     hasIdentity: true,
     commands: true,
+    locates: true,
     limitWatts: 3000,
   },
   {
@@ -154,7 +164,106 @@ const FAMILIES: readonly Family[] = [
     password: 'site-secret',
     hasIdentity: true,
     commands: true,
+    locates: true,
     limitWatts: 2400,
+    hasTokens: true,
+  },
+  {
+    name: 'Whatsminer API 3',
+    firmware: 'whatsminer-v3',
+    serve: serveWhatsminerV3,
+    model: 'Whatsminer M60S',
+    reportedModel: 'M60S-VK40',
+    password: 'site-secret',
+    hasIdentity: true,
+    commands: true,
+    locates: true,
+    limitWatts: 2400,
+  },
+  {
+    name: 'Braiins OS 25.07',
+    firmware: 'braiins',
+    serve: serveBraiins,
+    model: 'Antminer S19 XP',
+    reportedModel: 'Antminer S19 XP',
+    password: 'site-secret',
+    hasIdentity: true,
+    commands: true,
+    locates: true,
+    limitWatts: 2000,
+    hasTokens: true,
+  },
+  {
+    name: 'Braiins OS 25.05',
+    firmware: 'braiins',
+    serve: serveBraiinsGraphql,
+    model: 'Antminer S19 XP',
+    reportedModel: 'Antminer S19 XP',
+    password: '',
+    hasIdentity: false,
+    commands: true,
+    limitWatts: null,
+  },
+  {
+    name: 'VNish',
+    firmware: 'vnish',
+    serve: serveVnish,
+    model: 'Antminer S21 Pro',
+    reportedModel: 'Antminer S21 Pro',
+    password: 'site-secret',
+    hasIdentity: true,
+    commands: true,
+    locates: true,
+    limitWatts: 2500,
+    hasTokens: true,
+  },
+  {
+    name: 'Avalon A1246',
+    firmware: 'avalon',
+    serve: serveAvalon,
+    model: 'Avalon A1246',
+    reportedModel: '1246-83',
+    password: '',
+    hasIdentity: true,
+    commands: true,
+    locates: true,
+    limitWatts: null,
+  },
+  {
+    name: 'Avalon Q',
+    firmware: 'avalon',
+    serve: serveAvalon,
+    model: 'Avalon Home Q',
+    reportedModel: 'Q',
+    password: '',
+    hasIdentity: true,
+    commands: true,
+    locates: true,
+    limitWatts: 1400,
+  },
+  {
+    name: 'ePIC PowerPlay',
+    firmware: 'epic',
+    serve: serveEpic,
+    model: 'Antminer S19 XP',
+    reportedModel: 'AntMiner S19 XP',
+    password: 'site-secret',
+    hasIdentity: true,
+    commands: true,
+    limitWatts: 2300,
+  },
+  {
+    name: 'FluxOS',
+    firmware: 'fluxos',
+    serve: serveFluxos,
+    model: 'Antminer S21',
+    reportedModel: 'AT2880',
+    password: 'site-secret',
+    hasIdentity: true,
+    commands: true,
+    locates: true,
+    limitWatts: 2600,
+    hasTokens: true,
   },
 ];
 

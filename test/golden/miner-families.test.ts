@@ -3,9 +3,9 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { avalonFields, decodeAvalon } from '../../drivers/miners/avalon-decode.ts';
 import { decodeBraiinsGraphql, decodeBraiinsRest } from '../../drivers/miners/braiins-decode.ts';
-import { decodeEpic } from '../../drivers/miners/epic.ts';
-import { decodeFluxos } from '../../drivers/miners/fluxos.ts';
-import { decodeVnish } from '../../drivers/miners/vnish.ts';
+import { decodeEpic, epicTuning } from '../../drivers/miners/epic-decode.ts';
+import { decodeFluxos } from '../../drivers/miners/fluxos-decode.ts';
+import { decodeVnish, tunedPresets } from '../../drivers/miners/vnish-decode.ts';
 import { recogniseMiner } from '../../drivers/miners/recognise.ts';
 import { type CgminerBody, decodeCgminerReply } from '../../protocols/cgminer-reply.ts';
 
@@ -356,5 +356,46 @@ describe('VNish, S21 Pro, 1.2.7', () => {
       fanRpm: [5850, 5850, 5940, 5940],
     });
     expect(alone.efficiencyJoulesPerTh).toBeCloseTo(2583 / 173.87094, 6);
+  });
+
+  it('offers no preset that was not tuned: of the recorded 25 none was', () => {
+    const presets = JSON.parse(
+      readFileSync(join(import.meta.dirname, 'vnish/s21pro-1.2.7-presets/presets.json'), 'utf8'),
+    ) as { name: string; status: string }[];
+    expect(presets.filter(({ status }) => status === 'untuned')).toHaveLength(presets.length);
+    expect(tunedPresets(presets)).toEqual([]);
+    const { control } = decodeVnish({ presets }, null, true);
+    expect(control).toMatchObject({ sleep: true, wake: true, powerLimit: null, changeMs: null });
+    const tuned = presets.map((preset) => (preset.name === '2800' ? { ...preset, status: 'tuned' } : preset));
+    expect(tunedPresets(tuned)).toEqual([{ name: '2800', watts: 2800 }]);
+  });
+});
+
+describe('ePIC PowerPlay, what it can be tuned to', () => {
+  const capabilities = jsonOf('epic/s19xp-powerplay-bms-1.5.13', 'capabilities');
+
+  it('is a hashrate, so a limit becomes one of its own presets', () => {
+    expect(epicTuning(capabilities, 'VoltageOptimizer')).toMatchObject({ algorithm: 'VoltageOptimizer' });
+    expect(epicTuning(capabilities, 'ChipTune')).toMatchObject({ algorithm: 'ChipTune' });
+    // Not listed: not used.
+    expect(epicTuning(capabilities, 'Something')).toMatchObject({ algorithm: 'VoltageOptimizer' });
+    const { control } = decodeEpic({ capabilities }, true);
+    expect(control.powerLimit).toEqual({
+      kind: 'preset',
+      minWatts: 1700,
+      maxWatts: 4400,
+      presetsWatts: [1700, 2200, 2700, 3350, 3850, 4400],
+    });
+  });
+
+  it('is watts where it lists the power tuner', () => {
+    const withPower = { ...capabilities, PerpetualTune: [{ algorithm: 'PowerTune', min: 1500, max: 4000 }] };
+    expect(decodeEpic({ capabilities: withPower }, true).control.powerLimit).toEqual({
+      kind: 'watts',
+      minWatts: 1500,
+      maxWatts: 4000,
+      stepWatts: 1,
+    });
+    expect(epicTuning({ 'Tune Presets': capabilities['Tune Presets'] })).toBeNull();
   });
 });

@@ -6,6 +6,7 @@ import { decodeCgminer } from '../../drivers/miners/cgminer.ts';
 import { decodeLuxos, luxosProfiles } from '../../drivers/miners/luxos-decode.ts';
 import { recogniseMiner } from '../../drivers/miners/recognise.ts';
 import { decodeWhatsminer } from '../../drivers/miners/whatsminer-decode.ts';
+import { decodeWhatsminerV3 } from '../../drivers/miners/whatsminer-v3-decode.ts';
 import { type CgminerReply, decodeCgminerReply } from '../../protocols/cgminer-reply.ts';
 
 /** Recorded replies of one unit, by command; see provenance.txt beside them. */
@@ -243,6 +244,78 @@ describe('Whatsminer, M50S VH50, API 2.0.5', () => {
     }));
     expect(errors).toEqual(expect.arrayContaining(byCode));
     expect(errors).toHaveLength(2);
+  });
+});
+
+describe('Whatsminer, M60S VK40, API 3.0.2', () => {
+  const folder = 'whatsminer/m60s-vk40-20251209';
+  const { expected } = expectedOf(folder);
+  const message = (file: string): unknown =>
+    (JSON.parse(readFileSync(join(import.meta.dirname, folder, `${file}.json`), 'utf8')) as Expected)['msg'];
+  const context = { configuredModel: null, controllable: true };
+  const replies = {
+    info: message('get_device_info'),
+    status: { ...(message('get_miner_status_summary') as object), ...(message('get_miner_status_pools') as object) },
+    edevs: message('get_miner_status_edevs'),
+  };
+  const reading = decodeWhatsminerV3(replies, context);
+
+  it('agrees with the expected values', () => {
+    expect(reading.macAddress).toBe(String(expected['mac']).toLowerCase());
+    expect(reading.firmwareVersion).toBe(expected['firmware_version']);
+    expect(reading.hashrateThs).toBeCloseTo(valueOf(expected['hashrate']), 9);
+    expect(reading.nominalHashrateThs).toBeCloseTo(valueOf(expected['expected_hashrate']), 9);
+    expect(reading.powerWatts).toBe(valueOf(expected['wattage']));
+    expect(reading.powerLimitWatts).toBe(valueOf((expected['tuning_target'] as Expected)['power_target']));
+    expect(reading.uptimeSeconds).toBe(valueOf(expected['uptime']));
+    expect(reading.state).toBe(expected['is_mining'] === true ? 'hashing' : 'sleeping');
+    expect(reading.fanRpm).toHaveLength(expected['fans.length'] as number);
+    expect(reading.pools).toHaveLength(expected['pools[0].length'] as number);
+  });
+
+  it('names its errors', () => {
+    const { errors } = decodeWhatsminerV3({ info: message('get_device_info_with_errors') }, context);
+    expect(errors).toHaveLength(expected['messages.length'] as number);
+    for (const index of [0, 1])
+      expect(errors[index]).toMatchObject({ code: String(expected[`messages[${index}].code`]) });
+    expect(errors.map(({ code }) => code)).toEqual(['264', '265', '266', '267', '270']);
+  });
+
+  it('says the rest as recorded', () => {
+    expect(reading).toMatchObject({
+      firmware: 'whatsminer-v3',
+      vendor: 'MicroBT',
+      model: 'Whatsminer M60S VK40',
+      serialNumber: 'BTM3CS40HD24083100000000000000000',
+      powerSource: 'reported',
+      chipTemperatureCelsius: 82,
+      boardTemperatureCelsius: 41.5,
+      fanRpm: [5400, 5280],
+      control: { sleep: true, powerLimit: { kind: 'watts', minWatts: 1440, maxWatts: 3600, stepWatts: 36 } },
+    });
+    expect(reading.boards.map(({ index, hashrateThs, chipsAlive }) => [index, hashrateThs, chipsAlive])).toEqual([
+      [0, 57.2, 75],
+      [1, 57, 75],
+      [2, 57.1, 75],
+    ]);
+    expect(reading.pools[1]).toEqual({
+      url: 'stratum+tcp://btc2.example.pool:3333',
+      user: 'asic-rs.test',
+      status: 'alive',
+      priority: 1,
+    });
+  });
+
+  it('is off by its service alone, and takes no odd figure for a value', () => {
+    const info = replies.info as { miner: object };
+    const off = decodeWhatsminerV3({ info: { ...info, miner: { ...info.miner, working: 'false' } } }, context);
+    expect(off).toMatchObject({ state: 'sleeping', powerWatts: null, powerSource: null });
+    const odd = { summary: { 'power-limit': 99999, 'factory-hash': -0.003, 'hash-realtime': 0, elapsed: 30 } };
+    expect(decodeWhatsminerV3({ info, status: odd }, context)).toMatchObject({
+      powerLimitWatts: null,
+      nominalHashrateThs: null,
+      state: 'starting',
+    });
   });
 });
 

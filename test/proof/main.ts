@@ -1,4 +1,5 @@
 import { spawnSync } from 'node:child_process';
+import { proveDecoders } from './decoders.ts';
 import { proveFollow } from './follow.ts';
 import { proveKill } from './kill.ts';
 import { proveLoop } from './loop.ts';
@@ -9,6 +10,7 @@ import { proveSpool } from './spool.ts';
 /** `npm run proof -- NAME [ARGUMENTS]`: long runs with real processes; each says what it did and fails loudly. */
 const PROOFS: Readonly<Record<string, (args: readonly string[]) => Promise<boolean>>> = {
   follow: ([seeds = '3']) => proveFollow(Number(seeds)),
+  decoders: ([cases = '100000', seed = '1']) => proveDecoders(Number(cases), Number(seed)),
   kill: proveKill,
   laws: async ([histories = '50000']) => proveLaws(Number(histories)),
   loop: ([runs = '20', miners = '150', ...mixes]) => proveLoop(Number(runs), Number(miners), mixes),

@@ -3,8 +3,21 @@ import type { Clock } from '../../protocols/clock.ts';
 import { listenOnLoopback } from './recorded-server.ts';
 
 /** What can go wrong on the way to a device. */
-export const WIRE_FAULTS = ['hang', 'drip', 'cut', 'reset', 'endless', 'garbage'] as const;
-export type WireFault = (typeof WIRE_FAULTS)[number];
+export const WIRE_FAULTS = ['hang', 'drip', 'cut', 'reset', 'endless', 'garbage', 'html'] as const;
+export type WireFault = (typeof WIRE_FAULTS)[number] | BrokenJson;
+
+/** JSON as firmware really breaks it; what the repairs are for. */
+export const BROKEN_JSON = {
+  'trailing-comma': (text: string) => text.replaceAll('}]', '},]'),
+  'no-comma-between-objects': (text: string) => text.replaceAll('},{', '}{'),
+  'comma-first-in-list': (text: string) => text.replaceAll('[{', '[,{'),
+  'control-characters': (text: string) => text.replaceAll('":"', '":"\n'),
+  'nan-values': (text: string) => text.replace(/:0([,}])/g, ':nan$1'),
+  'inner-nul': (text: string) => text.replaceAll('":', '"\0:'),
+  'leading-comma': (text: string) => text.replace(/^\{/, ','),
+  'rest-of-another-reply': (text: string) => `${text}${text.slice(0, 40)}`,
+} as const;
+export type BrokenJson = keyof typeof BROKEN_JSON;
 
 /** Stands before a device on a port of its own and spoils what comes back. */
 export interface FaultProxy extends AsyncDisposable {
@@ -63,6 +76,9 @@ function spoil(proxy: FaultProxy, socket: Socket, clock: Clock, ended: () => voi
       socket.on('drain', pour);
       return;
     }
+    case 'html':
+      socket.once('data', () => socket.end(HTML));
+      return;
     case 'garbage':
       socket.once('data', () => socket.end(Buffer.from([0xff, 0x00, 0x7b, 0x80, 0x22, 0x0a, 0x00])));
       return;
@@ -87,12 +103,17 @@ function forward(proxy: FaultProxy, socket: Socket, clock: Clock, ended: () => v
     const answer = Buffer.concat(pieces);
     if (fault === 'cut') socket.end(answer.subarray(0, Math.floor(answer.length * 0.6)));
     else if (fault === 'drip') drip(socket, answer, clock);
+    else if (fault !== null && fault in BROKEN_JSON)
+      socket.end(Buffer.from(BROKEN_JSON[fault as BrokenJson](answer.toString('latin1')), 'latin1'));
     else {
       ended();
       socket.end();
     }
   });
 }
+
+const PAGE = '<!DOCTYPE html><html><head><title>Login</title></head><body>404 1 2 3</body></html>';
+const HTML = `HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: ${PAGE.length}\r\nConnection: close\r\n\r\n${PAGE}`;
 
 /** A byte a second. */
 function drip(socket: Socket, answer: Buffer, clock: Clock): void {

@@ -2,10 +2,10 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { decodeAvalon } from '../../../drivers/miners/avalon-decode.ts';
 import { decodeBraiinsGraphql, decodeBraiinsRest } from '../../../drivers/miners/braiins-decode.ts';
-import { decodeEpic } from '../../../drivers/miners/epic.ts';
-import { decodeFluxos } from '../../../drivers/miners/fluxos.ts';
+import { decodeEpic } from '../../../drivers/miners/epic-decode.ts';
+import { decodeFluxos } from '../../../drivers/miners/fluxos-decode.ts';
 import type { MinerFields } from '../../../drivers/miners/reply-fields.ts';
-import { decodeVnish } from '../../../drivers/miners/vnish.ts';
+import { decodeVnish } from '../../../drivers/miners/vnish-decode.ts';
 
 const seed = 20_260_718;
 

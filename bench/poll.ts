@@ -1,0 +1,86 @@
+import { fork } from 'node:child_process';
+import { join } from 'node:path';
+import { type FleetOptions, startFleet } from './fleet.ts';
+
+/** What the polling process reports at its end. */
+export interface PollReport {
+  readonly reads: number;
+  readonly failures: number;
+  readonly exchanges: number;
+  readonly worstLatenessMs: number;
+  readonly residentMiB: number;
+  readonly processorMs: number;
+  readonly seconds: number;
+}
+
+const FIRST_HOST = '127.80.0.1';
+/** From the first read of each to where it is measured. */
+export const WARM_UP_SECONDS = 30;
+
+/**
+ * `npm run bench -- poll [DEVICES] [SECONDS]`: miners of every family polled every 10 s, 10 % dead (they take connections
+ * and are silent) and 2 % dripping, the fleet in a process of its own behind wildcard listeners, the drivers and the
+ * poller of the agent in another. Then the same number of exchanges by plain node:net against the same fleet.
+ */
+export async function benchPoll(args: readonly string[]): Promise<void> {
+  const [devices = 10_000, seconds = 60] = args.map(Number);
+  const fleetOptions: FleetOptions = {
+    firstHost: FIRST_HOST,
+    devices,
+    silent: 0,
+    deadShare: 0.1,
+    drippingShare: 0.02,
+    wildcard: true,
+  };
+  const fleet = await startFleet(fleetOptions);
+  try {
+    const fleetBefore = await fleet.ask('usage');
+    const startedAt = performance.now();
+    const polled = await inProcess('drivers', { fleetOptions, seconds, exchanges: 0 }, () =>
+      fleet.ask('connections'),
+    );
+    console.log(
+      `${devices} miners every 10 s for ${polled.seconds.toFixed(0)} s: ${polled.reads} reads, ${polled.failures} of them failed, ` +
+        `no healthy read later than ${polled.worstLatenessMs.toFixed(0)} ms, ${polled.exchanges} exchanges, ` +
+        `${polled.residentMiB.toFixed(0)} MiB resident, processor ${percent(polled)} % of one core ` +
+        `(${perExchange(polled)} us an exchange)`,
+    );
+    const fleetMs = (await fleet.ask('usage')) - fleetBefore;
+    console.log(
+      `the fleet itself took ${((100 * fleetMs) / (performance.now() - startedAt)).toFixed(0)} % of one core, warm-up included`,
+    );
+    const floor = await inProcess('floor', { fleetOptions, seconds, exchanges: polled.exchanges }, () =>
+      fleet.ask('connections'),
+    );
+    console.log(
+      `the same number of exchanges by plain node:net: ${floor.exchanges} in ${floor.seconds.toFixed(0)} s, processor ` +
+        `${percent(floor)} % of one core (${perExchange(floor)} us an exchange), ${floor.residentMiB.toFixed(0)} MiB`,
+    );
+    const ratio = polled.processorMs / polled.exchanges / (floor.processorMs / floor.exchanges);
+    console.log(`the drivers take ${ratio.toFixed(2)} times the floor`);
+  } finally {
+    await fleet.stop();
+  }
+}
+
+const percent = ({ processorMs, seconds }: PollReport): string => (processorMs / seconds / 10).toFixed(0);
+const perExchange = ({ processorMs, exchanges }: PollReport): string =>
+  ((processorMs / exchanges) * 1000).toFixed(0);
+
+/** Runs one side in a process of its own; connections are counted by the fleet between its start and end signals. */
+async function inProcess(
+  mode: 'drivers' | 'floor',
+  work: object,
+  connections: () => Promise<number>,
+): Promise<PollReport> {
+  const child = fork(join(import.meta.dirname, 'poll-process.ts'), [mode, JSON.stringify(work)], {
+    stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+  });
+  const next = (): Promise<unknown> => new Promise((resolve) => child.once('message', resolve));
+  await next();
+  const before = await connections();
+  const report = (await next()) as PollReport;
+  const exchanges = (await connections()) - before;
+  child.disconnect();
+  return { ...report, exchanges };
+}
