@@ -29,7 +29,9 @@ export interface DispatchDeps {
   readonly writesAtOnce?: number;
 }
 
-const WRITES_AT_ONCE = 64;
+const WRITES_AT_ONCE = 512;
+/** Devices whose last write got no answer hold at most this part of the places. */
+const DOUBTFUL_SHARE = 0.25;
 
 /**
  * Sends commands: falls before rises, at most one in flight per device, and for each device only the latest:
@@ -40,6 +42,9 @@ export class Dispatcher {
   private readonly downs = new Map<DeviceId, Command>();
   private readonly ups = new Map<DeviceId, Command>();
   private readonly inFlight = new Set<DeviceId>();
+  /** Their last write got no answer: they come after those that do answer. */
+  private readonly doubtful = new Set<DeviceId>();
+  private doubtfulInFlight = 0;
   sentCount = 0;
 
   constructor(deps: DispatchDeps) {
@@ -58,19 +63,27 @@ export class Dispatcher {
   private pump(): void {
     const { writesAtOnce = WRITES_AT_ONCE } = this.deps;
     for (const queue of [this.downs, this.ups]) {
-      for (const [device, command] of queue) {
-        if (this.inFlight.size >= writesAtOnce || this.deps.stop.aborted) return;
-        if (this.inFlight.has(device)) continue;
-        queue.delete(device);
-        void this.send(command);
-      }
+      this.start(queue, false, writesAtOnce);
+      this.start(queue, true, writesAtOnce);
     }
   }
 
-  private async send(command: Command): Promise<void> {
+  private start(queue: Map<DeviceId, Command>, doubtful: boolean, writesAtOnce: number): void {
+    const mostDoubtful = Math.max(1, Math.floor(writesAtOnce * DOUBTFUL_SHARE));
+    for (const [device, command] of queue) {
+      if (this.inFlight.size >= writesAtOnce || this.deps.stop.aborted) return;
+      if (doubtful && this.doubtfulInFlight >= mostDoubtful) return;
+      if (this.inFlight.has(device) || this.doubtful.has(device) !== doubtful) continue;
+      queue.delete(device);
+      void this.send(command, doubtful);
+    }
+  }
+
+  private async send(command: Command, doubtful: boolean): Promise<void> {
     const driver = this.deps.drivers.get(command.device);
     if (driver === undefined) return;
     this.inFlight.add(command.device);
+    if (doubtful) this.doubtfulInFlight += 1;
     const startedAt = this.deps.clock.monotonicMs();
     let acknowledged: boolean | null = true;
     let failure: Failure | null = null;
@@ -84,6 +97,9 @@ export class Dispatcher {
       }
     }
     this.inFlight.delete(command.device);
+    if (doubtful) this.doubtfulInFlight -= 1;
+    if (failure?.kind === 'timeout' || failure?.kind === 'unreachable') this.doubtful.add(command.device);
+    else this.doubtful.delete(command.device);
     this.deps.onSent({
       device: command.device,
       pointId: command.pointId,
