@@ -26,6 +26,7 @@ import { buildSiteModel, pathUp, type SiteModel } from './site/model.ts';
 import type { SiteEvent, Snapshot } from './site/snapshot.ts';
 import { SiteState } from './site/state.ts';
 import { buildView, type SiteView } from './site/view.ts';
+import { openIdentities } from './store/identities.ts';
 import { openJournal } from './store/journal.ts';
 import { decisionEvent } from './store/journal-events.ts';
 import { HostHealthReader } from './telemetry/host-health.ts';
@@ -86,7 +87,10 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   let lastHealthMs = Number.NEGATIVE_INFINITY;
   let inventory: HostInventory | null = null;
 
-  const loads = openLoads(loaded, options.drivers, state, clock);
+  const loads = openLoads(loaded, options.drivers, state, clock, {
+    identities: openIdentities(config.store.path),
+    stop: stop.signal,
+  });
   const meters = config.meters.map((meter) => ({ meter, driver: options.drivers.meter(meter) }));
   const minerPoller = new Poller(
     clock,

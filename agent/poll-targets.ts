@@ -10,6 +10,7 @@ import type { DriverFactories } from './drivers.ts';
 import { type DecisionTimes, LateReads } from './late-reads.ts';
 import type { SiteState } from './site/state.ts';
 import { whoIs } from './site/stranger.ts';
+import type { IdentityStore } from './store/identities.ts';
 import { addressText, Whereabouts } from './whereabouts.ts';
 
 /** A device with its driver and what the poller does with it. */
@@ -25,9 +26,11 @@ export function openLoads(
   drivers: DriverFactories,
   state: SiteState,
   clock: Clock,
+  kept: { readonly identities: IdentityStore; readonly stop: AbortSignal } | null = null,
 ): OpenLoad[] {
   const indexOf = new Map(loaded.config.miners.map((entry, index) => [entry.id, index]));
   const whereabouts = new Whereabouts(loaded.miners);
+  const remember = rememberPlaces(loaded, state, clock, whereabouts, kept);
   const loads = new Map<DeviceId, OpenLoad>();
   for (const place of loaded.miners) {
     const password = loaded.secrets.get(`miners[${indexOf.get(place.entry.id)}].password`) ?? null;
@@ -47,9 +50,10 @@ export function openLoads(
       whereabouts.exchange(place.deviceId, verdict.device);
       const addressOf = (id: DeviceId) => addressText(whereabouts.of(id));
       state.recordMove(verdict.device, place.deviceId, addressOf, clock.epochMs());
+      remember();
       await Promise.all([driver.reopen(), loads.get(verdict.device)!.driver.reopen()]);
     };
-    const target = loadTarget(driver, place.entry.interval, state, clock, lookAround);
+    const target = loadTarget(driver, place.entry.interval, state, clock, { remember, lookAround });
     loads.set(place.deviceId, { kind: 'miner', driver, target });
   }
   for (const node of loaded.config.gpuNodes) {
@@ -59,16 +63,68 @@ export function openLoads(
   return [...loads.values()];
 }
 
+/** Identities settle within seconds of a start and change hardly ever after: written together, a while later. */
+const WRITE_AFTER_MS = 10_000;
+
+/**
+ * Takes over who answered where in an earlier life, and returns what notes that it has changed. Where an entry's
+ * addresses are configured otherwise now, nothing is taken over.
+ */
+function rememberPlaces(
+  loaded: LoadedConfig,
+  state: SiteState,
+  clock: Clock,
+  whereabouts: Whereabouts,
+  kept: { readonly identities: IdentityStore; readonly stop: AbortSignal } | null,
+): () => void {
+  if (kept === null) return () => undefined;
+  const { identities, stop } = kept;
+  const entries = loaded.config.miners.map((entry) => {
+    const places = loaded.miners.filter((place) => place.entry === entry);
+    return {
+      entry: entry.id,
+      ids: places.map((place) => place.deviceId),
+      addresses: places.map(addressText),
+    };
+  });
+  for (const { entry, addresses } of entries) {
+    const known = identities.of(entry, addresses);
+    whereabouts.restore(known);
+    for (const [id, place] of known) state.restoreIdentity(id, place.identity, addressText(place));
+  }
+  let waiting = false;
+  return () => {
+    if (waiting) return;
+    waiting = true;
+    // At the end of the agent at once.
+    void clock.sleep(WRITE_AFTER_MS, stop).then(() => {
+      waiting = false;
+      const placeOf = (id: DeviceId) => ({ ...whereabouts.of(id), identity: state.identityOf(id) });
+      identities.keep(
+        entries.map(({ entry, ids, addresses }) => ({
+          entry,
+          addresses,
+          devices: new Map(ids.map((id) => [id, placeOf(id)])),
+        })),
+      );
+    });
+  };
+}
+
 /**
  * Reads a device; who it is is asked first, and again after every failure and now and then. When somebody else
- * answers, `lookAround` finds out who.
+ * answers, `on.lookAround` finds out who.
  */
 function loadTarget(
   driver: LoadDriver,
   intervalMs: number,
   state: SiteState,
   clock: Clock,
-  lookAround: (signal: AbortSignal) => Promise<void> = async () => undefined,
+  on: {
+    /** Who answers there has changed. */
+    readonly remember: () => void;
+    readonly lookAround: (signal: AbortSignal) => Promise<void>;
+  } = { remember: () => undefined, lookAround: async () => undefined },
 ): PollTarget<unknown> {
   let identified = false;
   let reads = 0;
@@ -80,6 +136,7 @@ function loadTarget(
         return identity;
       }
       identified = true;
+      if (state.identityOf(driver.deviceId)?.value !== identity.value.value) on.remember();
       state.recordIdentity(driver.deviceId, identity.value, clock.epochMs());
     }
     reads += 1;
@@ -93,7 +150,7 @@ function loadTarget(
     intervalMs,
     read: async (signal) => {
       const result = await readOnce(signal);
-      if (!result.ok && result.error.kind === 'wrong-device') await lookAround(signal);
+      if (!result.ok && result.error.kind === 'wrong-device') await on.lookAround(signal);
       return result;
     },
     onResult: (result) => {

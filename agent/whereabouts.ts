@@ -18,6 +18,12 @@ export class Whereabouts {
     this.addresses = new Map(places.map(({ deviceId, host, port }) => [deviceId, { host, port }]));
   }
 
+  /** Takes addresses of an earlier life over; they are the same addresses in another order. */
+  restore(addresses: ReadonlyMap<DeviceId, Address>): void {
+    for (const [id, { host, port }] of addresses)
+      if (this.addresses.has(id)) this.addresses.set(id, { host, port });
+  }
+
   of(id: DeviceId): Address {
     const address = this.addresses.get(id);
     if (address === undefined) throw new RangeError(`${id} has no address`);

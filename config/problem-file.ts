@@ -53,8 +53,6 @@ export const problemFileSchema = shape.superRefine((problem, context) => {
 });
 
 /** A problem file as written (defaults may be left out) and as read. */
-export type ProblemFileInput = z.input<typeof problemFileSchema>;
-export type ProblemFile = z.output<typeof problemFileSchema>;
 
 function checkLimits(problem: Parsed, complain: Complain): void {
   const parentOf = new Map<string, string | null>();

@@ -19,11 +19,6 @@ export function encodeCgminerTextRequest(command: string, parameter?: string): U
   return bounded(Buffer.from(parameter === undefined ? command : `${command}|${parameter}`, 'utf8'));
 }
 
-/** Escapes one value of a text request: `,` `=` `|` and the backslash itself. */
-export function escapeCgminerText(value: string): string {
-  return value.replace(/[\\,=|]/g, (character) => `\\${character}`);
-}
-
 /** Several parameterless reads in one request. Only for firmware known to take it. */
 export function joinCgminerCommands(commands: readonly string[]): string {
   return commands.join('+');

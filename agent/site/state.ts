@@ -97,6 +97,14 @@ export class SiteState {
       this.event(epochMs, 'swapped', id, `${before.value} was replaced by ${identity.value}`);
   }
 
+  /** Who a device was in an earlier life of the agent, and where. */
+  restoreIdentity(id: DeviceId, identity: Identity | null, address: string): void {
+    const record = this.devices.get(id);
+    if (record === undefined) return;
+    record.identity = identity;
+    record.address = address;
+  }
+
   /** Who is expected at a device's address. */
   identityOf(id: DeviceId): Identity | null {
     return this.devices.get(id)?.identity ?? null;

@@ -1,8 +1,12 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { DriverFactories } from '../../../agent/drivers.ts';
 import { openLoads } from '../../../agent/poll-targets.ts';
 import { buildSiteModel } from '../../../agent/site/model.ts';
 import { SiteState } from '../../../agent/site/state.ts';
+import { openIdentities } from '../../../agent/store/identities.ts';
 import { loadConfigText } from '../../../config/load.ts';
 import type { Identity, LoadDriver } from '../../../drivers/load-driver.ts';
 import { fail, ok, type Result } from '../../../protocols/result.ts';
@@ -31,14 +35,14 @@ const identity = (mac: string): Identity => ({
 });
 
 /** Machines by address, behind drivers that pin the first one that answers, as the real ones do. */
-function network() {
+function network(folder: string | null = null, text = TEXT) {
   const machines = new Map([
     ['10.0.0.1', 'aa'],
     ['10.0.0.2', 'bb'],
     ['10.0.0.3', 'cc'],
     ['10.0.1.1', 'dd'],
   ]);
-  const loaded = loadConfigText(TEXT);
+  const loaded = loadConfigText(text);
   if (!loaded.ok) throw new Error(JSON.stringify(loaded.problems));
   const clock = new VirtualClock();
   const state = new SiteState(buildSiteModel(loaded.value.config, loaded.value.miners), {
@@ -77,7 +81,9 @@ function network() {
       throw new Error('no nodes here');
     },
   } satisfies DriverFactories;
-  const loads = openLoads(loaded.value, factories, state, clock);
+  const stop = new AbortController();
+  const kept = folder === null ? null : { identities: openIdentities(folder), stop: stop.signal };
+  const loads = openLoads(loaded.value, factories, state, clock, kept);
   const poll = async (times = 1) => {
     for (let round = 0; round < times; round += 1)
       for (const { target } of loads) target.onResult(await target.read(new AbortController().signal));
@@ -96,7 +102,7 @@ function network() {
           `${address} ${who?.value} ${failure?.kind ?? 'ok'}`,
         ]),
     );
-  return { machines, poll, events, at };
+  return { machines, poll, events, at, clock };
 }
 
 describe('who answers where', () => {
@@ -171,5 +177,32 @@ describe('who answers where', () => {
     await poll(4);
     expect(events()).toEqual([]);
     expect(at()).toMatchObject({ 'm-001': '10.0.0.1:4028 aa ok', 'm-003': '10.0.0.3:4028 cc wrong-device' });
+  });
+
+  it('remembers over a restart who answered where, and notices an exchange during the pause', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'switchyard-identities-'));
+    const first = network(folder);
+    await first.poll();
+    first.machines.set('10.0.0.1', 'bb');
+    first.machines.set('10.0.0.2', 'aa');
+    await first.poll(3);
+    await first.clock.advance(11_000);
+    const second = network(folder);
+    second.machines.set('10.0.0.1', 'bb');
+    second.machines.set('10.0.0.2', 'aa');
+    second.machines.set('10.0.0.3', 'ee');
+    await second.poll(2);
+    expect(second.events()).toEqual(['swapped m-003: ee answers in the place of cc']);
+    expect(second.at()).toMatchObject({
+      'm-001': '10.0.0.2:4028 aa ok',
+      'm-002': '10.0.0.1:4028 bb ok',
+      'm-003': '10.0.0.3:4028 cc wrong-device',
+    });
+    // Other addresses in the configuration: ids are given anew, in their order.
+    const third = network(folder, TEXT.replace('10.0.0.1-10.0.0.3', '10.0.0.1-10.0.0.2'));
+    await third.poll(2);
+    expect(third.events()).toEqual([]);
+    expect(third.at()).toMatchObject({ 'm-001': '10.0.0.1:4028 aa ok', 'm-002': '10.0.0.2:4028 bb ok' });
+    rmSync(folder, { recursive: true });
   });
 });
