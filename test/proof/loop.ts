@@ -337,8 +337,10 @@ function minersWatts(mix: Mix, each: number): number {
   return MIXES[mix].reduce((sum, family) => sum + minerTraits(MODELS[family]).normalWatts * each, 0);
 }
 
-/** Runs `runs` seeds of each mix with `count` miners; whether every promise was kept. */
-export async function proveLoop(runs: number, count: number, mixes: readonly string[]): Promise<boolean> {
+/** Runs `runs` seeds of each mix with about `miners` miners; whether every promise was kept. */
+export async function proveLoop(runs: number, miners: number, mixes: readonly string[]): Promise<boolean> {
+  // Three feeders with as many each.
+  const count = Math.floor(miners / 3) * 3;
   let kept = true;
   const names = mixes.length === 0 ? (Object.keys(MIXES) as Mix[]) : (mixes as Mix[]);
   for (const mix of names) {
