@@ -1,11 +1,14 @@
 import { randomUUID } from 'node:crypto';
 import type { Logger } from 'pino';
 import type { LoadedConfig } from '../config/load.ts';
+import type { GpuNodeConfig } from '../config/schema.ts';
+import type { DrainDriver } from '../drivers/gpu/drain.ts';
 import type { Clock } from '../protocols/clock.ts';
 import type { Random } from '../protocols/random.ts';
 import { apiOf } from './api.ts';
 import { Controller, promise } from './control/controller.ts';
 import { Loop } from './control/loop.ts';
+import { NodeDrains } from './control/node-drains.ts';
 import { Poller } from './control/poller.ts';
 import { economicsOf, stepContext } from './control/rules.ts';
 import { transferFacts } from './control/transfer-evidence.ts';
@@ -100,6 +103,15 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
     { concurrency: Math.max(8, meters.length), maximumBackoffMs: 2000 },
     stop.signal,
   );
+
+  // A workload manager that hangs delays nobody's watts.
+  const drainPoller = new Poller(clock, random, { concurrency: 8, maximumBackoffMs: 60_000 }, stop.signal);
+  const drains = new NodeDrains(drainsOf(config.gpuNodes, options.drivers), {
+    clock,
+    stop: stop.signal,
+    dryRun: options.dryRun,
+    hurry: (target) => drainPoller.hurry(target),
+  });
 
   const link = openTelemetry(
     loaded,
@@ -206,6 +218,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
       answer: (answer) => orders.conclude(answer),
       publish: (id, epochMs, body) => reporter.retain(`transfer/${id}`, epochMs, body),
       clear: (id) => reporter.clearRetained(`transfer/${id}`),
+      drains,
     },
     restored.book.transfers ?? null,
     { now: clock.monotonicMs(), epochMs: clock.epochMs() },
@@ -318,6 +331,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
     loads.filter((load) => load.kind === 'gpu-node').map((load) => load.target),
     1000,
   );
+  drainPoller.add(drains.targets(), 1000);
   minerPoller.add(
     loads.filter((load) => load.kind === 'miner').map((load) => load.target),
     3000,
@@ -374,6 +388,18 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
       host.close();
     },
   };
+}
+
+function drainsOf(
+  nodes: readonly GpuNodeConfig[],
+  drivers: DriverFactories,
+): ReadonlyMap<string, DrainDriver> {
+  return new Map(
+    nodes.flatMap((node) => {
+      const driver = drivers.drain(node);
+      return driver === null ? [] : [[node.id, driver] as const];
+    }),
+  );
 }
 
 function alarmEvents(raised: readonly Alarm[], cleared: readonly Alarm[], epochMs: number): SiteEvent[] {

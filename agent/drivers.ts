@@ -1,6 +1,7 @@
 import type { MinerPlace } from '../config/load.ts';
 import type { GpuNodeConfig, MeterConfig } from '../config/schema.ts';
 import type { Secret } from '../config/secret.ts';
+import { type DrainDriver, openDrain } from '../drivers/gpu/drain.ts';
 import { openGpuNode } from '../drivers/gpu/gpu-node.ts';
 import type { Identity, LoadDriver, MeterDriver } from '../drivers/load-driver.ts';
 import { openMiner } from '../drivers/miners/registry.ts';
@@ -15,6 +16,8 @@ export interface DriverFactories {
   miner(place: MinerPlace, password: Secret | null, known: Identity | null): LoadDriver;
   meter(config: MeterConfig): MeterDriver;
   gpuNode(config: GpuNodeConfig): LoadDriver;
+  /** The workload manager of a node; `null`: none is configured. */
+  drain(config: GpuNodeConfig): DrainDriver | null;
 }
 
 /** The real drivers, over real sockets and processes. */
@@ -66,6 +69,7 @@ export function realDrivers(clock: Clock, random: Random): DriverFactories {
         },
         { clock },
       ),
+    drain: ({ id, drain }) => (drain.kind === 'none' ? null : openDrain(id, drain, clock)),
   };
 }
 

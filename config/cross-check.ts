@@ -61,19 +61,13 @@ export function crossCheck(config: Config): readonly CrossFinding[] {
     reference(['miners', index, 'tenant'], miner.tenant, tenantIds, 'tenant');
   });
   config.gpuNodes.forEach((node, index) => {
-    const idle: readonly (readonly [string, string])[] = [
-      ['drain', node.drain.kind],
-      ...(node.cap.kind === 'command' ? [['cap', node.cap.kind] as const] : []),
-    ];
-    for (const [key, kind] of idle) {
-      if (kind === 'none') continue;
+    if (node.cap.kind === 'command')
       findings.push({
         severity: 'warning',
         code: 'not-acted-on',
-        path: ['gpuNodes', index, key],
-        message: `\`${key}: ${kind}\` is accepted and not yet acted on: grants and their ends are published for the workload manager to act.`,
+        path: ['gpuNodes', index, 'cap'],
+        message: '`cap: command` is accepted and not yet acted on.',
       });
-    }
     reference(['gpuNodes', index, 'limit'], node.limit, limitIds, 'limit');
     reference(['gpuNodes', index, 'tenant'], node.tenant, tenantIds, 'tenant');
   });

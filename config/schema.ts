@@ -217,7 +217,16 @@ const gpuNode = z.strictObject({
   drain: z
     .discriminatedUnion('kind', [
       z.strictObject({ kind: z.literal('none') }),
-      z.strictObject({ kind: z.literal('slurm'), node: text }),
+      z.strictObject({
+        kind: z.literal('slurm'),
+        node: z
+          .string()
+          .regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/, 'one node, as `sinfo -N` names it')
+          .describe('Its name in Slurm'),
+        command: command
+          .optional()
+          .describe('What stands before `scontrol`, such as [ssh, head], or where it lies'),
+      }),
       z.strictObject({ kind: z.literal('command'), command }),
     ])
     .default({ kind: 'none' }),

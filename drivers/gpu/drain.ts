@@ -47,7 +47,7 @@ export interface DrainDriver {
 
 /** How a node is drained, as configured. */
 export type DrainConfig =
-  | { readonly kind: 'slurm'; readonly node: string; readonly command?: readonly string[] }
+  | { readonly kind: 'slurm'; readonly node: string; readonly command?: readonly string[] | undefined }
   | { readonly kind: 'command'; readonly command: readonly string[] };
 
 /** `nodeId`: the agent's name of the node. */

@@ -76,6 +76,7 @@ function network() {
     gpuNode: () => {
       throw new Error('no nodes here');
     },
+    drain: () => null,
   } satisfies DriverFactories;
   const loads = openLoads(loaded.value, factories, state, clock);
   const poll = async (times = 1) => {
