@@ -58,14 +58,10 @@ export function realDrivers(clock: Clock, random: Random): DriverFactories {
             node.reader.kind === 'dcgm'
               ? { kind: 'dcgm', url: node.reader.url, collectIntervalMs: node.reader.collectInterval }
               : viaSmi(node.reader.command),
-          cap: node.cap.kind === 'nvidia-smi' ? viaSmi(node.cap.command) : { kind: 'none' },
+          cap: node.cap.kind === 'nvidia-smi' ? viaSmi(node.cap.command) : node.cap,
           nameplateWatts: node.nameplate,
-          ...(node.cap.kind === 'nvidia-smi' && node.cap.min !== undefined
-            ? { capMinWatts: node.cap.min }
-            : {}),
-          ...(node.cap.kind === 'nvidia-smi' && node.cap.max !== undefined
-            ? { capMaxWatts: node.cap.max }
-            : {}),
+          ...(node.cap.kind === 'none' || node.cap.min === undefined ? {} : { capMinWatts: node.cap.min }),
+          ...(node.cap.kind === 'none' || node.cap.max === undefined ? {} : { capMaxWatts: node.cap.max }),
         },
         { clock },
       ),

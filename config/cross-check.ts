@@ -61,13 +61,6 @@ export function crossCheck(config: Config): readonly CrossFinding[] {
     reference(['miners', index, 'tenant'], miner.tenant, tenantIds, 'tenant');
   });
   config.gpuNodes.forEach((node, index) => {
-    if (node.cap.kind === 'command')
-      findings.push({
-        severity: 'warning',
-        code: 'not-acted-on',
-        path: ['gpuNodes', index, 'cap'],
-        message: '`cap: command` is accepted and not yet acted on.',
-      });
     reference(['gpuNodes', index, 'limit'], node.limit, limitIds, 'limit');
     reference(['gpuNodes', index, 'tenant'], node.tenant, tenantIds, 'tenant');
   });

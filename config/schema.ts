@@ -211,7 +211,12 @@ const gpuNode = z.strictObject({
         min: power.optional(),
         max: power.optional(),
       }),
-      z.strictObject({ kind: z.literal('command'), command }),
+      z.strictObject({
+        kind: z.literal('command'),
+        command,
+        min: power.optional(),
+        max: power.optional(),
+      }),
     ])
     .default({ kind: 'none' }),
   drain: z

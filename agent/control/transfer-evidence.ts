@@ -21,7 +21,7 @@ export function transferSite(config: Config, model: SiteModel): TransferSite {
     nodes: config.gpuNodes.map((node) => ({
       id: node.id,
       limit: node.limit,
-      cappable: node.cap.kind === 'nvidia-smi',
+      cappable: node.cap.kind !== 'none',
       managed: node.drain.kind !== 'none',
       nameplateWatts: Math.ceil(node.nameplate),
     })),

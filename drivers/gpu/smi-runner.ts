@@ -1,5 +1,5 @@
 import type { Clock } from '../../protocols/clock.ts';
-import type { SmiReport, SmiWriteAnswer } from '../../protocols/nvidia-smi.ts';
+import type { SmiReport } from '../../protocols/nvidia-smi.ts';
 import {
   parseSmiCsv,
   refusedField,
@@ -15,19 +15,13 @@ import { ProcessLane } from '../../protocols/process-lane.ts';
 import type { Result } from '../../protocols/result.ts';
 import { fail, ok } from '../../protocols/result.ts';
 import type { Milliseconds, MonotonicMs, Watts } from '../../protocols/units.ts';
+import type { CapPort, CapView, CapWrite } from './cap.ts';
 import { assertSafe, toolPrefix } from './remote-command.ts';
 
 export interface SmiRead {
   readonly report: SmiReport;
   readonly requestedAt: MonotonicMs;
   readonly repliedAt: MonotonicMs;
-}
-
-export interface SmiWrite {
-  /** `null`: no answer came, the command may have arrived. */
-  readonly answer: SmiWriteAnswer | null;
-  readonly sentAt: MonotonicMs;
-  readonly note: string;
 }
 
 const READ_TIMEOUT_MS: Milliseconds = 10_000;
@@ -38,7 +32,7 @@ const OUTPUT_MOST = 4_000_000;
  * One node's nvidia-smi, on this machine or through a prefix such as `ssh host`. One process at a time, ever:
  * on a sick GPU it can hang inside the kernel, where not even SIGKILL ends it, and every further one would too.
  */
-export class SmiRunner {
+export class SmiRunner implements CapPort {
   private readonly prefix: readonly string[];
   private readonly clock: Clock;
   private readonly optional = new Set<string>(SMI_OPTIONAL_FIELDS);
@@ -73,31 +67,35 @@ export class SmiRunner {
     return fail('unsupported', 'nvidia-smi refuses every list of fields');
   }
 
+  async view(signal: AbortSignal): Promise<Result<readonly CapView[]>> {
+    const read = await this.read(signal);
+    return read.ok ? ok(read.value.report.gpus) : read;
+  }
+
   /** Caps one GPU. What the tool answers is no proof. */
-  async cap(uuid: string, limitWatts: Watts, signal: AbortSignal): Promise<Result<SmiWrite>> {
+  async cap(uuid: string, limitWatts: Watts, signal: AbortSignal): Promise<Result<CapWrite>> {
     const watts = Number.isInteger(limitWatts) ? String(limitWatts) : limitWatts.toFixed(2);
     return this.write(['-i', uuid, '-pl', watts], signal);
   }
 
   /** Keeps the driver loaded: without it the cap is forgotten with the last client. */
-  async persist(uuid: string, signal: AbortSignal): Promise<Result<SmiWrite>> {
+  async persist(uuid: string, signal: AbortSignal): Promise<Result<CapWrite>> {
     return this.write(['-i', uuid, '-pm', '1'], signal);
   }
 
-  private async write(args: readonly string[], signal: AbortSignal): Promise<Result<SmiWrite>> {
+  private async write(args: readonly string[], signal: AbortSignal): Promise<Result<CapWrite>> {
     const sentAt = this.clock.monotonicMs();
     const run = await this.run(args, WRITE_TIMEOUT_MS, signal);
     if (!run.ok) {
       // What was started may have reached the GPU, whatever became of its answer.
       if (!run.error.started) return run;
-      return ok({ answer: null, sentAt: this.clock.monotonicMs(), note: run.error.message });
+      return ok({ accepted: null, kind: null, sentAt: this.clock.monotonicMs(), note: run.error.message });
     }
     const { stdout, stderr, exitCode, endedAt } = run.value;
     const said = `${stdout}\n${stderr}`.trim();
     if (exitCode === 255 && stdout.trim() === '')
       return fail('unreachable', `nvidia-smi: ${said || 'exit code 255'}`);
-    const answer = smiWriteAnswer(said, exitCode);
-    return ok({ answer, sentAt: Math.max(sentAt, endedAt), note: answer.note });
+    return ok({ ...smiWriteAnswer(said, exitCode), sentAt: Math.max(sentAt, endedAt) });
   }
 
   private async run(
