@@ -146,3 +146,38 @@ describe('hand-overs through a workload manager', () => {
     virtual.stop();
   });
 });
+
+describe('caps that something else raises', () => {
+  it(`are set again three times within an hour, and then the node counts at its nameplate (seed ${SEED})`, async () => {
+    const { virtual, caps, g1, g2, transfer, over } = start('0 W');
+    await virtual.run(2 * MINUTE);
+    g1.working = false;
+    g2.working = false;
+    transfer('ai-to-mining');
+    await virtual.run(2 * MINUTE);
+    const low = caps('g1');
+    const raise = () => {
+      for (const gpu of virtual.nodes.get('g1')!.gpus) gpu.limitWatts = gpu.maxLimitWatts;
+    };
+    const codes = () =>
+      virtual
+        .conditions()
+        .filter(({ target }) => target === 'g1')
+        .map(({ code }) => code);
+    for (let time = 1; time <= 3; time += 1) {
+      raise();
+      await virtual.run(MINUTE);
+      expect(caps('g1'), `time ${time}`).toBe(low);
+      expect(codes()).toContain('rose-by-itself');
+      expect(codes()).not.toContain('quarantined');
+    }
+    raise();
+    await virtual.run(2 * MINUTE);
+    expect(caps('g1')).toBeGreaterThan(low);
+    expect(codes()).toContain('quarantined');
+    const result = virtual.controller.lastResult!;
+    expect(result.inputs.find(({ facts }) => facts.id === 'g1')?.entry.quarantine?.why).toContain('4 times');
+    expect(over(), 'tenths of a second over the limit').toBe(0);
+    virtual.stop();
+  });
+});
