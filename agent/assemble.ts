@@ -15,6 +15,7 @@ import { transferFacts } from './control/transfer-evidence.ts';
 import { TransferService } from './control/transfer-service.ts';
 import type { DriverFactories } from './drivers.ts';
 import { localVerb, transferEnd } from './local-verbs.ts';
+import { Asks } from './orders/asks.ts';
 import { OrderService } from './orders/service.ts';
 import { TargetSources } from './orders/target-sources.ts';
 import { baselineOf, History } from './page/history.ts';
@@ -125,7 +126,10 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
       onLost: (reason) => log.warn({ reason }, 'broker lost'),
       onMessage: (topic, payload, retained) => {
         if (topic.startsWith('cmd/req/')) orders.receive(topic.slice('cmd/req/'.length), payload, retained);
-        else if (topic.startsWith('/')) levels.receive(topic.slice(1), payload, retained);
+        else if (topic.startsWith('/')) {
+          levels.receive(topic.slice(1), payload, retained);
+          asks.receive(topic.slice(1), payload, retained);
+        }
       },
     },
     clock,
@@ -211,6 +215,18 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
     restored.book,
   );
   const levels = new TargetSources(config.mqtt, clock, orders);
+  const asks = new Asks(
+    config.transfers.askers.map((asker, index) => ({
+      ...asker,
+      token: loaded.secrets.get(`transfers.askers[${index}].token`) ?? null,
+    })),
+    model.limits[0]!.id,
+    {
+      order: (issuer, id, args) => orders.receiveFor(issuer, 'transfer', args, id),
+      answer: (answer) => reporter.answer(answer.id, clock.epochMs(), answer),
+      now: () => clock.epochMs(),
+    },
+  );
   const transfers = new TransferService(
     transferFacts(config, model, context),
     {
@@ -234,6 +250,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
     });
     transfers.cycle(context, control.result, (limit) => control.inForce.get(limit)!.watts, snapshot.epochMs);
     levels.cycle();
+    asks.cycle();
     orders.cycle(
       (limit) => measuredOf(snapshot, limit),
       (limit) => control.worstWatts.get(limit) ?? null,
@@ -349,7 +366,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
     log.error({ reason: error.message }, 'no local socket: the command line cannot reach this agent');
     return null;
   });
-  page = await openPage(options, source);
+  page = await openPage(options, source, asks);
   link?.start();
   readInventory().then(
     (read) => {
@@ -449,12 +466,12 @@ function gpusOf(
   );
 }
 
-async function openPage(options: AgentOptions, source: PageSource): Promise<RunningPage> {
+async function openPage(options: AgentOptions, source: PageSource, asks: Asks): Promise<RunningPage> {
   const { listen, hosts } = options.loaded.config.page;
   const colon = listen.lastIndexOf(':');
   const host = listen.slice(0, colon).replace(/^\[|\]$/g, '');
   const serve = (port: number) =>
-    servePage(source, { host, port, allowedHosts: hosts, files: options.files });
+    servePage(source, { host, port, allowedHosts: hosts, files: options.files, asks });
   try {
     return await serve(Number(listen.slice(colon + 1)));
   } catch (error) {

@@ -352,6 +352,24 @@ const transfers = z.strictObject({
   followWithin: durationSeconds
     .default(300_000)
     .describe('A GPU node has this long to take up a grant, and to let go of one'),
+  askers: z
+    .array(
+      z.strictObject({
+        id: id.describe('Stands before the ids of what it asks'),
+        issuer: id.describe(
+          'The issuer in whose name it asks; it must be `unsigned` and may order `transfer`',
+        ),
+        workload: id.optional().describe('It may ask for this one only'),
+        topic: z
+          .string()
+          .regex(/^[^#+\s]+$/, 'one topic, without + and #')
+          .optional()
+          .describe('Whole MQTT topic on which it asks'),
+        token: secret.optional().describe('Bearer token with which it asks over HTTP: `POST /api/v1/ask`'),
+      }),
+    )
+    .default([])
+    .describe('Workload managers that may ask for watts'),
 });
 
 const mqtt = z.strictObject({

@@ -57,6 +57,8 @@ export interface TransferView {
   readonly asker: string;
   readonly priority: number;
   readonly until: EpochMs | null;
+  /** When its notice is over and the caps of its nodes fall; `null`: no such moment is set. */
+  readonly revokesAt: EpochMs | null;
   readonly createdAt: EpochMs;
   readonly endedAt: EpochMs | null;
   readonly reason: string;
@@ -161,7 +163,7 @@ export class TransferService {
   }
 
   list(): readonly TransferView[] {
-    return this.state.transfers.map(viewOf);
+    return this.state.transfers.map((transfer) => viewOf(transfer, this.state));
   }
 
   conversions(): readonly ConversionView[] {
@@ -330,7 +332,13 @@ function isOrder(transfer: Transfer | undefined): boolean {
   return transfer?.asker.startsWith('order:') ?? false;
 }
 
-function viewOf(transfer: Transfer): TransferView {
+/** To the second: clocks that differ by a millisecond from cycle to cycle are no news. */
+function revokesAt({ phase, cut, cutAt }: Transfer, { now, epochMs }: TransferState): EpochMs | null {
+  if (cut || cutAt === null || (phase !== 'draining' && phase !== 'shedding')) return null;
+  return Math.round((epochMs + cutAt - now) / 1000) * 1000;
+}
+
+function viewOf(transfer: Transfer, state: TransferState): TransferView {
   return {
     id: transfer.id,
     direction: transfer.direction,
@@ -350,6 +358,7 @@ function viewOf(transfer: Transfer): TransferView {
     asker: transfer.asker,
     priority: transfer.priority,
     until: transfer.until,
+    revokesAt: revokesAt(transfer, state),
     createdAt: transfer.createdAt,
     endedAt: transfer.endedAt,
     reason: transfer.reason,
