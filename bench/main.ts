@@ -1,8 +1,10 @@
+import { benchGpus } from './gpus.ts';
 import { benchTelemetry } from './telemetry.ts';
 import { benchTick } from './tick.ts';
 
 /** `npm run bench -- NAME`: timings, which never belong in tests. */
 const BENCHES: Readonly<Record<string, () => void | Promise<void>>> = {
+  gpus: benchGpus,
   telemetry: benchTelemetry,
   tick: benchTick,
 };

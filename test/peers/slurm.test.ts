@@ -61,6 +61,7 @@ describe.skipIf(missing !== null)(`real Slurm (${missing ?? 'slurmctld and slurm
       const drain = `drain: { kind: slurm, node: gpu01, command: ${JSON.stringify(slurm.command)} }`;
       const own = text
         .replace('cap: { kind: nvidia-smi,', `${drain}, cap: { kind: nvidia-smi,`)
+        .replace('restoreRampPercentPerMinute: 20', 'restoreRampPercentPerMinute: 100')
         .replace('firm: 5 kW, flexible: 3 kW, notice: 30s', 'firm: 0 W, flexible: 8 kW, notice: 10min');
       expect(own).not.toBe(text);
       writeFileSync(live.config, own);
