@@ -1,17 +1,21 @@
 import { randomUUID } from 'node:crypto';
 import type { Logger } from 'pino';
 import type { LoadedConfig } from '../config/load.ts';
+import type { GpuNodeConfig } from '../config/schema.ts';
+import type { DrainDriver } from '../drivers/gpu/drain.ts';
 import type { Clock } from '../protocols/clock.ts';
 import type { Random } from '../protocols/random.ts';
 import { apiOf } from './api.ts';
 import { Controller, promise } from './control/controller.ts';
 import { Loop } from './control/loop.ts';
+import { NodeDrains } from './control/node-drains.ts';
 import { Poller } from './control/poller.ts';
 import { economicsOf, stepContext } from './control/rules.ts';
 import { transferFacts } from './control/transfer-evidence.ts';
 import { TransferService } from './control/transfer-service.ts';
 import type { DriverFactories } from './drivers.ts';
 import { localVerb, transferEnd } from './local-verbs.ts';
+import { Asks } from './orders/asks.ts';
 import { OrderService } from './orders/service.ts';
 import { TargetSources } from './orders/target-sources.ts';
 import { baselineOf, History } from './page/history.ts';
@@ -107,6 +111,15 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
     stop.signal,
   );
 
+  // A workload manager that hangs delays nobody's watts.
+  const drainPoller = new Poller(clock, random, { concurrency: 8, maximumBackoffMs: 60_000 }, stop.signal);
+  const drains = new NodeDrains(drainsOf(config.gpuNodes, options.drivers), {
+    clock,
+    stop: stop.signal,
+    dryRun: options.dryRun,
+    hurry: (target) => drainPoller.hurry(target),
+  });
+
   const link = openTelemetry(
     loaded,
     {
@@ -119,7 +132,10 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
       onLost: (reason) => log.warn({ reason }, 'broker lost'),
       onMessage: (topic, payload, retained) => {
         if (topic.startsWith('cmd/req/')) orders.receive(topic.slice('cmd/req/'.length), payload, retained);
-        else if (topic.startsWith('/')) levels.receive(topic.slice(1), payload, retained);
+        else if (topic.startsWith('/')) {
+          levels.receive(topic.slice(1), payload, retained);
+          asks.receive(topic.slice(1), payload, retained);
+        }
       },
     },
     clock,
@@ -205,6 +221,18 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
     restored.book,
   );
   const levels = new TargetSources(config.mqtt, clock, orders);
+  const asks = new Asks(
+    config.transfers.askers.map((asker, index) => ({
+      ...asker,
+      token: loaded.secrets.get(`transfers.askers[${index}].token`) ?? null,
+    })),
+    model.limits[0]!.id,
+    {
+      order: (issuer, id, args) => orders.receiveFor(issuer, 'transfer', args, id),
+      answer: (answer) => reporter.answer(answer.id, clock.epochMs(), answer),
+      now: () => clock.epochMs(),
+    },
+  );
   const transfers = new TransferService(
     transferFacts(config, model, context),
     {
@@ -212,6 +240,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
       answer: (answer) => orders.conclude(answer),
       publish: (id, epochMs, body) => reporter.retain(`transfer/${id}`, epochMs, body),
       clear: (id) => reporter.clearRetained(`transfer/${id}`),
+      drains,
     },
     restored.book.transfers ?? null,
     { now: clock.monotonicMs(), epochMs: clock.epochMs() },
@@ -227,6 +256,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
     });
     transfers.cycle(context, control.result, (limit) => control.inForce.get(limit)!.watts, snapshot.epochMs);
     levels.cycle();
+    asks.cycle();
     orders.cycle(
       (limit) => measuredOf(snapshot, limit),
       (limit) => control.worstWatts.get(limit) ?? null,
@@ -326,6 +356,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
     loads.filter((load) => load.kind === 'gpu-node').map((load) => load.target),
     1000,
   );
+  drainPoller.add(drains.targets(), 1000);
   minerPoller.add(
     loads.filter((load) => load.kind === 'miner').map((load) => load.target),
     3000,
@@ -343,7 +374,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
     log.error({ reason: error.message }, 'no local socket: the command line cannot reach this agent');
     return null;
   });
-  page = await openPage(options, source);
+  page = await openPage(options, source, asks);
   link?.start();
   readInventory().then(
     (read) => {
@@ -382,6 +413,18 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
       host.close();
     },
   };
+}
+
+function drainsOf(
+  nodes: readonly GpuNodeConfig[],
+  drivers: DriverFactories,
+): ReadonlyMap<string, DrainDriver> {
+  return new Map(
+    nodes.flatMap((node) => {
+      const driver = drivers.drain(node);
+      return driver === null ? [] : [[node.id, driver] as const];
+    }),
+  );
 }
 
 function alarmEvents(raised: readonly Alarm[], cleared: readonly Alarm[], epochMs: number): SiteEvent[] {
@@ -431,12 +474,12 @@ function gpusOf(
   );
 }
 
-async function openPage(options: AgentOptions, source: PageSource): Promise<RunningPage> {
+async function openPage(options: AgentOptions, source: PageSource, asks: Asks): Promise<RunningPage> {
   const { listen, hosts } = options.loaded.config.page;
   const colon = listen.lastIndexOf(':');
   const host = listen.slice(0, colon).replace(/^\[|\]$/g, '');
   const serve = (port: number) =>
-    servePage(source, { host, port, allowedHosts: hosts, files: options.files });
+    servePage(source, { host, port, allowedHosts: hosts, files: options.files, asks });
   try {
     return await serve(Number(listen.slice(colon + 1)));
   } catch (error) {

@@ -1,6 +1,7 @@
 import type { LoadedConfig, MinerPlace } from '../config/load.ts';
 import type { GpuNodeConfig, MeterConfig } from '../config/schema.ts';
 import type { Secret } from '../config/secret.ts';
+import { type DrainDriver, openDrain } from '../drivers/gpu/drain.ts';
 import { openGpuNode } from '../drivers/gpu/gpu-node.ts';
 import type { Identity, LoadDriver, MeterDriver } from '../drivers/load-driver.ts';
 import { openMiner } from '../drivers/miners/registry.ts';
@@ -17,6 +18,8 @@ export interface DriverFactories {
   miner(place: MinerPlace, password: Secret | null, known: Identity | null): LoadDriver;
   meter(config: MeterConfig): MeterDriver;
   gpuNode(config: GpuNodeConfig): LoadDriver;
+  /** The workload manager of a node; `null`: none is configured. */
+  drain(config: GpuNodeConfig): DrainDriver | null;
 }
 
 /** A meter of the configuration as its driver takes it. `profiles`: register maps of the site's own. */
@@ -75,17 +78,14 @@ export function realDrivers(
             node.reader.kind === 'dcgm'
               ? { kind: 'dcgm', url: node.reader.url, collectIntervalMs: node.reader.collectInterval }
               : viaSmi(node.reader.command),
-          cap: node.cap.kind === 'nvidia-smi' ? viaSmi(node.cap.command) : { kind: 'none' },
+          cap: node.cap.kind === 'nvidia-smi' ? viaSmi(node.cap.command) : node.cap,
           nameplateWatts: node.nameplate,
-          ...(node.cap.kind === 'nvidia-smi' && node.cap.min !== undefined
-            ? { capMinWatts: node.cap.min }
-            : {}),
-          ...(node.cap.kind === 'nvidia-smi' && node.cap.max !== undefined
-            ? { capMaxWatts: node.cap.max }
-            : {}),
+          ...(node.cap.kind === 'none' || node.cap.min === undefined ? {} : { capMinWatts: node.cap.min }),
+          ...(node.cap.kind === 'none' || node.cap.max === undefined ? {} : { capMaxWatts: node.cap.max }),
         },
         { clock },
       ),
+    drain: ({ id, drain }) => (drain.kind === 'none' ? null : openDrain(id, drain, clock)),
   };
 }
 

@@ -1,3 +1,4 @@
+import { benchGpus } from './gpus.ts';
 import { benchMeters } from './meters.ts';
 import { benchPoll } from './poll.ts';
 import { benchScan } from './scan.ts';
@@ -7,11 +8,12 @@ import { benchTick } from './tick.ts';
 
 /** `npm run bench -- NAME`: timings, which never belong in tests. */
 const BENCHES: Readonly<Record<string, (args: readonly string[]) => void | Promise<void>>> = {
+  gpus: benchGpus,
   meters: ([seconds = '30', modbusSerial]) => benchMeters(Number(seconds), modbusSerial),
-  telemetry: benchTelemetry,
   poll: benchPoll,
   scan: benchScan,
   shed: benchShed,
+  telemetry: benchTelemetry,
   tick: benchTick,
 };
 

@@ -34,18 +34,34 @@ export function crossCheck(config: Config): readonly CrossFinding[] {
     });
   };
   duplicates(config, findings);
-  config.mqtt?.targets.forEach((target, index) => {
-    reference(['mqtt', 'targets', index, 'limit'], target.limit, limitIds, 'limit');
-    const issuers = new Set(config.issuers.map((issuer) => issuer.id));
-    reference(['mqtt', 'targets', index, 'issuer'], target.issuer, issuers, 'issuer');
-    const issuer = config.issuers.find((candidate) => candidate.id === target.issuer);
+  const issuerIds = new Set(config.issuers.map((issuer) => issuer.id));
+  const unsigned = (path: PropertyKey[], id: string) => {
+    reference(path, id, issuerIds, 'issuer');
+    const issuer = config.issuers.find((candidate) => candidate.id === id);
     if (issuer !== undefined && !issuer.unsigned)
       findings.push({
         severity: 'error',
         code: 'unsigned-source',
-        path: ['mqtt', 'targets', index, 'issuer'],
+        path,
         message: `"${issuer.id}" must sign its orders, and this form carries no signature.`,
         hint: 'Name an issuer of its own with `unsigned: true`, only on a broker you trust.',
+      });
+  };
+  config.mqtt?.targets.forEach((target, index) => {
+    reference(['mqtt', 'targets', index, 'limit'], target.limit, limitIds, 'limit');
+    unsigned(['mqtt', 'targets', index, 'issuer'], target.issuer);
+  });
+  const workloadIds = new Set(config.workloads.map((workload) => workload.id));
+  config.transfers.askers.forEach((asker, index) => {
+    const path = ['transfers', 'askers', index];
+    unsigned([...path, 'issuer'], asker.issuer);
+    reference([...path, 'workload'], asker.workload, workloadIds, 'workload');
+    if (asker.topic === undefined && asker.token === undefined)
+      findings.push({
+        severity: 'error',
+        code: 'asker-without-way',
+        path,
+        message: `"${asker.id}" has no way to ask: it has neither a topic nor a token.`,
       });
   });
   config.limits.forEach((limit, index) => {
@@ -61,19 +77,6 @@ export function crossCheck(config: Config): readonly CrossFinding[] {
     reference(['miners', index, 'tenant'], miner.tenant, tenantIds, 'tenant');
   });
   config.gpuNodes.forEach((node, index) => {
-    const idle: readonly (readonly [string, string])[] = [
-      ['drain', node.drain.kind],
-      ...(node.cap.kind === 'command' ? [['cap', node.cap.kind] as const] : []),
-    ];
-    for (const [key, kind] of idle) {
-      if (kind === 'none') continue;
-      findings.push({
-        severity: 'warning',
-        code: 'not-acted-on',
-        path: ['gpuNodes', index, key],
-        message: `\`${key}: ${kind}\` is accepted and not yet acted on: grants and their ends are published for the workload manager to act.`,
-      });
-    }
     reference(['gpuNodes', index, 'limit'], node.limit, limitIds, 'limit');
     reference(['gpuNodes', index, 'tenant'], node.tenant, tenantIds, 'tenant');
   });

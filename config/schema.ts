@@ -215,13 +215,27 @@ const gpuNode = z.strictObject({
         min: power.optional(),
         max: power.optional(),
       }),
-      z.strictObject({ kind: z.literal('command'), command }),
+      z.strictObject({
+        kind: z.literal('command'),
+        command,
+        min: power.optional(),
+        max: power.optional(),
+      }),
     ])
     .default({ kind: 'none' }),
   drain: z
     .discriminatedUnion('kind', [
       z.strictObject({ kind: z.literal('none') }),
-      z.strictObject({ kind: z.literal('slurm'), node: text }),
+      z.strictObject({
+        kind: z.literal('slurm'),
+        node: z
+          .string()
+          .regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/, 'one node, as `sinfo -N` names it')
+          .describe('Its name in Slurm'),
+        command: command
+          .optional()
+          .describe('What stands before `scontrol`, such as [ssh, head], or where it lies'),
+      }),
       z.strictObject({ kind: z.literal('command'), command }),
     ])
     .default({ kind: 'none' }),
@@ -342,6 +356,24 @@ const transfers = z.strictObject({
   followWithin: durationSeconds
     .default(300_000)
     .describe('A GPU node has this long to take up a grant, and to let go of one'),
+  askers: z
+    .array(
+      z.strictObject({
+        id: id.describe('Stands before the ids of what it asks'),
+        issuer: id.describe(
+          'The issuer in whose name it asks; it must be `unsigned` and may order `transfer`',
+        ),
+        workload: id.optional().describe('It may ask for this one only'),
+        topic: z
+          .string()
+          .regex(/^[^#+\s]+$/, 'one topic, without + and #')
+          .optional()
+          .describe('Whole MQTT topic on which it asks'),
+        token: secret.optional().describe('Bearer token with which it asks over HTTP: `POST /api/v1/ask`'),
+      }),
+    )
+    .default([])
+    .describe('Workload managers that may ask for watts'),
 });
 
 const mqtt = z.strictObject({

@@ -117,8 +117,14 @@ export function parseSmiCsv(text: string): Result<SmiReport> {
     .split(', ')
     .map((cell) => (cell.trim().split(' [')[0] ?? '').replace(/^gpu_uuid$/, 'uuid'));
   const rows: SmiGpu[] = [];
+  const remarks = lines.slice(0, start);
   let driverVersion: string | null = null;
   for (const line of lines.slice(start + 1)) {
+    // Behind a whole table too: `WARNING: infoROM is corrupted at gpu ...`, with exit code 14.
+    if (/^WARNING:/i.test(line)) {
+      remarks.push(line);
+      continue;
+    }
     const cells = line.split(', ').map((cell) => cell.trim());
     if (cells.length !== columns.length) {
       const counts = `${cells.length} cells under ${columns.length} columns`;
@@ -128,7 +134,7 @@ export function parseSmiCsv(text: string): Result<SmiReport> {
     rows.push(rowToGpu(row));
     driverVersion ??= textOf(row.get('driver_version'));
   }
-  return ok({ driverVersion, gpus: rows, remarks: lines.slice(0, start) });
+  return ok({ driverVersion, gpus: rows, remarks });
 }
 
 function rowToGpu(row: ReadonlyMap<string, string>): SmiGpu {

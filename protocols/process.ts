@@ -32,13 +32,15 @@ export interface ProcessLimits {
   readonly timeoutMs: Milliseconds;
   /** Bytes of stdout and of stderr; more kills the program. */
   readonly outputMost: number;
+  /** What the program reads on its stdin; absent: nothing. */
+  readonly stdin?: string;
 }
 
 /** How long a killed or ended program may take to let go of its pipes. */
 const GRACE_MS: Milliseconds = 2000;
 
 /**
- * Runs a program in a process group of its own, with an empty stdin and the C locale, and waits for its end.
+ * Runs a program in a process group of its own, with its stdin as given and the C locale, and waits for its end.
  * Any exit code is a success here. On timeout, abort or too much output the whole group is killed. Fails
  * `unsupported` when the program does not exist, `unauthorised` when it may not be started, `timeout`,
  * `malformed` (too much output), `cancelled`.
@@ -55,9 +57,12 @@ export function runProcess(
     const startedAt = clock.monotonicMs();
     const child = spawn(program, args, {
       detached: true,
-      stdio: ['ignore', 'pipe', 'pipe'],
+      stdio: ['pipe', 'pipe', 'pipe'],
       env: environment(),
     });
+    // A program that does not read what it is told has its own answer.
+    child.stdin.on('error', () => undefined);
+    child.stdin.end(limits.stdin ?? '');
     const output = { stdout: collector(limits.outputMost), stderr: collector(limits.outputMost) };
     let verdict: { kind: FailureKind; message: string } | null = null;
     let hasExited = false;
@@ -68,6 +73,7 @@ export function runProcess(
       cancelGrace();
       signal.removeEventListener('abort', onAbort);
       // Whoever still holds the pipes must not hold this process.
+      child.stdin.destroy();
       child.stdout.destroy();
       child.stderr.destroy();
       child.unref();

@@ -33,6 +33,9 @@ const TYPES: ReadonlySet<string> = new Set([
   'gaugehistogram',
   'gauge_histogram',
 ]);
+const NAME_RUN = /[a-zA-Z0-9_:]+/y;
+const LABEL_RUN = /[a-zA-Z0-9_]+/y;
+const TOKEN_RUN = /[^ \t]+/y;
 const FLOAT = /^[+-]?((\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?|inf|infinity)$|^nan$/i;
 
 /** A whole body to its samples. Fails `malformed` with the line, also when the body was cut inside a line. */
@@ -131,7 +134,7 @@ function readComment(cursor: Cursor, families: Families): void {
 function readSample(cursor: Cursor, families: Families): PrometheusSample {
   let name: string | null = null;
   if (cursor.peek() !== '{') {
-    name = cursor.while(/[a-zA-Z0-9_:]/);
+    name = cursor.while(NAME_RUN);
     if (!isMetricName(name)) throw new LineError('no metric name');
     cursor.skipBlanks();
   }
@@ -164,7 +167,7 @@ function readLabels(cursor: Cursor, labels: Record<string, string>, outside: str
     cursor.skipBlanks();
     if (cursor.take('}')) return name;
     const isQuoted = cursor.peek() === '"';
-    const label = isQuoted ? cursor.quoted() : cursor.while(/[a-zA-Z0-9_]/);
+    const label = isQuoted ? cursor.quoted() : cursor.while(LABEL_RUN);
     cursor.skipBlanks();
     if (isQuoted && cursor.peek() !== '=') {
       if (name !== null) throw new LineError('two metric names');
@@ -224,16 +227,18 @@ class Cursor {
     while (this.peek() === ' ' || this.peek() === '\t') this.at += 1;
   }
 
-  while(set: RegExp): string {
-    const start = this.at;
-    while (!this.atEnd() && set.test(this.peek())) this.at += 1;
-    return this.line.slice(start, this.at);
+  /** What a sticky expression finds here; empty where it finds nothing. */
+  while(run: RegExp): string {
+    run.lastIndex = this.at;
+    const found = run.exec(this.line)?.[0] ?? '';
+    this.at += found.length;
+    return found;
   }
 
   /** Up to the next blank. */
   token(): string {
     this.wasQuoted = false;
-    return this.while(/[^ \t]/);
+    return this.while(TOKEN_RUN);
   }
 
   rest(): string {
@@ -244,6 +249,13 @@ class Cursor {
   quoted(): string {
     this.wasQuoted = true;
     this.at += 1;
+    // Escapes are rare: a plain text is cut out whole.
+    const end = this.line.indexOf('"', this.at);
+    const plain = end < 0 ? null : this.line.slice(this.at, end);
+    if (plain !== null && !plain.includes('\\')) {
+      this.at = end + 1;
+      return plain;
+    }
     let text = '';
     for (;;) {
       const next = this.line[this.at];

@@ -44,8 +44,16 @@ export function controlConditions(
         code: 'rose-by-itself',
         severity: 'minor',
         target: entry.id,
-        message: `${entry.id} went back to work although it was put to sleep.`,
-        nextStep: 'If it happens again, look for another controller or a watchdog that restarts it.',
+        ...(result.facts.get(entry.id)?.kind === 'gpu-node'
+          ? {
+              message: `Something else raised the caps of ${entry.id}; they are set again where a limit needs it.`,
+              nextStep:
+                'The events `cap-changed` say which GPUs and when. Look for a job prolog, DCGM policy or driver reload.',
+            }
+          : {
+              message: `${entry.id} went back to work although it was put to sleep.`,
+              nextStep: 'If it happens again, look for another controller or a watchdog that restarts it.',
+            }),
       });
     }
   }

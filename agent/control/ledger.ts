@@ -24,6 +24,10 @@ export interface Entry {
   readonly normalLimitWatts: Watts | null;
   /** When it was last seen at work although it was told to sleep. */
   readonly roseAt: MonotonicMs | null;
+  /** Of a GPU node: the bound that its caps were last proved to hold, as commanded; `null` = not capped by us. */
+  readonly heldWatts?: Watts | null;
+  /** When something else raised its caps above that, within the last hour. */
+  readonly capRises?: readonly MonotonicMs[];
   /** The last fall that evidence showed: meters with a lag have yet to follow. */
   readonly lastDrop: { readonly watts: Watts; readonly at: MonotonicMs } | null;
   /** Its last reading, while it is silent; `null` while it is read. A pause of the agent is no silence. */
@@ -73,6 +77,8 @@ const SETTLE_GAIN = 0.2;
 const WORKING_SHARE = 0.85;
 /** Commands without effect before a device is set aside. */
 const QUARANTINE_AFTER = 3;
+/** Caps that something else raised this often within an hour are no bound: they are not set again. */
+const CAP_RISES_AT_MOST = 3;
 /** A device set aside gets another chance after this. */
 const QUARANTINE_MS = 30 * 60_000;
 /** A sleeper draws at most this by its own word, or its sleep is no sleep. */
@@ -98,7 +104,7 @@ export function learn(
 ): Entry {
   let next = entry;
   if (entry.quarantine !== null && now - entry.quarantine.since > QUARANTINE_MS) {
-    next = { ...next, quarantine: null, disobeyed: 0 };
+    next = { ...next, quarantine: null, disobeyed: 0, capRises: [] };
     findings.push({
       kind: 'released',
       device: entry.id,
@@ -110,7 +116,7 @@ export function learn(
   if (next.silentSince !== null) next = { ...next, silentSince: null };
   next = observeFull(next, facts, device);
   const { pending } = next;
-  if (pending === null) return follow(next, facts, device, findings);
+  if (pending === null) return follow(next, facts, device, now, findings);
   if (device.requestedAt <= pending.sentAt) return expire(next, now, findings);
   if (shows(pending, facts, device)) {
     findings.push({ kind: 'obeyed', device: entry.id, message: `${entry.id} shows ${pending.pointId}` });
@@ -119,6 +125,7 @@ export function learn(
       pointId: pending.pointId,
       pending: null,
       disobeyed: 0,
+      ...(facts.kind === 'gpu-node' ? { heldWatts: pending.limitWatts === null ? null : pending.watts } : {}),
       provenWatts: provenAt(pending, facts, device, next.provenWatts),
       lastDrop:
         pending.direction === 'down'
@@ -183,11 +190,23 @@ function provenAt(pending: Pending, facts: DeviceFacts, device: ObservedDevice, 
 }
 
 /** Nothing is pending: the entry follows what the device shows, upwards at once. */
-function follow(entry: Entry, facts: DeviceFacts, device: ObservedDevice, findings: Finding[]): Entry {
+function follow(
+  entry: Entry,
+  facts: DeviceFacts,
+  device: ObservedDevice,
+  now: MonotonicMs,
+  findings: Finding[],
+): Entry {
   const shown = stillAt(entry, facts, device) ?? pointShown(facts, device);
   if (facts.kind === 'gpu-node') {
     const bound = device.limitWatts ?? facts.nameplateWatts;
-    return { ...entry, pointId: shown?.id ?? null, provenWatts: bound };
+    return heldCaps(
+      { ...entry, pointId: shown?.id ?? null, provenWatts: bound },
+      bound,
+      device,
+      now,
+      findings,
+    );
   }
   if (shown === null) return { ...entry, provenWatts: facts.nameplateWatts };
   const running = facts.points.at(-1)!;
@@ -215,6 +234,37 @@ function follow(entry: Entry, facts: DeviceFacts, device: ObservedDevice, findin
   // A running device is bounded by its operating point and by what it says, whichever is more.
   const bound = Math.min(Math.max(facts.nameplateWatts, own), Math.max(shown.watts, own));
   return { ...entry, pointId: shown.id, provenWatts: Math.max(bound, Math.min(entry.provenWatts, own)) };
+}
+
+/**
+ * Something else raised the caps: booked at once, said, and set again by whatever limit still needs it. After a
+ * few times the node is set aside at its nameplate: caps that do not last bound nothing.
+ */
+function heldCaps(
+  entry: Entry,
+  bound: Watts,
+  device: ObservedDevice,
+  now: MonotonicMs,
+  findings: Finding[],
+): Entry {
+  const held = entry.heldWatts ?? null;
+  if (held === null || bound <= held * 1.005 || entry.quarantine !== null) return entry;
+  const capRises = [...(entry.capRises ?? []).filter((at) => now - at < 3_600_000), now];
+  const from = `${Math.round(held)} W to ${Math.round(bound)} W`;
+  findings.push({
+    kind: 'rose-by-itself',
+    device: entry.id,
+    message: `the caps of ${entry.id} were raised by something else, from ${from} (${capRises.length} in an hour)`,
+  });
+  const next: Entry = { ...entry, heldWatts: null, capRises, roseAt: device.sampledAt };
+  if (capRises.length <= CAP_RISES_AT_MOST) return next;
+  const why = `something else raised its caps ${capRises.length} times within an hour`;
+  findings.push({
+    kind: 'quarantined',
+    device: entry.id,
+    message: `${entry.id} is set aside at its nameplate: ${why}`,
+  });
+  return { ...next, pointId: null, quarantine: { since: now, why } };
 }
 
 /** The point it was put to, as long as what it draws agrees: not every firmware reads a limit back. */

@@ -31,7 +31,7 @@ export function stepContext(config: Config, model: SiteModel): StepContext {
         dollarsPerGpuHour:
           Math.max(0, ...workloads.map((workload) => workload.dollarsPerGpuHour)) ||
           config.economics.dollarsPerGpuHour,
-        cappable: node !== undefined && node.cap.kind === 'nvidia-smi',
+        cappable: node !== undefined && node.cap.kind !== 'none',
       };
     }),
     floors: config.workloads.map((workload) => ({

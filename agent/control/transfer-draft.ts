@@ -23,6 +23,7 @@ export interface Draft {
   elapsedMs: Milliseconds;
   transfers: Transfer[];
   bases: Record<DeviceId, Watts>;
+  withdrawn: Record<DeviceId, string>;
   worst: Record<DeviceId, Watts>;
   accounts: Accounts;
   limits: ReadonlyMap<LimitId, LimitEvidence>;
@@ -53,10 +54,21 @@ export function move(draft: Draft, transfer: Transfer, to: Phase, reason: string
   transfer.provedAt = draft.now;
   transfer.deadlineAt = draft.now + patience(draft, transfer);
   if (!ended(transfer)) return transfer.phase;
+  if (to === 'aborted') putBack(draft, transfer);
   transfer.endedAt = draft.epochMs;
   transfer.extra = {};
   answer(draft, transfer, to === 'aborted' ? 'failed' : 'done', reason);
   return transfer.phase;
+}
+
+/** Nodes that a hand-over took out of service go back to work; `keep` may leave some out. */
+export function putBack(
+  draft: Draft,
+  transfer: Transfer,
+  keep: (node: DeviceId) => boolean = () => false,
+): void {
+  for (const id in draft.withdrawn)
+    if (draft.withdrawn[id] === transfer.id && !keep(id)) delete draft.withdrawn[id];
 }
 
 export function answer(draft: Draft, transfer: Transfer, status: 'done' | 'failed', reason: string): void {

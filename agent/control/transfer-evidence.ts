@@ -1,5 +1,6 @@
 import type { Config } from '../../config/schema.ts';
-import type { LimitId, Watts } from '../../protocols/units.ts';
+import type { ServiceReading } from '../../drivers/gpu/drain.ts';
+import type { DeviceId, LimitId, Watts } from '../../protocols/units.ts';
 import type { SiteModel } from '../site/model.ts';
 import { type DeviceInput, worstOf } from './ledger.ts';
 import type { StepResult } from './step.ts';
@@ -20,7 +21,8 @@ export function transferSite(config: Config, model: SiteModel): TransferSite {
     nodes: config.gpuNodes.map((node) => ({
       id: node.id,
       limit: node.limit,
-      cappable: node.cap.kind === 'nvidia-smi',
+      cappable: node.cap.kind !== 'none',
+      managed: node.drain.kind !== 'none',
       nameplateWatts: Math.ceil(node.nameplate),
     })),
     workloads: config.workloads.map((workload) => ({
@@ -74,6 +76,7 @@ export function evidenceOf(
   result: StepResult,
   inForce: (limit: LimitId) => Watts,
   conversionWatts: Readonly<Record<LimitId, Watts>>,
+  services: ReadonlyMap<DeviceId, ServiceReading>,
 ): { limits: LimitEvidence[]; nodes: NodeEvidence[] } {
   const sums = new Map(result.decision.sums.map((sum) => [sum.limit, sum]));
   const below = belowEach(context, result);
@@ -96,10 +99,13 @@ export function evidenceOf(
       lowered: watts < limit.ratingWatts,
     };
   });
-  return { limits, nodes: result.inputs.filter(({ facts }) => facts.kind === 'gpu-node').map(nodeEvidence) };
+  const nodes = result.inputs
+    .filter(({ facts }) => facts.kind === 'gpu-node')
+    .map((input) => nodeEvidence(input, services.get(input.facts.id) ?? null));
+  return { limits, nodes };
 }
 
-function nodeEvidence({ entry, facts, device }: DeviceInput): NodeEvidence {
+function nodeEvidence({ entry, facts, device }: DeviceInput, service: ServiceReading | null): NodeEvidence {
   return {
     id: facts.id,
     present: device.inventory === 'present',
@@ -107,6 +113,7 @@ function nodeEvidence({ entry, facts, device }: DeviceInput): NodeEvidence {
     worstWatts: Math.ceil(worstOf(entry, facts, device)),
     levelsWatts: facts.points.map((point) => Math.ceil(point.watts)),
     sampledAt: device.sampledAt,
+    service: service === null ? null : { state: service.state, requestedAt: service.requestedAt },
   };
 }
 

@@ -3,6 +3,7 @@ import type { OrderAnswer } from '../orders/book.ts';
 import type { Order } from '../orders/order.ts';
 import type { Condition } from '../site/alarms.ts';
 import type { SiteEvent } from '../site/snapshot.ts';
+import type { NodeDrains } from './node-drains.ts';
 import type { StepResult } from './step.ts';
 import type { Permitted, StepContext } from './step-context.ts';
 import { applyTransfer, restoreTransfers } from './transfer.ts';
@@ -36,6 +37,8 @@ export interface TransferOutlets {
   /** `transfer/<id>`, retained. */
   publish(id: string, epochMs: EpochMs, body: Readonly<Record<string, unknown>>): void;
   clear(id: string, epochMs: EpochMs): void;
+  /** The workload managers of the nodes, where any is configured. */
+  readonly drains: NodeDrains | null;
 }
 
 /** A hand-over as the outside sees it: topic `transfer/<id>`, `/api/v1/transfers`, `switchyard transfer`. */
@@ -54,6 +57,8 @@ export interface TransferView {
   readonly asker: string;
   readonly priority: number;
   readonly until: EpochMs | null;
+  /** When its notice is over and the caps of its nodes fall; `null`: no such moment is set. */
+  readonly revokesAt: EpochMs | null;
   readonly createdAt: EpochMs;
   readonly endedAt: EpochMs | null;
   readonly reason: string;
@@ -148,13 +153,17 @@ export class TransferService {
     const now = result.decision.at;
     this.convert(result, epochMs);
     const reserves = conversionReserves(this.facts.site, this.views);
-    this.feed({ kind: 'tick', now, epochMs, ...evidenceOf(context, result, inForce, reserves) });
+    const { drains } = this.outlets;
+    for (const node of drains?.takeResumed() ?? []) this.onResumed(node, now, epochMs);
+    const services = drains?.readings(now) ?? new Map();
+    this.feed({ kind: 'tick', now, epochMs, ...evidenceOf(context, result, inForce, reserves, services) });
     if (this.facts.askedByNodes) this.listenToNodes(result, now, epochMs);
+    drains?.want(this.state.withdrawn, now);
     for (const view of this.list()) this.outlets.publish(view.id, epochMs, { ...view });
   }
 
   list(): readonly TransferView[] {
-    return this.state.transfers.map(viewOf);
+    return this.state.transfers.map((transfer) => viewOf(transfer, this.state));
   }
 
   conversions(): readonly ConversionView[] {
@@ -162,11 +171,11 @@ export class TransferService {
   }
 
   conditions(): readonly Condition[] {
-    return [...this.alarms.values()];
+    return [...this.alarms.values(), ...(this.outlets.drains?.conditions() ?? [])];
   }
 
   drainEvents(): readonly SiteEvent[] {
-    const { events } = this;
+    const events = [...this.events, ...(this.outlets.drains?.drainEvents(this.state.epochMs) ?? [])];
     this.events = [];
     return events;
   }
@@ -177,7 +186,11 @@ export class TransferService {
     const { state, effects } = applyTransfer(site, rules, before, input);
     this.state = state;
     // Every cycle settles the books; what must survive is what hand-overs and nodes may do.
-    if (effects.length > 0 || Object.keys(state.bases).length !== Object.keys(before.bases).length)
+    if (
+      effects.length > 0 ||
+      Object.keys(state.bases).length !== Object.keys(before.bases).length ||
+      Object.keys(state.withdrawn).length !== Object.keys(before.withdrawn).length
+    )
       this.outlets.persist(state);
     for (const effect of effects) this.carryOut(effect);
     return effects;
@@ -269,12 +282,28 @@ export class TransferService {
     );
   }
 
+  /** Somebody else put a node back into service: it is not drained again, and asks where nodes may. */
+  private onResumed(node: DeviceId, now: MonotonicMs, epochMs: EpochMs): void {
+    this.event('left-drain', node, `${node} left its drain by itself`, {});
+    const id = `node-${node}-${epochMs}`;
+    this.feed({ kind: 'node', node, event: 'resumed', id });
+    if (this.facts.askedByNodes) this.ask(node, now, id);
+  }
+
+  private ask(node: DeviceId, now: MonotonicMs, id: string): void {
+    if (now - (this.askedAt.get(node) ?? -ASK_AGAIN_MS) < ASK_AGAIN_MS) return;
+    this.askedAt.set(node, now);
+    this.feed({ kind: 'node', node, event: 'wants', id });
+  }
+
   /** A node that works at its ceiling asks for more; one that idles for long gives back what it asked for. */
   private listenToNodes(result: StepResult, now: MonotonicMs, epochMs: EpochMs): void {
     const { ceilings } = permitsOf(this.facts.site, this.state);
     for (const { facts, device } of result.inputs) {
       const ceiling = ceilings[facts.id];
       if (ceiling === undefined || !device.fresh || device.powerWatts === null) continue;
+      // What draws there though it was taken out of service is on its way out, not asking.
+      if (this.state.withdrawn[facts.id] !== undefined) continue;
       const kind =
         device.powerWatts > ceiling * WORKING_SHARE && ceiling < facts.points.at(-1)!.watts
           ? 'wants'
@@ -285,10 +314,10 @@ export class TransferService {
       if (kind === null) this.demand.delete(facts.id);
       else if (seen?.kind !== kind) this.demand.set(facts.id, { since: now, kind });
       else if (now - seen.since >= (kind === 'wants' ? WANTS_MS : IDLE_MS)) {
-        if (kind === 'wants' && now - (this.askedAt.get(facts.id) ?? -ASK_AGAIN_MS) < ASK_AGAIN_MS) continue;
-        if (kind === 'wants') this.askedAt.set(facts.id, now);
         this.demand.delete(facts.id);
-        this.feed({ kind: 'node', node: facts.id, event: kind, id: `node-${facts.id}-${epochMs}` });
+        const id = `node-${facts.id}-${epochMs}`;
+        if (kind === 'wants') this.ask(facts.id, now, id);
+        else this.feed({ kind: 'node', node: facts.id, event: kind, id });
       }
     }
   }
@@ -303,7 +332,13 @@ function isOrder(transfer: Transfer | undefined): boolean {
   return transfer?.asker.startsWith('order:') ?? false;
 }
 
-function viewOf(transfer: Transfer): TransferView {
+/** To the second: clocks that differ by a millisecond from cycle to cycle are no news. */
+function revokesAt({ phase, cut, cutAt }: Transfer, { now, epochMs }: TransferState): EpochMs | null {
+  if (cut || cutAt === null || (phase !== 'draining' && phase !== 'shedding')) return null;
+  return Math.round((epochMs + cutAt - now) / 1000) * 1000;
+}
+
+function viewOf(transfer: Transfer, state: TransferState): TransferView {
   return {
     id: transfer.id,
     direction: transfer.direction,
@@ -323,6 +358,7 @@ function viewOf(transfer: Transfer): TransferView {
     asker: transfer.asker,
     priority: transfer.priority,
     until: transfer.until,
+    revokesAt: revokesAt(transfer, state),
     createdAt: transfer.createdAt,
     endedAt: transfer.endedAt,
     reason: transfer.reason,

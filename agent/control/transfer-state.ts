@@ -1,3 +1,4 @@
+import type { ServiceState } from '../../drivers/gpu/drain.ts';
 import type { DeviceId, EpochMs, LimitId, Milliseconds, MonotonicMs, Watts } from '../../protocols/units.ts';
 
 /**
@@ -102,6 +103,8 @@ export interface TransferState {
   readonly accounts: Readonly<Record<LimitId, Account>>;
   /** Nodes of staged conversions, by when they were first present and drawing. */
   readonly energised: Readonly<Record<DeviceId, EpochMs>>;
+  /** Nodes that their workload manager shall keep out of service, by the hand-over that took them. */
+  readonly withdrawn: Readonly<Record<DeviceId, string>>;
 }
 
 export const NO_TRANSFERS: TransferState = {
@@ -113,6 +116,7 @@ export const NO_TRANSFERS: TransferState = {
   worst: {},
   accounts: {},
   energised: {},
+  withdrawn: {},
 };
 
 /** What does not change: the tree, the nodes and what was promised to whom. */
@@ -132,6 +136,8 @@ export interface TransferNode {
   readonly limit: LimitId;
   /** Caps may be set: only such a node gets a ceiling. */
   readonly cappable: boolean;
+  /** Its workload manager can be told to drain it, and says what state it is in. */
+  readonly managed: boolean;
   readonly nameplateWatts: Watts;
 }
 
@@ -207,6 +213,8 @@ export interface NodeEvidence {
   /** What it may be capped to, ascending. */
   readonly levelsWatts: readonly Watts[];
   readonly sampledAt: MonotonicMs | null;
+  /** What its workload manager says, and when it was asked; `null`: nothing fresh. */
+  readonly service: { readonly state: ServiceState; readonly requestedAt: MonotonicMs } | null;
 }
 
 export interface TransferRequest {
@@ -229,8 +237,16 @@ export type TransferInput =
   | { readonly kind: 'end'; readonly id: string; readonly epoch: number | null; readonly reason: string }
   /** A workload manager keeps its lease. A stale epoch is refused. */
   | { readonly kind: 'renew'; readonly id: string; readonly epoch: number }
-  /** A GPU node leaves its drain or starts to draw, or has been idle for long. */
-  | { readonly kind: 'node'; readonly node: DeviceId; readonly event: 'wants' | 'idle'; readonly id: string }
+  /**
+   * A GPU node starts to draw, has been idle for long, or its workload manager put it back into service by
+   * itself (`resumed`: it is not drained again; `wants` says whether it also asks).
+   */
+  | {
+      readonly kind: 'node';
+      readonly node: DeviceId;
+      readonly event: 'wants' | 'idle' | 'resumed';
+      readonly id: string;
+    }
   | {
       readonly kind: 'tick';
       readonly now: MonotonicMs;

@@ -125,6 +125,8 @@ function grant(draft: Draft, transfer: Transfer): Phase {
   };
   transfer.rampedWatts = 0;
   transfer.extra = {};
+  // Work may come back as soon as the watts are there for it.
+  for (const id in transfer.shares) delete draft.withdrawn[id];
   draft.effects.push({ kind: 'grant', id: transfer.id, lease: transfer.lease, shares: transfer.shares });
   move(draft, transfer, 'granted', `${transfer.lease.watts} W`);
   return transfer.phase;

@@ -1,6 +1,6 @@
 import type { DeviceId, LimitId, Watts } from '../../protocols/units.ts';
 import { hold, pass } from './transfer-accounts.ts';
-import { takeShares } from './transfer-admission.ts';
+import { firmShare, takeShares } from './transfer-admission.ts';
 import {
   abort,
   answer,
@@ -12,10 +12,11 @@ import {
   move,
   nodesAreDown,
   noticeMs,
+  putBack,
   shrink,
   unproved,
 } from './transfer-draft.ts';
-import { pathWatts } from './transfer-permits.ts';
+import { ceilingOf, pathWatts } from './transfer-permits.ts';
 import { type Phase, type Transfer, total } from './transfer-state.ts';
 
 export function toMining(draft: Draft, transfer: Transfer): Phase {
@@ -26,16 +27,14 @@ export function toMining(draft: Draft, transfer: Transfer): Phase {
     case 'reserved':
       return giveNotice(draft, transfer);
     case 'shedding':
-      if (transfer.cutAt !== null && draft.now >= transfer.cutAt) {
-        transfer.cut = true;
-        return move(draft, transfer, 'verifying', 'caps fall');
-      }
-      return transfer.phase;
+      return awaitWork(draft, transfer);
     case 'verifying':
     case 'breached':
       return proveTaken(draft, transfer, late);
     case 'freed':
       letGoPath(draft, transfer);
+      // A node that is left something to work with goes on working, at lower caps.
+      putBack(draft, transfer, (node) => isEmptied(draft, node));
       transfer.lease = {
         epoch: draft.epoch,
         watts: total(transfer.shares),
@@ -103,11 +102,41 @@ function admitTaking(draft: Draft, transfer: Transfer): Phase {
   return transfer.phase;
 }
 
+/** Nothing was promised to the node, and it may draw no more than its lowest caps. */
+function isEmptied(draft: Draft, node: DeviceId): boolean {
+  const lowest = draft.nodes.get(node)?.levelsWatts[0] ?? 0;
+  return firmShare(draft.site, node) === 0 && (ceilingOf(draft, node) ?? 0) <= lowest;
+}
+
+/** Caps fall when all work has left, or when notice and checkpoint are over. */
+function awaitWork(draft: Draft, transfer: Transfer): Phase {
+  const late = transfer.cutAt !== null && draft.now >= transfer.cutAt;
+  const working = Object.keys(transfer.shares).filter((id) => !hasDrained(draft, transfer, id));
+  if (!late && working.length > 0) return transfer.phase;
+  transfer.cut = true;
+  const managed = working.filter((id) => draft.withdrawn[id] === transfer.id);
+  const reason =
+    working.length === 0
+      ? 'all work has left: caps fall'
+      : managed.length === 0
+        ? 'caps fall'
+        : `notice is over, caps fall with work still on ${managed.join(', ')}`;
+  return move(draft, transfer, 'verifying', reason);
+}
+
+/** Its workload manager, asked after the notice, says that nothing runs on it any more. */
+function hasDrained(draft: Draft, transfer: Transfer, node: DeviceId): boolean {
+  const service = draft.nodes.get(node)?.service ?? null;
+  return service !== null && service.state === 'drained' && service.requestedAt > transfer.since;
+}
+
 function giveNotice(draft: Draft, transfer: Transfer): Phase {
   const inMs = noticeMs(draft, transfer);
   transfer.cutAt = draft.now + inMs;
   const reason = `${total(transfer.shares)} W go back to mining`;
   draft.effects.push({ kind: 'revoke', id: transfer.id, epoch: draft.epoch, inMs, reason });
+  for (const node of draft.site.nodes)
+    if (node.managed && transfer.shares[node.id] !== undefined) draft.withdrawn[node.id] = transfer.id;
   move(draft, transfer, 'shedding', reason);
   transfer.deadlineAt = transfer.cutAt + draft.rules.stepMs;
   return transfer.phase;
@@ -138,6 +167,7 @@ function proveReturned(draft: Draft, transfer: Transfer, late: boolean): Phase {
   if (!proved) unproved(draft, transfer, 'mining was not seen giving up what was lent to it');
   letGoPath(draft, transfer);
   for (const id in transfer.lent) draft.bases[id] = (draft.bases[id] ?? 0) + transfer.lent[id]!;
+  putBack(draft, transfer);
   move(draft, transfer, 'released', proved ? 'AI has it back' : 'AI has it back, unproved');
   return transfer.phase;
 }

@@ -104,6 +104,11 @@ function nodeEvent(
 ): ReturnType<typeof applyTransfer> {
   const node = site.nodes.find((candidate) => candidate.id === input.node);
   if (node === undefined) return { state: before, effects: [] };
+  if (input.event === 'resumed') {
+    if (before.withdrawn[node.id] === undefined) return { state: before, effects: [] };
+    const { [node.id]: _, ...withdrawn } = before.withdrawn;
+    return { state: { ...before, withdrawn }, effects: [] };
+  }
   const own = before.transfers.filter((transfer) => transfer.asker === `node:${node.id}` && !ended(transfer));
   if (input.event === 'wants') {
     if (own.length > 0) return { state: before, effects: [] };
@@ -171,6 +176,7 @@ function draftOf(site: TransferSite, rules: TransferRules, before: TransferState
     elapsedMs: 0,
     transfers: before.transfers.map((transfer) => ({ ...transfer })),
     bases: { ...before.bases },
+    withdrawn: { ...before.withdrawn },
     worst: before.worst,
     accounts: copyAccounts(before.accounts),
     limits: new Map(),
@@ -181,9 +187,9 @@ function draftOf(site: TransferSite, rules: TransferRules, before: TransferState
 }
 
 function finish(before: TransferState, draft: Draft): ReturnType<typeof applyTransfer> {
-  const { epoch, now, epochMs, transfers, bases, worst, accounts } = draft;
+  const { epoch, now, epochMs, transfers, bases, worst, accounts, withdrawn } = draft;
   return {
-    state: { ...before, epoch, now, epochMs, transfers, bases, worst, accounts },
+    state: { ...before, epoch, now, epochMs, transfers, bases, worst, accounts, withdrawn },
     effects: draft.effects,
   };
 }
@@ -356,5 +362,8 @@ export function restoreTransfers(
       overSince: null,
     };
   });
-  return { state: { ...stored, epoch, now: at.now, epochMs: at.epochMs, transfers, worst: {} }, effects };
+  // A state written before nodes could be drained names none.
+  const withdrawn = stored.withdrawn ?? {};
+  const { now, epochMs } = at;
+  return { state: { ...stored, epoch, now, epochMs, transfers, worst: {}, withdrawn }, effects };
 }

@@ -127,14 +127,22 @@ export class OrderService {
     return this.take(parsed.order, raw, retained, false);
   }
 
-  /** An order that follows from a level on a topic of its own: with the authority of its issuer, no more. */
-  receiveLevel(issuer: string, type: 'set_limit' | 'restore', args: Record<string, unknown>): OrderAnswer {
+  /**
+   * An order that follows from what an issuer said in another form: a level on a topic of its own, an ask. With
+   * the authority of that issuer, no more. `id`: its own, where it has one.
+   */
+  receiveFor(
+    issuer: string,
+    type: 'set_limit' | 'restore' | 'transfer',
+    args: Readonly<Record<string, unknown>>,
+    id?: string,
+  ): OrderAnswer {
     const now = this.facts.now();
     const seq = (this.state.lastSeq[issuer] ?? 0) + 1;
     const priority = this.facts.issuers.find((candidate) => candidate.id === issuer)?.maxPriority ?? 0;
     const value = {
       v: 1,
-      id: `${issuer}-level-${seq}`,
+      id: id ?? `${issuer}-level-${seq}`,
       site: this.facts.site,
       type,
       issuer,

@@ -63,6 +63,6 @@ export class TargetSources {
   }
 
   private order(issuer: string, order: TargetOrder | null): void {
-    if (order !== null) this.orders.receiveLevel(issuer, order.type, order.args);
+    if (order !== null) this.orders.receiveFor(issuer, order.type, order.args);
   }
 }

@@ -1,6 +1,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { type AddressInfo, isIP } from 'node:net';
 import { gzipSync } from 'node:zlib';
+import { type Asker, type Asks, MAXIMUM_ASK_BYTES } from '../orders/asks.ts';
 import { deviceRows } from './device-rows.ts';
 import { renderMetrics } from './metrics.ts';
 import type { PageSource } from './source.ts';
@@ -17,6 +18,8 @@ export interface PageOptions {
   /** Names under which the page may be asked for, beside addresses and localhost. */
   readonly allowedHosts: readonly string[];
   readonly files: ReadonlyMap<string, StaticFile>;
+  /** Who may ask for watts, with a token of its own; absent: nothing can be written. */
+  readonly asks?: Pick<Asks, 'bearer' | 'post'>;
 }
 
 export interface RunningPage {
@@ -98,6 +101,10 @@ function answer(
     );
     return;
   }
+  if (request.method === 'POST' && request.url === '/api/v1/ask' && options.asks !== undefined) {
+    takeAsk(options.asks, request, response);
+    return;
+  }
   if (request.method !== 'GET' && request.method !== 'HEAD') {
     response.setHeader('allow', 'GET, HEAD');
     send(request, response, 405, 'text/plain', 'Read only.\n');
@@ -114,6 +121,35 @@ function answer(
   }
   const reply = route(source, options, url);
   send(request, response, reply.status, reply.type, reply.body, reply.cache);
+}
+
+/** `POST /api/v1/ask`: the only thing that can be written, by who shows a token of the configuration. */
+function takeAsk(
+  asks: Pick<Asks, 'bearer' | 'post'>,
+  request: IncomingMessage,
+  response: ServerResponse,
+): void {
+  const asker: Asker | null = asks.bearer(request.headers.authorization);
+  if (asker === null) {
+    response.setHeader('www-authenticate', 'Bearer');
+    request.resume();
+    send(request, response, 401, 'text/plain', 'Asking needs a token of the configuration.\n');
+    return;
+  }
+  const chunks: Buffer[] = [];
+  let size = 0;
+  request.on('data', (chunk: Buffer) => {
+    size += chunk.length;
+    // The rest is read and thrown away, so that the answer can be read.
+    if (size <= MAXIMUM_ASK_BYTES + 1) chunks.push(chunk);
+  });
+  request.on('error', () => undefined);
+  request.on('end', () => {
+    const whole = size <= MAXIMUM_ASK_BYTES ? Buffer.concat(chunks) : Buffer.alloc(MAXIMUM_ASK_BYTES + 1);
+    const { status, body } = asks.post(asker, whole);
+    const reply = json(status, body);
+    send(request, response, reply.status, reply.type, reply.body);
+  });
 }
 
 /** Only plain paths of this server: no other authority, nothing encoded, nothing that climbs. */

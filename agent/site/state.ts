@@ -8,6 +8,7 @@ import type {
 import { FreezeWatch } from '../../drivers/meter/quality.ts';
 import type { Failure } from '../../protocols/result.ts';
 import type { DeviceId, EpochMs, Milliseconds, MonotonicMs, Watts } from '../../protocols/units.ts';
+import { capChanges } from './cap-changes.ts';
 import type { DeviceModel, LimitModel, SiteModel } from './model.ts';
 import type { DeviceState, InventoryState, LimitState, MeterState, SiteEvent, Snapshot } from './snapshot.ts';
 import type { KnownDevice, Stranger } from './stranger.ts';
@@ -167,10 +168,21 @@ export class SiteState {
     if (before?.kind === 'miner' && reading.kind === 'miner' && before.state !== reading.state) {
       this.event(epochMs, 'state', id, `${before.state} -> ${reading.state}`);
     }
+    if (before?.kind === 'gpu-node' && reading.kind === 'gpu-node')
+      this.noteCaps(id, before, reading, epochMs);
     record.reading = reading;
     record.seen = true;
     record.failure = null;
     record.failures = 0;
+  }
+
+  private noteCaps(id: DeviceId, before: GpuNodeReading, after: GpuNodeReading, epochMs: EpochMs): void {
+    const gpus = capChanges(before, after);
+    const [first] = gpus;
+    if (first === undefined) return;
+    const more = gpus.length === 1 ? '' : ` and ${gpus.length - 1} more`;
+    const what = `${first.fromWatts} W to ${first.toWatts} W by ${first.by}`;
+    this.event(epochMs, 'cap-changed', id, `caps changed: ${first.uuid} from ${what}${more}`, { gpus });
   }
 
   recordFailure(id: DeviceId, failure: Failure, epochMs: EpochMs): void {

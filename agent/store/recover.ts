@@ -78,6 +78,7 @@ function moveEntry(entry: Entry, moved: (at: MonotonicMs) => MonotonicMs): Entry
     wokeAt: at(entry.wokeAt),
     wakes: entry.wakes.map(moved),
     roseAt: at(entry.roseAt),
+    ...(entry.capRises === undefined ? {} : { capRises: entry.capRises.map((rise) => at(rise)!) }),
     lastDrop: entry.lastDrop === null ? null : { ...entry.lastDrop, at: moved(entry.lastDrop.at) },
   };
 }

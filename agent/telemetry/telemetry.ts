@@ -53,7 +53,11 @@ export function openTelemetry(
       password: loaded.secrets.get('mqtt.password') ?? null,
       keepaliveMs: mqtt.keepalive,
       tls: { ca: mqtt.ca ?? null, cert: mqtt.cert ?? null, key: mqtt.key ?? null },
-      subscriptions: ['cmd/req/+', ...mqtt.targets.map((target) => `/${target.topic}`)],
+      subscriptions: [
+        'cmd/req/+',
+        ...mqtt.targets.map(({ topic }) => `/${topic}`),
+        ...loaded.config.transfers.askers.flatMap(({ topic }) => (topic === undefined ? [] : [`/${topic}`])),
+      ],
     },
     {
       ...handlers,

@@ -1,13 +1,38 @@
-import type { Result } from '../../protocols/result.ts';
+import type { FailureKind, Result } from '../../protocols/result.ts';
 import { fail, ok } from '../../protocols/result.ts';
-import type { Watts } from '../../protocols/units.ts';
+import type { MonotonicMs, Watts } from '../../protocols/units.ts';
 import type { Applied, LoadCommand } from '../load-driver.ts';
-import type { SmiRunner } from './smi-runner.ts';
 
 /** The site's own bounds for a cap; absent means those of the GPU alone. */
 export interface CapBounds {
   readonly capMinWatts?: Watts;
   readonly capMaxWatts?: Watts;
+}
+
+/** What of one GPU matters to a cap; `null` = not shown. */
+export interface CapView {
+  readonly uuid: string | null;
+  readonly name: string | null;
+  readonly minLimitWatts: Watts | null;
+  readonly maxLimitWatts: Watts | null;
+  readonly enforcedLimitWatts: Watts | null;
+  readonly persistenceEnabled?: boolean | null;
+}
+
+/** What a tool said of a write; `accepted: null`: no answer came, it may have arrived. */
+export interface CapWrite {
+  readonly accepted: boolean | null;
+  readonly kind: FailureKind | null;
+  readonly note: string;
+  readonly sentAt: MonotonicMs;
+}
+
+/** A way to cap the GPUs of one node, and to see what came of it. */
+export interface CapPort {
+  view(signal: AbortSignal): Promise<Result<readonly CapView[]>>;
+  cap(uuid: string, limitWatts: Watts, signal: AbortSignal): Promise<Result<CapWrite>>;
+  /** Keeps a cap over the end of the last client, where the tool has such a thing. */
+  persist?(uuid: string, signal: AbortSignal): Promise<Result<CapWrite>>;
 }
 
 /** The enforced limit is printed with two decimals; half a watt is rounding, not disobedience. */
@@ -19,7 +44,7 @@ const ROUNDING_WATTS: Watts = 0.5;
  * asked for. Fails `refused` outside the range, `unsupported`, `unauthorised`, `unreachable`.
  */
 export async function applyCap(
-  runner: SmiRunner,
+  port: CapPort,
   command: Extract<LoadCommand, { kind: 'cap' }>,
   bounds: CapBounds,
   signal: AbortSignal,
@@ -27,9 +52,9 @@ export async function applyCap(
   const { uuid, limitWatts } = command;
   if (!/^GPU-[0-9A-Za-z-]+$/.test(uuid)) return fail('refused', `${uuid} is no GPU`);
   if (!Number.isFinite(limitWatts)) return fail('refused', `${limitWatts} W is no limit`);
-  const before = await runner.read(signal);
+  const before = await port.view(signal);
   if (!before.ok) return before;
-  const gpu = before.value.report.gpus.find((candidate) => candidate.uuid === uuid);
+  const gpu = before.value.find((candidate) => candidate.uuid === uuid);
   if (gpu === undefined) return fail('wrong-device', `${uuid} is not in this node`);
   const { minLimitWatts, maxLimitWatts } = gpu;
   if (minLimitWatts === null || maxLimitWatts === null || maxLimitWatts <= minLimitWatts) {
@@ -41,20 +66,20 @@ export async function applyCap(
     return fail('refused', `${uuid}: ${limitWatts} W is outside ${low} to ${high} W`);
   }
   const notes: string[] = [];
-  if (gpu.persistenceEnabled === false) {
-    const persisted = await runner.persist(uuid, signal);
-    if (!persisted.ok || persisted.value.answer?.accepted !== true) {
+  if (gpu.persistenceEnabled === false && port.persist !== undefined) {
+    const persisted = await port.persist(uuid, signal);
+    if (!persisted.ok || persisted.value.accepted !== true) {
       notes.push('persistence mode is off: the cap is lost when the driver unloads');
     }
   }
-  const written = await runner.cap(uuid, limitWatts, signal);
+  const written = await port.cap(uuid, limitWatts, signal);
   if (!written.ok) return written;
-  const { answer, sentAt } = written.value;
-  if (answer !== null && !answer.accepted) return fail(answer.kind ?? 'refused', `${uuid}: ${answer.note}`);
-  notes.unshift(written.value.note);
-  if (answer === null) return ok({ acknowledged: null, sentAt, limitWatts: null, note: notes.join('; ') });
-  const after = await runner.read(signal);
-  const now = after.ok ? after.value.report.gpus.find((candidate) => candidate.uuid === uuid) : undefined;
+  const { accepted, kind, note, sentAt } = written.value;
+  if (accepted === false) return fail(kind ?? 'refused', `${uuid}: ${note}`);
+  notes.unshift(note);
+  if (accepted === null) return ok({ acknowledged: null, sentAt, limitWatts: null, note: notes.join('; ') });
+  const after = await port.view(signal);
+  const now = after.ok ? after.value.find((candidate) => candidate.uuid === uuid) : undefined;
   const enforced = now?.enforcedLimitWatts ?? null;
   if (enforced === null) notes.push('the limit in force could not be read back');
   else if (enforced > limitWatts + ROUNDING_WATTS) notes.push(`the limit in force stays at ${enforced} W`);

@@ -16,8 +16,9 @@ import type {
   LoadControl,
   LoadDriver,
 } from '../load-driver.ts';
-import { applyCap } from './cap.ts';
+import { applyCap, type CapPort } from './cap.ts';
 import { DcgmWatch } from './dcgm-watch.ts';
+import { Hook } from './hook.ts';
 import { SmiRunner } from './smi-runner.ts';
 
 /** A GPU node as configured. `command` stands before `nvidia-smi`: nothing for this machine, `[ssh, user@host]`. */
@@ -29,6 +30,7 @@ export interface GpuNodeConfig {
   /** Without a command of its own, nvidia-smi is reached as the reader reaches it. */
   readonly cap:
     | { readonly kind: 'nvidia-smi'; readonly command?: readonly string[] }
+    | { readonly kind: 'command'; readonly command: readonly string[] }
     | { readonly kind: 'none' };
   readonly nameplateWatts: Watts;
   /** The site's own bounds for a cap, inside those of the GPU. */
@@ -71,7 +73,7 @@ class GpuNode implements LoadDriver {
   private readonly config: GpuNodeConfig;
   private readonly clock: Clock;
   private readonly reader: SmiRunner | null;
-  private readonly capper: SmiRunner | null;
+  private readonly capper: CapPort | null;
   private readonly watch: DcgmWatch;
   /** Every GPU seen since the start, by identity. */
   private readonly inventory = new Map<string, GpuReading>();
@@ -88,6 +90,8 @@ class GpuNode implements LoadDriver {
     // One way to the node is one runner: its one-at-a-time rule then covers reads and writes together.
     const own = cap.kind === 'nvidia-smi' && cap.command !== undefined ? cap.command : null;
     if (cap.kind === 'none') this.capper = null;
+    else if (cap.kind === 'command')
+      this.capper = this.hookPort(new Hook(config.id, cap.command, deps.clock));
     else
       this.capper = own === null && this.reader !== null ? this.reader : new SmiRunner(own ?? [], deps.clock);
     const interval = reader.kind === 'dcgm' ? reader.collectIntervalMs : undefined;
@@ -118,7 +122,7 @@ class GpuNode implements LoadDriver {
     this.isReading = true;
     try {
       const joined = AbortSignal.any([signal, this.closing.signal]);
-      const sample = this.reader === null ? await this.scrape(joined) : await this.query(this.reader, joined);
+      const sample = await this.sample(joined);
       return sample.ok ? ok(this.reading(sample.value)) : sample;
     } finally {
       this.isReading = false;
@@ -136,6 +140,38 @@ class GpuNode implements LoadDriver {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.closing.abort();
+  }
+
+  /** The site's own program writes; the node's reader shows what came of it. */
+  private hookPort(hook: Hook): CapPort {
+    return {
+      view: async (signal) => {
+        const sample = await this.sample(signal);
+        if (!sample.ok) return sample;
+        // Figures from before the write would say nothing of it.
+        const isOld = sample.value.ageMs > 0;
+        return ok(
+          sample.value.gpus.map((gpu) => ({
+            ...gpu,
+            enforcedLimitWatts: isOld ? null : gpu.enforcedLimitWatts,
+          })),
+        );
+      },
+      cap: async (uuid, limitWatts, signal) => {
+        const asked = await hook.ask({ verb: 'cap', uuid, limitWatts }, signal);
+        const sentAt = this.clock.monotonicMs();
+        if (asked.ok) return ok({ accepted: true, kind: null, note: asked.value.reason ?? 'done', sentAt });
+        const { kind, message } = asked.error;
+        // Killed on the way it may have written already.
+        if (kind === 'timeout' || kind === 'cancelled')
+          return ok({ accepted: null, kind, note: message, sentAt });
+        return asked;
+      },
+    };
+  }
+
+  private sample(signal: AbortSignal): Promise<Result<NodeSample>> {
+    return this.reader === null ? this.scrape(signal) : this.query(this.reader, signal);
   }
 
   private async query(runner: SmiRunner, signal: AbortSignal): Promise<Result<NodeSample>> {
@@ -165,16 +201,7 @@ class GpuNode implements LoadDriver {
       name: gpu.name ?? known?.name ?? null,
       state: isFaulted ? 'faulted' : 'ok',
       powerWatts: isFaulted ? null : gpu.powerWatts,
-      requestedLimitWatts: gpu.requestedLimitWatts,
-      enforcedLimitWatts: gpu.enforcedLimitWatts,
-      defaultLimitWatts: gpu.defaultLimitWatts,
-      minLimitWatts: gpu.minLimitWatts,
-      maxLimitWatts: gpu.maxLimitWatts,
-      temperatureCelsius: gpu.temperatureCelsius,
-      utilizationPercent: gpu.utilizationPercent,
-      memoryUsedMebibytes: gpu.memoryUsedMebibytes,
-      memoryTotalMebibytes: gpu.memoryTotalMebibytes,
-      migEnabled: gpu.migEnabled,
+      ...shownFigures(gpu),
     };
   }
 
@@ -254,14 +281,9 @@ class GpuNode implements LoadDriver {
   }
 }
 
-function dcgmReading(gpu: DcgmGpu, isStale: boolean): GpuReading {
-  const isLost = gpu.xid === FELL_OFF_THE_BUS;
+/** What both sources show in the same words. */
+function shownFigures(gpu: SmiGpu | DcgmGpu) {
   return {
-    uuid: gpu.uuid,
-    index: gpu.index,
-    name: gpu.name,
-    state: isLost ? 'faulted' : 'ok',
-    powerWatts: isLost || isStale ? null : gpu.powerWatts,
     requestedLimitWatts: gpu.requestedLimitWatts,
     enforcedLimitWatts: gpu.enforcedLimitWatts,
     defaultLimitWatts: gpu.defaultLimitWatts,
@@ -272,6 +294,18 @@ function dcgmReading(gpu: DcgmGpu, isStale: boolean): GpuReading {
     memoryUsedMebibytes: gpu.memoryUsedMebibytes,
     memoryTotalMebibytes: gpu.memoryTotalMebibytes,
     migEnabled: gpu.migEnabled,
+  };
+}
+
+function dcgmReading(gpu: DcgmGpu, isStale: boolean): GpuReading {
+  const isLost = gpu.xid === FELL_OFF_THE_BUS;
+  return {
+    uuid: gpu.uuid,
+    index: gpu.index,
+    name: gpu.name,
+    state: isLost ? 'faulted' : 'ok',
+    powerWatts: isLost || isStale ? null : gpu.powerWatts,
+    ...shownFigures(gpu),
   };
 }
 

@@ -1,5 +1,5 @@
 import type { Clock } from '../../protocols/clock.ts';
-import type { SmiReport, SmiWriteAnswer } from '../../protocols/nvidia-smi.ts';
+import type { SmiReport } from '../../protocols/nvidia-smi.ts';
 import {
   parseSmiCsv,
   refusedField,
@@ -10,11 +10,13 @@ import {
   smiWriteAnswer,
 } from '../../protocols/nvidia-smi.ts';
 import { parseSmiXml, SMI_XML_ARGUMENTS } from '../../protocols/nvidia-smi-xml.ts';
-import type { Argv, ProcessFailure, ProcessOutput, StuckProcess } from '../../protocols/process.ts';
-import { runProcess } from '../../protocols/process.ts';
-import type { FailureKind, Result } from '../../protocols/result.ts';
+import type { Argv, ProcessFailure, ProcessOutput } from '../../protocols/process.ts';
+import { ProcessLane } from '../../protocols/process-lane.ts';
+import type { Result } from '../../protocols/result.ts';
 import { fail, ok } from '../../protocols/result.ts';
 import type { Milliseconds, MonotonicMs, Watts } from '../../protocols/units.ts';
+import type { CapPort, CapView, CapWrite } from './cap.ts';
+import { assertSafe, toolPrefix } from './remote-command.ts';
 
 export interface SmiRead {
   readonly report: SmiReport;
@@ -22,41 +24,25 @@ export interface SmiRead {
   readonly repliedAt: MonotonicMs;
 }
 
-export interface SmiWrite {
-  /** `null`: no answer came, the command may have arrived. */
-  readonly answer: SmiWriteAnswer | null;
-  readonly sentAt: MonotonicMs;
-  readonly note: string;
-}
-
 const READ_TIMEOUT_MS: Milliseconds = 10_000;
 const WRITE_TIMEOUT_MS: Milliseconds = 15_000;
 const OUTPUT_MOST = 4_000_000;
-/** Two calls per cap, sixteen GPUs, and the reader. */
-const WAITING_MOST = 64;
-/** What may stand in an argument that a remote shell reads again. */
-const SAFE_ARGUMENT = /^[A-Za-z0-9._:,=-]+$/;
-/** Never ask for a password, notice a dead peer. Source: ssh_config(5). */
-const SSH_OPTIONS = ['BatchMode=yes', 'ConnectTimeout=5', 'ServerAliveInterval=5', 'ServerAliveCountMax=2'];
 
 /**
  * One node's nvidia-smi, on this machine or through a prefix such as `ssh host`. One process at a time, ever:
  * on a sick GPU it can hang inside the kernel, where not even SIGKILL ends it, and every further one would too.
  */
-export class SmiRunner {
+export class SmiRunner implements CapPort {
   private readonly prefix: readonly string[];
   private readonly clock: Clock;
   private readonly optional = new Set<string>(SMI_OPTIONAL_FIELDS);
   private wantsXml = false;
-  private waiting = 0;
-  /** Ends when the process that is running, and all that wait before it, have ended. */
-  private tail: Promise<unknown> = Promise.resolve();
-  private stuck: StuckProcess | null = null;
+  private readonly lane: ProcessLane;
 
   /** `program`: where nvidia-smi lies; a prefix that ends with it already is taken as it is. */
   constructor(prefix: readonly string[], clock: Clock, program = 'nvidia-smi') {
-    const named = /(^|\/)nvidia-smi$/.test(prefix.at(-1) ?? '');
-    this.prefix = [...remotePrefix(named ? prefix.slice(0, -1) : prefix), named ? prefix.at(-1)! : program];
+    this.prefix = toolPrefix(prefix, 'nvidia-smi', program);
+    this.lane = new ProcessLane('nvidia-smi', clock);
     this.clock = clock;
   }
 
@@ -81,31 +67,35 @@ export class SmiRunner {
     return fail('unsupported', 'nvidia-smi refuses every list of fields');
   }
 
+  async view(signal: AbortSignal): Promise<Result<readonly CapView[]>> {
+    const read = await this.read(signal);
+    return read.ok ? ok(read.value.report.gpus) : read;
+  }
+
   /** Caps one GPU. What the tool answers is no proof. */
-  async cap(uuid: string, limitWatts: Watts, signal: AbortSignal): Promise<Result<SmiWrite>> {
+  async cap(uuid: string, limitWatts: Watts, signal: AbortSignal): Promise<Result<CapWrite>> {
     const watts = Number.isInteger(limitWatts) ? String(limitWatts) : limitWatts.toFixed(2);
     return this.write(['-i', uuid, '-pl', watts], signal);
   }
 
   /** Keeps the driver loaded: without it the cap is forgotten with the last client. */
-  async persist(uuid: string, signal: AbortSignal): Promise<Result<SmiWrite>> {
+  async persist(uuid: string, signal: AbortSignal): Promise<Result<CapWrite>> {
     return this.write(['-i', uuid, '-pm', '1'], signal);
   }
 
-  private async write(args: readonly string[], signal: AbortSignal): Promise<Result<SmiWrite>> {
+  private async write(args: readonly string[], signal: AbortSignal): Promise<Result<CapWrite>> {
     const sentAt = this.clock.monotonicMs();
     const run = await this.run(args, WRITE_TIMEOUT_MS, signal);
     if (!run.ok) {
       // What was started may have reached the GPU, whatever became of its answer.
       if (!run.error.started) return run;
-      return ok({ answer: null, sentAt: this.clock.monotonicMs(), note: run.error.message });
+      return ok({ accepted: null, kind: null, sentAt: this.clock.monotonicMs(), note: run.error.message });
     }
     const { stdout, stderr, exitCode, endedAt } = run.value;
     const said = `${stdout}\n${stderr}`.trim();
     if (exitCode === 255 && stdout.trim() === '')
       return fail('unreachable', `nvidia-smi: ${said || 'exit code 255'}`);
-    const answer = smiWriteAnswer(said, exitCode);
-    return ok({ answer, sentAt: Math.max(sentAt, endedAt), note: answer.note });
+    return ok({ ...smiWriteAnswer(said, exitCode), sentAt: Math.max(sentAt, endedAt) });
   }
 
   private async run(
@@ -113,51 +103,8 @@ export class SmiRunner {
     timeoutMs: Milliseconds,
     signal: AbortSignal,
   ): Promise<Result<ProcessOutput, ProcessFailure>> {
-    for (const argument of args) {
-      if (!SAFE_ARGUMENT.test(argument)) throw new Error(`${argument} may not stand in a command`);
-    }
-    if (this.waiting >= WAITING_MOST) {
-      return processFailure('busy', `${this.waiting} calls of nvidia-smi wait already`, null);
-    }
-    this.waiting += 1;
-    const turn = this.tail.then(() => this.runAlone(args, timeoutMs, signal));
-    this.tail = turn;
-    try {
-      return await turn;
-    } finally {
-      this.waiting -= 1;
-    }
-  }
-
-  private async runAlone(
-    args: readonly string[],
-    timeoutMs: Milliseconds,
-    signal: AbortSignal,
-  ): Promise<Result<ProcessOutput, ProcessFailure>> {
-    if (this.stuck !== null && !this.stuck.isAlive()) this.stuck = null;
-    if (this.stuck !== null) {
-      const message = `nvidia-smi (pid ${this.stuck.pid}) hangs in the kernel: nothing is asked until it is gone`;
-      return processFailure('timeout', message, this.stuck);
-    }
+    assertSafe(args);
     const argv = [...this.prefix, ...args] as unknown as Argv;
-    const result = await runProcess(argv, { timeoutMs, outputMost: OUTPUT_MOST }, this.clock, signal);
-    if (!result.ok) this.stuck = result.error.stuck;
-    return result;
+    return this.lane.run(argv, { timeoutMs, outputMost: OUTPUT_MOST }, signal);
   }
-}
-
-function processFailure(
-  kind: FailureKind,
-  message: string,
-  stuck: StuckProcess | null,
-): { readonly ok: false; readonly error: ProcessFailure } {
-  return { ok: false, error: { kind, message, stuck, started: false } };
-}
-
-/** `ssh host` gets the options that keep it from hanging, and a limit of time at the far end. */
-function remotePrefix(prefix: readonly string[]): readonly string[] {
-  const [program, ...rest] = prefix;
-  if (program === undefined || !/(^|\/)ssh$/.test(program)) return prefix;
-  const options = SSH_OPTIONS.flatMap((option) => ['-o', option]);
-  return [program, ...options, ...rest, 'timeout', '-k', '2', '10'];
 }

@@ -1,6 +1,9 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import type { Server as HttpServer, ServerResponse } from 'node:http';
 import { createServer } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { GpuNodeConfig } from '../../drivers/gpu/gpu-node.ts';
 import { openGpuNode } from '../../drivers/gpu/gpu-node.ts';
@@ -314,6 +317,51 @@ describe('capping a GPU', () => {
       error: { kind: 'unsupported' },
     });
     expect(gpuReading(await driver.read(never)).control.powerLimit).toBeNull();
+  });
+});
+
+describe('capping through a program of the site', () => {
+  let folder: string;
+  /** Caps as a site's own tool would: told on stdin, done by the simulated tool. */
+  function hook(body: string): string[] {
+    folder = mkdtempSync(join(tmpdir(), 'switchyard-cap-'));
+    cleanUp.push(async () => rmSync(folder, { recursive: true, force: true }));
+    const path = join(folder, 'hook');
+    writeFileSync(path, `#!/bin/sh\ninput=$(cat)\n${body}\n`, { mode: 0o755 });
+    return [path];
+  }
+  const through = (command: readonly string[]) => ({ cap: { kind: 'command', command } as const });
+
+  test('writes what it is told and is believed by the limit in force alone', async () => {
+    const server = await serveNvidiaSmi(node, { host: '127.0.0.1', port: 0 });
+    cleanUp.push(() => server.close());
+    const uuid = `$(printf '%s' "$input" | sed 's/.*"uuid":"\\([^"]*\\)".*/\\1/')`;
+    const watts = `$(printf '%s' "$input" | sed 's/.*"limitWatts":\\([0-9.]*\\).*/\\1/')`;
+    const tool = server.command.map((word) => `'${word}'`).join(' ');
+    const command = hook(`${tool} -i "${uuid}" -pl "${watts}" >&2 && echo '{"ok":true}'`);
+    const { driver } = await withSmi({}, through(command));
+    expect(await driver.apply(cap(UUIDS[1]!, 350), never)).toMatchObject({
+      ok: true,
+      value: { acknowledged: true },
+    });
+    expect(node.gpus.map((gpu) => gpu.limitWatts)).toEqual([700, 350, 700, 700]);
+    expect(await driver.apply(cap(UUIDS[1]!, 100), never)).toMatchObject({
+      ok: false,
+      error: { kind: 'refused', message: expect.stringContaining('outside 200 to 700 W') },
+    });
+  });
+
+  test('one that says yes and does nothing is not acknowledged; one that says no is refused', async () => {
+    const idle = await withSmi({}, through(hook(`echo '{"ok":true}'`)));
+    expect(await idle.driver.apply(cap(UUIDS[0]!, 300), never)).toMatchObject({
+      ok: true,
+      value: { acknowledged: false, note: expect.stringContaining('stays at 700 W') },
+    });
+    const no = await withSmi({}, through(hook(`echo '{"ok":false,"error":"not today"}'`)));
+    expect(await no.driver.apply(cap(UUIDS[0]!, 300), never)).toMatchObject({
+      ok: false,
+      error: { kind: 'refused', message: expect.stringContaining('not today') },
+    });
   });
 });
 

@@ -60,6 +60,7 @@ export function makeWorld(draw: Draw): World {
     id: `n${n}`,
     limit: ids[pick(0, 2)]!,
     cappable: draw() < 0.9,
+    managed: n % 2 === 0,
     nameplateWatts: 10_000,
   }));
   const half = Math.ceil(nodes.length / 2);
@@ -238,8 +239,16 @@ export function evidenceOf(world: World, draw: Draw): { limits: LimitEvidence[];
       worstWatts: world.nodes[node.id]!,
       levelsWatts: world.levels[node.id]!,
       sampledAt: world.now,
+      service: node.managed ? serviceAt(world.now, node.id) : null,
     })),
   };
+}
+
+const SERVICES = ['in-service', 'draining', 'drained', 'down'] as const;
+
+/** A workload manager that says now this, now that, whatever it is asked. */
+function serviceAt(now: number, id: string): NodeEvidence['service'] {
+  return { state: SERVICES[(Math.floor(now / 7000) + id.charCodeAt(1)) % 4]!, requestedAt: now };
 }
 
 function minersBelow(world: World, limit: string): number {

@@ -1,5 +1,6 @@
 import { type ControlJournal, Controller, promise } from '../../agent/control/controller.ts';
 import { explain } from '../../agent/control/explain.ts';
+import { NodeDrains } from '../../agent/control/node-drains.ts';
 import { Poller } from '../../agent/control/poller.ts';
 import { economicsOf, stepContext } from '../../agent/control/rules.ts';
 import type { ControlState } from '../../agent/control/step.ts';
@@ -15,6 +16,7 @@ import { SiteState } from '../../agent/site/state.ts';
 import { buildView } from '../../agent/site/view.ts';
 import { recoverState } from '../../agent/store/recover.ts';
 import { type LoadedConfig, loadConfigText } from '../../config/load.ts';
+import type { DrainDriver } from '../../drivers/gpu/drain.ts';
 import type { LoadDriver, LoadReading } from '../../drivers/load-driver.ts';
 import { seededRandom } from '../../protocols/random.ts';
 import type { Result } from '../../protocols/result.ts';
@@ -71,6 +73,8 @@ export interface VirtualOptions {
   readonly seed: number;
   readonly config: string;
   readonly meterLagMs?: number;
+  /** Workload managers by node. */
+  readonly drains?: (clock: VirtualClock) => ReadonlyMap<string, DrainDriver>;
   /** GPU nodes that are off at the start. */
   readonly offNodes?: readonly string[];
   /** Wall time at the start. */
@@ -236,6 +240,14 @@ export function startVirtualSite(options: VirtualOptions): VirtualSite {
     },
     EMPTY_BOOK,
   );
+  const drainPoller = new Poller(clock, random, { concurrency: 8, maximumBackoffMs: 60_000 }, stop.signal);
+  const drains = new NodeDrains(options.drains?.(clock) ?? new Map(), {
+    clock,
+    stop: stop.signal,
+    dryRun: false,
+    hurry: (id) => drainPoller.hurry(id),
+  });
+  drainPoller.add(drains.targets(), 1000);
   const transfers = new TransferService(
     transferFacts(config, model, context),
     {
@@ -243,6 +255,7 @@ export function startVirtualSite(options: VirtualOptions): VirtualSite {
       answer: (answer) => orders.conclude(answer),
       publish: () => undefined,
       clear: () => undefined,
+      drains,
     },
     null,
     { now: clock.monotonicMs(), epochMs: clock.epochMs() },
@@ -265,7 +278,7 @@ export function startVirtualSite(options: VirtualOptions): VirtualSite {
       },
       (limit) => control.worstWatts.get(limit) ?? null,
     );
-    conditions = [...conditionsOf(model, snapshot), ...control.conditions];
+    conditions = [...conditionsOf(model, snapshot), ...control.conditions, ...transfers.conditions()];
     for (const event of [...state.drainEvents(), ...control.events, ...orders.drainEvents()])
       record?.event(event);
     record?.cycle(snapshot, orders.book.leases, control.result.decision.commands);

@@ -80,6 +80,7 @@ function network(folder: string | null = null, text = TEXT) {
     gpuNode: () => {
       throw new Error('no nodes here');
     },
+    drain: () => null,
   } satisfies DriverFactories;
   const stop = new AbortController();
   const kept = folder === null ? null : { identities: openIdentities(folder), stop: stop.signal };

@@ -12,6 +12,7 @@ import {
   type TransferSite,
   type TransferState,
 } from '../../../agent/control/transfer-state.ts';
+import type { ServiceState } from '../../../drivers/gpu/drain.ts';
 
 const SITE: TransferSite = {
   limits: [
@@ -19,8 +20,8 @@ const SITE: TransferSite = {
     { id: 'fg', parent: 'grid', gain: 1.1 },
   ],
   nodes: [
-    { id: 'g1', limit: 'fg', cappable: true, nameplateWatts: 10_000 },
-    { id: 'g2', limit: 'fg', cappable: true, nameplateWatts: 10_000 },
+    { id: 'g1', limit: 'fg', cappable: true, managed: false, nameplateWatts: 10_000 },
+    { id: 'g2', limit: 'fg', cappable: true, managed: false, nameplateWatts: 10_000 },
   ],
   workloads: [
     {
@@ -34,6 +35,12 @@ const SITE: TransferSite = {
   ],
 };
 const LEVELS = [5000, 6000, 7000, 8000, 9000, 10_000];
+/** The same with workload managers, and nothing promised for certain. */
+const MANAGED: TransferSite = {
+  ...SITE,
+  nodes: SITE.nodes.map((node) => ({ ...node, managed: true })),
+  workloads: SITE.workloads.map((workload) => ({ ...workload, firmWatts: 0, flexibleWatts: 20_000 })),
+};
 const EPOCH = 1_790_000_000_000;
 
 /** A bench: what the evidence says is set by hand, one tick at a time. */
@@ -47,9 +54,11 @@ class Bench {
   minersUp = 5;
   minersWorst = 80_000;
   sampledAt: number | null | 'now' = 'now';
+  site = SITE;
+  service: Record<string, ServiceState> = {};
 
   apply(input: TransferInput): this {
-    const result = applyTransfer(SITE, TRANSFER_RULES, this.state, input);
+    const result = applyTransfer(this.site, TRANSFER_RULES, this.state, input);
     this.state = result.state;
     this.effects = result.effects;
     return this;
@@ -98,6 +107,7 @@ class Bench {
         worstWatts: this.caps[id]!,
         levelsWatts: LEVELS,
         sampledAt: this.now,
+        service: this.service[id] ? { state: this.service[id], requestedAt: this.now } : null,
       }),
     );
     return this.apply({
@@ -282,6 +292,104 @@ describe('AI to mining', () => {
     bench.worst['grid'] = 90_000;
     expect(bench.ticks(4).phase).toBe('released');
     expect(bench.permits.ceilings).toEqual({ g1: 9000, g2: 9000 });
+  });
+});
+
+describe('nodes with a workload manager', () => {
+  /** Nodes found at 9 kW each, asked to give all they can. */
+  function asked(site: TransferSite, more: Partial<TransferRequest> = {}): Bench {
+    const bench = new Bench();
+    bench.site = site;
+    bench.service = { g1: 'in-service', g2: 'in-service' };
+    bench.caps = { g1: 9000, g2: 9000 };
+    bench.worst = { grid: 99_800, fg: 18_000 };
+    return bench.tick().ask({ direction: 'ai-to-mining', watts: null, ...more });
+  }
+  const fall = (bench: Bench) => {
+    bench.caps = { g1: 5000, g2: 5000 };
+    bench.worst['fg'] = 10_000;
+    return bench;
+  };
+
+  it('are drained at the notice, and give their watts as soon as all work has left', () => {
+    const bench = asked(MANAGED).ticks(2);
+    expect(bench.phase).toBe('shedding');
+    expect(bench.state.withdrawn).toEqual({ g1: 't1', g2: 't1' });
+    bench.service = { g1: 'drained', g2: 'draining' };
+    bench.ticks(30);
+    expect(bench.permits.ceilings).toEqual({ g1: 9000, g2: 9000 });
+    bench.service['g2'] = 'drained';
+    bench.tick();
+    expect(bench.state.transfers[0]).toMatchObject({
+      phase: 'verifying',
+      reason: 'all work has left: caps fall',
+    });
+    expect(bench.permits.ceilings).toEqual({ g1: 5000, g2: 5000 });
+    expect(fall(bench).ticks(4).phase).toBe('released');
+    // Nothing is left to work with: they stay out until a grant.
+    expect(bench.state.withdrawn).toEqual({ g1: 't1', g2: 't1' });
+  });
+
+  it('give them when the notice is over, whatever still runs, and whatever a node that is down may do', () => {
+    const bench = asked(MANAGED).tick();
+    bench.service = { g1: 'down', g2: 'draining' };
+    bench.ticks(89);
+    expect(bench.permits.ceilings).toEqual({ g1: 9000, g2: 9000 });
+    bench.ticks(2);
+    expect(bench.permits.ceilings).toEqual({ g1: 5000, g2: 5000 });
+    expect(bench.state.transfers[0]?.reason).toBe('notice is over, caps fall with work still on g1, g2');
+  });
+
+  it('are believed only by what was asked after the notice', () => {
+    const bench = asked(MANAGED);
+    bench.service = { g1: 'drained', g2: 'drained' };
+    bench.tick();
+    expect(bench.phase).toBe('shedding');
+    expect(bench.tick().phase).toBe('verifying');
+  });
+
+  it('go back to work as soon as watts are granted', () => {
+    const bench = fall(asked(MANAGED).ticks(95)).ticks(4);
+    expect(bench.state.withdrawn).toEqual({ g1: 't1', g2: 't1' });
+    bench.worst['grid'] = 80_000;
+    bench.ask({ id: 't2', watts: 1000, onlyNodes: ['g2'] }).ticks(8);
+    expect(bench.state.transfers[1]?.phase).toBe('ramping');
+    expect(bench.state.withdrawn).toEqual({ g1: 't1' });
+  });
+
+  it('go on at lower caps where something is promised or left to them', () => {
+    const firm = { ...MANAGED, workloads: SITE.workloads };
+    const promised = fall(asked(firm).ticks(93)).ticks(4);
+    expect(promised.phase).toBe('released');
+    expect(promised.state.withdrawn).toEqual({});
+    const part = asked(MANAGED, { watts: 2000, onlyNodes: ['g1'] }).ticks(93);
+    expect(part.state.withdrawn).toEqual({ g1: 't1' });
+    part.caps['g1'] = 7000;
+    expect(part.ticks(4).phase).toBe('released');
+    expect(part.state.withdrawn).toEqual({});
+  });
+
+  it('go back when nothing was taken, when what was lent is theirs again, and when somebody resumed them', () => {
+    const ended = asked(MANAGED).ticks(3).apply({ kind: 'end', id: 't1', epoch: null, reason: 'no' });
+    expect(ended.phase).toBe('aborted');
+    expect(ended.state.withdrawn).toEqual({});
+    const lent = fall(asked(MANAGED, { until: EPOCH + 200_000 }).ticks(95)).ticks(4);
+    expect(lent.phase).toBe('active');
+    expect(Object.keys(lent.state.withdrawn)).toEqual(['g1', 'g2']);
+    lent.worst['grid'] = 80_000;
+    expect(lent.ticks(120).phase).toBe('released');
+    expect(lent.state.withdrawn).toEqual({});
+    const resumed = asked(MANAGED).ticks(3).apply({ kind: 'node', node: 'g1', event: 'resumed', id: 'n' });
+    expect(resumed.state.withdrawn).toEqual({ g2: 't1' });
+  });
+
+  it('stay out over a restart, also by a state from before there was such a thing', () => {
+    const bench = asked(MANAGED).ticks(3);
+    const at = { now: 50, epochMs: EPOCH + bench.now };
+    const kept = JSON.parse(JSON.stringify(bench.state));
+    expect(restoreTransfers(kept, at).state.withdrawn).toEqual({ g1: 't1', g2: 't1' });
+    delete kept.withdrawn;
+    expect(restoreTransfers(kept, at).state.withdrawn).toEqual({});
   });
 });
 

@@ -1,0 +1,117 @@
+import { type ChildProcess, execFile, execFileSync, spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { hostname, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { freePort, until } from './live-site.ts';
+
+const run = promisify(execFile);
+const PROGRAMS = ['munged', 'slurmctld', 'slurmd', 'scontrol', 'sbatch', 'squeue', 'scancel'];
+
+/** Why real Slurm cannot be run here, or `null`. It needs root, as its daemons do. */
+export function whyNoSlurm(): string | null {
+  if (process.getuid?.() !== 0) return 'needs root';
+  for (const program of PROGRAMS) {
+    try {
+      execFileSync('which', [program], { stdio: 'ignore', env: { ...process.env, PATH: WIDE_PATH } });
+    } catch {
+      return `needs ${program}: Debian packages slurm-wlm and munge`;
+    }
+  }
+  return null;
+}
+
+/** Daemons live in /usr/sbin. */
+const WIDE_PATH = `${process.env['PATH'] ?? ''}:/usr/sbin:/sbin`;
+
+/** Real slurmctld and slurmd with one node `gpu01`, on loopback, with everything they keep in one folder. */
+export interface RunningSlurm {
+  /** What to configure before `scontrol`. */
+  readonly command: readonly string[];
+  /** Runs one of its tools; its stdout, trimmed. */
+  tool(program: string, ...args: string[]): Promise<string>;
+  stop(): Promise<void>;
+}
+
+export async function startSlurm(): Promise<RunningSlurm> {
+  const folder = mkdtempSync(join(tmpdir(), 'switchyard-slurm-'));
+  const file = (name: string) => join(folder, name);
+  for (const name of ['state', 'spool']) mkdirSync(file(name));
+  writeFileSync(file('munge.key'), randomBytes(128), { mode: 0o600 });
+  const [controller, daemon] = [await freePort(), await freePort()];
+  const host = hostname().split('.')[0]!;
+  const conf = file('slurm.conf');
+  writeFileSync(
+    conf,
+    `ClusterName=site
+SlurmctldHost=${host}(127.0.0.1)
+AuthType=auth/munge
+AuthInfo=socket=${file('munge.socket')}
+CryptoType=crypto/munge
+SlurmUser=root
+SlurmdUser=root
+SlurmctldPort=${controller}
+SlurmdPort=${daemon}
+StateSaveLocation=${file('state')}
+SlurmdSpoolDir=${file('spool')}
+SlurmctldPidFile=${file('slurmctld.pid')}
+SlurmdPidFile=${file('slurmd.pid')}
+SlurmctldLogFile=${file('slurmctld.log')}
+SlurmdLogFile=${file('slurmd.log')}
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+JobAcctGatherType=jobacct_gather/none
+AccountingStorageType=accounting_storage/none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core
+ReturnToService=2
+MpiDefault=none
+SwitchType=switch/none
+NodeName=gpu01 NodeHostname=${host} NodeAddr=127.0.0.1 Port=${daemon} CPUs=1 RealMemory=100 State=UNKNOWN
+PartitionName=flex Nodes=gpu01 Default=YES MaxTime=INFINITE State=UP
+`,
+  );
+  const env = { ...process.env, PATH: WIDE_PATH, SLURM_CONF: conf };
+  const children: ChildProcess[] = [];
+  const daemonise = (program: string, ...args: string[]) =>
+    children.push(spawn(program, args, { env, stdio: 'ignore' }));
+  const tool = async (program: string, ...args: string[]) =>
+    (await run(program, args, { env, cwd: folder })).stdout.trim();
+  const stop = async () => {
+    for (const child of children.reverse()) {
+      if (child.exitCode !== null || child.signalCode !== null) continue;
+      const ended = new Promise((resolve) => child.once('exit', resolve));
+      child.kill('SIGTERM');
+      const cancel = setTimeout(() => child.kill('SIGKILL'), 5000);
+      await ended;
+      clearTimeout(cancel);
+    }
+    rmSync(folder, { recursive: true, force: true });
+  };
+  try {
+    const munge = (name: string) => file(`munge.${name}`);
+    daemonise(
+      'munged',
+      '--foreground',
+      '--force',
+      `--socket=${munge('socket')}`,
+      `--key-file=${munge('key')}`,
+      `--pid-file=${munge('pid')}`,
+      `--log-file=${munge('log')}`,
+      `--seed-file=${munge('seed')}`,
+    );
+    const encodes = () => tool('munge', `--socket=${munge('socket')}`, '-n').then(Boolean, () => null);
+    await until(encodes);
+    daemonise('slurmctld', '-D', '-f', conf);
+    daemonise('slurmd', '-D', '-N', 'gpu01', '-f', conf);
+    await until(async () => {
+      const state = await tool('sinfo', '-h', '-n', 'gpu01', '-o', '%T').catch(() => '');
+      return state === 'idle' ? true : null;
+    }, 30_000);
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  return { command: ['env', `SLURM_CONF=${conf}`, 'scontrol'], tool, stop };
+}
