@@ -47,6 +47,8 @@ export interface AgentOptions {
   readonly anyPort: boolean;
   /** How many times faster than life the site runs, where it is simulated. */
   readonly pace?: number;
+  /** Called after every completed control cycle. */
+  readonly onCycle?: () => void;
 }
 
 export interface RunningAgent {
@@ -285,6 +287,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
       minerPoller.counters.worstLatenessMs = 0;
     }
     page?.broadcast(eventOf(source));
+    options.onCycle?.();
   };
   let reportBug: (error: unknown) => void = () => undefined;
   const bug = new Promise<unknown>((resolve) => {

@@ -8,7 +8,7 @@ import { pageFiles } from '../page/files.ts';
 import { openMeterLessons } from '../store/meter-lessons.ts';
 import { renderStatus } from './agent-commands.ts';
 import { type Context, configPath, needConfig } from './context.ts';
-import { aborted, notify } from './lifecycle.ts';
+import { aborted, openSupervisor } from './lifecycle.ts';
 import { EXIT, type Outcome } from './outcome.ts';
 import { serveUnconfigured } from './unconfigured.ts';
 
@@ -36,7 +36,7 @@ export function openAgent(
   loaded: LoadedConfig,
   context: Context,
   log: Logger,
-  more: { dryRun: boolean; anyPort: boolean; pace?: number },
+  more: { dryRun: boolean; anyPort: boolean; pace?: number; onCycle?: () => void },
 ): Promise<RunningAgent> {
   return startAgent({
     loaded,
@@ -57,13 +57,18 @@ export function openAgent(
 
 /** `run`: the agent, until SIGTERM or Ctrl-C. Without a configuration it serves a page that says what to do. */
 export async function runCommand(context: Context, flags: RunFlags): Promise<Outcome> {
-  if (configPath(context) === null) return serveUnconfigured(context);
+  const supervisor = openSupervisor(process.env, systemClock);
+  if (configPath(context) === null) return serveUnconfigured(context, supervisor);
   const need = needConfig(context);
   if ('outcome' in need) return need.outcome;
   const log = openLog(context);
   let agent: RunningAgent;
   try {
-    agent = await openAgent(need.loaded, context, log, { dryRun: flags.dryRun, anyPort: false });
+    agent = await openAgent(need.loaded, context, log, {
+      dryRun: flags.dryRun,
+      anyPort: false,
+      onCycle: () => supervisor.cycled(),
+    });
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
     const hint =
@@ -86,11 +91,11 @@ export async function runCommand(context: Context, flags: RunFlags): Promise<Out
   const onHangup = () => sayReload(context, log);
   process.on('SIGHUP', onHangup);
   log.info({ page: agent.pageUrl, socket: agent.socketPath }, 'agent runs');
-  notify(`READY=1\nSTATUS=page ${agent.pageUrl}`);
+  supervisor.ready(`page ${agent.pageUrl}`, need.loaded.config.control.cycle);
   if (flags.once) return runOnce(agent, context);
   const ended = await Promise.race([aborted(context.signal), agent.bug.then((error) => ({ error }))]);
   process.off('SIGHUP', onHangup);
-  notify('STOPPING=1');
+  supervisor.stopping();
   await agent.stop();
   if (ended !== null) throw ended.error;
   return { exit: EXIT.ok };
