@@ -1,6 +1,6 @@
 import { Command, CommanderError } from 'commander';
 import { parseDuration } from '../../config/quantity.ts';
-import { explainCommand, statusCommand, topCommand } from './agent-commands.ts';
+import { explainCommand, reloadCommand, statusCommand, topCommand } from './agent-commands.ts';
 import { checkCommand, sampleCommand, schemaCommand } from './config-commands.ts';
 import type { Context } from './context.ts';
 import { demoCommand } from './demo-command.ts';
@@ -232,6 +232,10 @@ export function buildProgram(deps: ProgramDeps): { run(args: readonly string[]):
     .command('status')
     .description('what the running agent knows')
     .action(action('status', statusCommand));
+  program
+    .command('reload')
+    .description('the agent takes its changed configuration in, and says what waits for a restart')
+    .action(action('reload', reloadCommand));
   program
     .command('scan [range...]')
     .description('find miners, meters and GPU nodes; never writes')

@@ -77,7 +77,7 @@ function network() {
       throw new Error('no nodes here');
     },
   } satisfies DriverFactories;
-  const loads = openLoads(loaded.value, factories, state, clock);
+  const loads = openLoads(() => loaded.value, factories, state, clock);
   const poll = async (times = 1) => {
     for (let round = 0; round < times; round += 1)
       for (const { target } of loads) target.onResult(await target.read(new AbortController().signal));
