@@ -17,7 +17,7 @@ import { OrderService } from './orders/service.ts';
 import { TargetSources } from './orders/target-sources.ts';
 import { baselineOf, History } from './page/history.ts';
 import { localSocketPath, serveLocal } from './page/local-socket.ts';
-import { eventOf, type RunningPage, type StaticFile, servePage } from './page/server.ts';
+import { eventOf, portIsFree, type RunningPage, type StaticFile, servePage } from './page/server.ts';
 import type { PageSource } from './page/source.ts';
 import { meterTarget, openLoads } from './poll-targets.ts';
 import { SiteRecord } from './record/site-record.ts';
@@ -30,6 +30,7 @@ import { buildView, type SiteView } from './site/view.ts';
 import { applyHolds, gpusOf, healthOf, measuredOf } from './site-lookups.ts';
 import { openJournal } from './store/journal.ts';
 import { decisionEvent } from './store/journal-events.ts';
+import { lockState } from './store/state-lock.ts';
 import { HostHealthReader } from './telemetry/host-health.ts';
 import { type HostInventory, readInventory } from './telemetry/inventory.ts';
 import { envelope, stateBody } from './telemetry/messages.ts';
@@ -74,8 +75,22 @@ const MINER_READS_AT_ONCE = 192;
 const JOURNAL_SHARE = 0.5;
 const HEALTH_INTERVAL_MS = 10_000;
 
-/** Builds the agent of one configuration out of its parts and starts it. */
+/**
+ * Builds the agent of one configuration out of its parts and starts it. Fails, before anything was touched, where
+ * another agent has the state or somebody has the page's port.
+ */
 export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
+  if (!options.anyPort) await portIsFree(pageAddress(options));
+  const unlock = lockState(options.loaded.config.store.path);
+  try {
+    return await assemble(options, unlock ?? (() => undefined));
+  } catch (error) {
+    unlock?.();
+    throw error;
+  }
+}
+
+async function assemble(options: AgentOptions, unlock: () => void): Promise<RunningAgent> {
   const { loaded, clock, random, log } = options;
   const live = new LiveConfig(loaded);
   // What of it needs a restart to change is read from here, the rest from `live` at each use.
@@ -428,6 +443,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
       journal.close();
       record.close();
       host.close();
+      unlock();
     },
   };
 }
@@ -456,14 +472,19 @@ function alarmEvents(raised: readonly Alarm[], cleared: readonly Alarm[], epochM
   ];
 }
 
-async function openPage(options: AgentOptions, source: PageSource): Promise<RunningPage> {
-  const { listen, hosts } = options.loaded.config.page;
+function pageAddress(options: AgentOptions): { host: string; port: number } {
+  const { listen } = options.loaded.config.page;
   const colon = listen.lastIndexOf(':');
-  const host = listen.slice(0, colon).replace(/^\[|\]$/g, '');
+  return { host: listen.slice(0, colon).replace(/^\[|\]$/g, ''), port: Number(listen.slice(colon + 1)) };
+}
+
+async function openPage(options: AgentOptions, source: PageSource): Promise<RunningPage> {
+  const { host, port: wanted } = pageAddress(options);
+  const { hosts } = options.loaded.config.page;
   const serve = (port: number) =>
     servePage(source, { host, port, allowedHosts: hosts, files: options.files });
   try {
-    return await serve(Number(listen.slice(colon + 1)));
+    return await serve(wanted);
   } catch (error) {
     if (options.anyPort && (error as NodeJS.ErrnoException).code === 'EADDRINUSE') return serve(0);
     throw error;
