@@ -42,7 +42,7 @@ export type ConfigResult =
 export function loadConfig(file: string, environment: Environment = process.env): ConfigResult {
   const sources: SourceFile[] = [];
   const problems: ConfigProblem[] = [];
-  for (const path of [file, ...dropIns(file)]) {
+  for (const path of sourceFiles(file)) {
     try {
       sources.push(parseSource(path, readFileSync(path, 'utf8'), environment));
     } catch (error) {
@@ -73,6 +73,11 @@ export function loadConfigText(
   const source = parseSource(file, text, environment);
   if (source.problems.length > 0) return { ok: false, problems: source.problems };
   return checkSources(file, [source], environment);
+}
+
+/** The files of a configuration: the main one, then `conf.d/*.yaml` beside it in the order of their names. */
+export function sourceFiles(file: string): string[] {
+  return [file, ...dropIns(file)];
 }
 
 function dropIns(file: string): string[] {

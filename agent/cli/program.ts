@@ -1,6 +1,7 @@
 import { Command, CommanderError } from 'commander';
 import { parseDuration } from '../../config/quantity.ts';
 import { explainCommand, reloadCommand, statusCommand, topCommand } from './agent-commands.ts';
+import { backupCommand, restoreCommand } from './backup-commands.ts';
 import { checkCommand, sampleCommand, schemaCommand } from './config-commands.ts';
 import type { Context } from './context.ts';
 import { demoCommand } from './demo-command.ts';
@@ -382,6 +383,14 @@ export function buildProgram(deps: ProgramDeps): { run(args: readonly string[]):
         mqttWatchCommand(context, options, topic),
       ),
     );
+  program
+    .command('backup <file>')
+    .description('state and configuration in one file, while the agent runs or not')
+    .action(action('backup', (context, file: string) => backupCommand(context, file)));
+  program
+    .command('restore <file>')
+    .description('check a backup, then put it in place of the state; the agent must not run')
+    .action(action('restore', (context, file: string) => restoreCommand(context, file)));
   program
     .command('version')
     .description('version of agent and Node')
