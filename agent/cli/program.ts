@@ -8,6 +8,7 @@ import { demoCommand } from './demo-command.ts';
 import { gpuCommand, minerCommand } from './device-commands.ts';
 import { doctorCommand } from './doctor-command.ts';
 import { historyCommand, logCommand } from './history-commands.ts';
+import { type InitFlags, initCommand } from './init-command.ts';
 import { meterCommand, modbusReadCommand } from './meter-command.ts';
 import { mqttTestCommand, mqttWatchCommand } from './mqtt-commands.ts';
 import { limitCommand, localCommand, orderCommand } from './order-commands.ts';
@@ -25,6 +26,7 @@ import { type ReportFlags, reportCommand } from './report-command.ts';
 import { runCommand } from './run-command.ts';
 import { scanCommand } from './scan-command.ts';
 import { simulateCommand } from './simulate-command.ts';
+import { supportCommand } from './support-command.ts';
 import { type TopologyOptions, topologyCommand } from './topology-command.ts';
 import { type TransferOptions, transferCommand } from './transfer-command.ts';
 
@@ -242,8 +244,9 @@ export function buildProgram(deps: ProgramDeps): { run(args: readonly string[]):
     .description('find miners, meters and GPU nodes; never writes')
     .option('--ip-file <file>', 'more addresses, one a line')
     .option('--rate <n>', 'hosts per second', '200/s')
+    .option('--save <file>', 'write what was found for init --from-scan')
     .action(
-      action('scan', (context, ranges: string[], options: { ipFile?: string; rate: string }) =>
+      action('scan', (context, ranges: string[], options: { ipFile?: string; rate: string; save?: string }) =>
         scanCommand(context, ranges, options),
       ),
     );
@@ -383,6 +386,23 @@ export function buildProgram(deps: ProgramDeps): { run(args: readonly string[]):
         mqttWatchCommand(context, options, topic),
       ),
     );
+  program
+    .command('init')
+    .description('write a commented configuration from these flags; asks nothing, overwrites nothing')
+    .option('--site <id>', 'id of the site')
+    .option('--rating <power>', 'what the grid connection may carry')
+    .option('--meter <host>', 'meter of the grid connection, host or host:port (Modbus TCP)')
+    .option('--meter-profile <id>', 'its register map', 'schneider-pm5560')
+    .option('--miners <range...>', 'hosts, ranges or CIDRs of miners')
+    .option('--from-scan <file>', 'miners out of what scan --save wrote')
+    .option('--broker <url>', 'mqtt:// or mqtts:// address of the broker')
+    .option('-o, --output <file>', 'where to write', './switchyard.yaml')
+    .action(action('init', (context, options: InitFlags) => initCommand(context, options)));
+  program
+    .command('support')
+    .description('one file for whoever helps: configuration, checks, log and decisions, without secrets')
+    .option('-o, --output <file>', 'where to write')
+    .action(action('support', (context, options: { output?: string }) => supportCommand(context, options)));
   program
     .command('backup <file>')
     .description('state and configuration in one file, while the agent runs or not')
