@@ -38,7 +38,10 @@ export interface ProgramDeps {
 }
 
 /** The command line: commands, flags, help. Every command is a function from context to outcome. */
-export function buildProgram(deps: ProgramDeps): { run(args: readonly string[]): Promise<ExitCode> } {
+export function buildProgram(deps: ProgramDeps): {
+  run(args: readonly string[]): Promise<ExitCode>;
+  readonly table: Command;
+} {
   let exit: ExitCode = EXIT.ok;
   const program = new Command('switchyard');
   program
@@ -423,6 +426,7 @@ export function buildProgram(deps: ProgramDeps): { run(args: readonly string[]):
     );
 
   return {
+    table: program,
     run: async (args) => {
       try {
         await program.parseAsync([...args], { from: 'user' });
@@ -436,6 +440,17 @@ export function buildProgram(deps: ProgramDeps): { run(args: readonly string[]):
       return exit;
     },
   };
+}
+
+/** The command table alone, for what is made of it: man page, completion. */
+export function commandTable(): Command {
+  const nowhere = () => undefined;
+  return buildProgram({
+    version: '',
+    signal: new AbortController().signal,
+    environment: {},
+    streams: { out: nowhere, err: nowhere },
+  }).table;
 }
 
 function globalFlags(program: Command, deps: ProgramDeps): GlobalFlags | null {
