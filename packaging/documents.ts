@@ -89,6 +89,8 @@ complete -F _switchyard switchyard
 
 /** What the lockfile says of one package. */
 export interface LockedPackage {
+  /** Where it is installed under another name. */
+  readonly name?: string;
   readonly version?: string;
   readonly license?: string;
   readonly integrity?: string;
@@ -108,23 +110,24 @@ export function bom(
   installed: Locked,
   bundled: Readonly<Record<string, string | undefined>>,
 ): unknown {
-  const npm = Object.entries(installed).map(([path, { version = '', license, integrity }]) => {
-    const name = nameOf(path);
-    const sum = /^sha512-(.+)$/.exec(integrity ?? '')?.[1];
-    return {
-      type: 'library',
-      'bom-ref': `${path}@${version}`,
-      name,
-      version,
-      purl: `pkg:npm/${name.replace('@', '%40')}@${version}`,
-      ...(license === undefined ? {} : { licenses: [{ expression: license }] }),
-      ...(sum === undefined
-        ? {}
-        : { hashes: [{ alg: 'SHA-512', content: Buffer.from(sum, 'base64').toString('hex') }] }),
-    };
-  });
+  const npm = Object.entries(installed).map(
+    ([path, { name = nameOf(path), version = '', license, integrity }]) => {
+      const sum = /^sha512-(.+)$/.exec(integrity ?? '')?.[1];
+      return {
+        type: 'library',
+        'bom-ref': `${path}@${version}`,
+        name,
+        version,
+        purl: `pkg:npm/${name.replace('@', '%40')}@${version}`,
+        ...(license === undefined ? {} : { licenses: [{ expression: license }] }),
+        ...(sum === undefined
+          ? {}
+          : { hashes: [{ alg: 'SHA-512', content: Buffer.from(sum, 'base64').toString('hex') }] }),
+      };
+    },
+  );
   const inNode = Object.entries(bundled)
-    .filter(([name]) => name !== 'modules' && name !== 'napi')
+    .filter(([name, version]) => name !== 'modules' && name !== 'napi' && version !== '')
     .map(([name, version = '']) => ({
       type: name === 'node' ? 'platform' : 'library',
       'bom-ref': `node:${name}@${version}`,
@@ -143,7 +146,7 @@ export function bom(
 /** debian/copyright, machine-readable; the licence texts of npm packages stay beside their code. */
 export function copyrightFile(installed: Locked, nodeLicense: string): string {
   const others = Object.entries(installed)
-    .map(([path, { license = 'see the package' }]) => `  ${nameOf(path)}: ${license}`)
+    .map(([path, { name = nameOf(path), license = 'see the package' }]) => `  ${name}: ${license}`)
     .sort();
   const indented = nodeLicense
     .split('\n')
