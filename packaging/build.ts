@@ -41,7 +41,7 @@ const NOT_SHIPPED =
   /\.(map|d\.[cm]?ts|md|markdown|yml|flow)$|(^|\/)(\.github|\.bin|test|tests|docs|example|examples|benchmark|benchmarks)(\/|$)/;
 
 /**
- * Builds the Debian package of one architecture into `out` from the committed sources and the lockfile alone: npm
+ * Builds the Debian package of one architecture into `out` from the tracked files and the lockfile alone: npm
  * fetches what the lockfile names and checks its sums; no install script runs. The same commit gives the same bytes.
  * Returns the path of the package. Throws what git, npm or dpkg-deb says.
  */

@@ -32,6 +32,11 @@ describe('the unit', () => {
       expect(text.split('\n')).toContain(line);
   });
 
+  it('takes nothing from an environment that others may write', () => {
+    expect(text).toMatch(/^UnsetEnvironment=NODE_OPTIONS /m);
+    expect(text).not.toMatch(/^(EnvironmentFile|PassEnvironment)=/m);
+  });
+
   it('does not forbid what V8 needs', () => {
     expect(text).not.toMatch(/^MemoryDenyWriteExecute=/m);
   });
