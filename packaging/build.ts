@@ -113,7 +113,9 @@ function install(arch: Architecture, work: string, tree: string): Locked {
     filter: (source) => {
       const name = relative(modules, source);
       if (name === '') return true;
-      const foreign = name.includes('/prebuilds/') && !name.includes(`/prebuilds/linux-${cpu}`);
+      // The Node of the package is linked against glibc.
+      const foreign =
+        name.includes('/prebuilds/') && (!name.includes(`/prebuilds/linux-${cpu}`) || name.includes('musl'));
       return !foreign && !name.startsWith('node-linux-') && !name.startsWith('@types') && !shipsNot(name);
     },
   });
@@ -172,7 +174,7 @@ Version: ${version}
 Architecture: ${arch}
 Maintainer: ${MAINTAINER}
 Installed-Size: ${kilobytes}
-Depends: libc6 (>= 2.28), libgcc-s1, libstdc++6, perl-base
+Depends: libc6 (>= 2.28), libgcc-s1, libstdc++6
 Section: admin
 Priority: optional
 Description: keeps a site of miners and AI under its power limits

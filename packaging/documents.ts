@@ -181,7 +181,7 @@ export function debianChangelog(text: string, version: string, date: Date): stri
   return `switchyard (${version}) stable; urgency=medium\n\n${items.join('\n')}\n\n -- ${MAINTAINER}  ${stamp}\n`;
 }
 
-export const MAINTAINER = 'The Switchyard authors <switchyard@localhost.localdomain>';
+export const MAINTAINER = 'The Switchyard authors <maintainers@switchyard.example>';
 
 function lowerFirst(text: string): string {
   return text.slice(0, 1).toLowerCase() + text.slice(1);
