@@ -394,6 +394,9 @@ function readSecrets(
   return secrets;
 }
 
+/** `LoadCredential=secret:` of the packaged unit: NAME in there is the credential `secret_NAME`. */
+const KEPT_SECRETS = '/etc/switchyard/secrets';
+
 type SecretRead =
   | { value: string }
   | { severity: 'error' | 'warning'; message: string; hint?: string; value?: string };
@@ -423,14 +426,16 @@ function readSecret(
   let path: string;
   if ('credential' in source) {
     const credentials = environment['CREDENTIALS_DIRECTORY'];
-    if (credentials === undefined) {
+    // A person on the gateway reads it where the unit of the package takes it from.
+    const kept = join(KEPT_SECRETS, basename(source.credential).replace(/^secret_/, ''));
+    if (credentials === undefined && !existsSync(kept)) {
       return {
         severity: 'error',
         message: `the credential "${source.credential}" is there only when systemd starts the agent.`,
         hint: 'Add LoadCredential= to the unit, or use {file: PATH}.',
       };
     }
-    path = join(credentials, basename(source.credential));
+    path = credentials === undefined ? kept : join(credentials, basename(source.credential));
   } else path = resolve(folder, source.file);
   try {
     const value = readFileSync(path, 'utf8').trim();
