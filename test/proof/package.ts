@@ -274,7 +274,7 @@ async function supervise(box: Box, check: Check): Promise<void> {
 
 async function upgrade(box: Box, root: string, check: Check): Promise<void> {
   box.sh(
-    "cd /opt && dpkg-deb -R one.deb two && sed -i 's/^Version: .*/Version: 99.0.0/' two/DEBIAN/control && dpkg-deb --root-owner-group -b two two.deb",
+    "cd /opt && dpkg-deb -R one.deb two && sed -i 's/^Version: .*/Version: 99.0.0/' two/DEBIAN/control && dpkg-deb --root-owner-group -Znone -b two two.deb",
   );
   const lives = () => box.sh('ls -l /var/lib/private/switchyard/journal.db').length > 20;
   for (const [what, command] of [
