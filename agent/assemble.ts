@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Logger } from 'pino';
-import type { LoadedConfig } from '../config/load.ts';
-import type { GpuNodeConfig } from '../config/schema.ts';
+import type { ConfigResult, LoadedConfig } from '../config/load.ts';
+import type { GpuNodeConfig, MeterConfig } from '../config/schema.ts';
 import type { DrainDriver } from '../drivers/gpu/drain.ts';
 import type { Clock } from '../protocols/clock.ts';
 import type { Random } from '../protocols/random.ts';
@@ -10,33 +10,35 @@ import { Controller, promise } from './control/controller.ts';
 import { Loop } from './control/loop.ts';
 import { NodeDrains } from './control/node-drains.ts';
 import { Poller } from './control/poller.ts';
-import { economicsOf, stepContext } from './control/rules.ts';
-import { transferFacts } from './control/transfer-evidence.ts';
+import { economicsOf } from './control/rules.ts';
 import { TransferService } from './control/transfer-service.ts';
 import type { DriverFactories } from './drivers.ts';
+import { LiveConfig, type ReloadReport } from './live-config.ts';
 import { localVerb, transferEnd } from './local-verbs.ts';
 import { Asks } from './orders/asks.ts';
 import { OrderService } from './orders/service.ts';
 import { TargetSources } from './orders/target-sources.ts';
 import { baselineOf, History } from './page/history.ts';
 import { localSocketPath, serveLocal } from './page/local-socket.ts';
-import { eventOf, type RunningPage, type StaticFile, servePage } from './page/server.ts';
+import { eventOf, portIsFree, type RunningPage, type StaticFile, servePage } from './page/server.ts';
 import type { PageSource } from './page/source.ts';
 import { meterTarget, openLoads } from './poll-targets.ts';
 import { SiteRecord } from './record/site-record.ts';
 import { type Alarm, AlarmBook, conditionsOf } from './site/alarms.ts';
 import { MeterDoubts } from './site/meter-devices.ts';
-import { buildSiteModel, pathUp, type SiteModel } from './site/model.ts';
+import { pathUp } from './site/model.ts';
 import type { SiteEvent, Snapshot } from './site/snapshot.ts';
 import { SiteState } from './site/state.ts';
 import { buildView, type SiteView } from './site/view.ts';
+import { applyHolds, gpusOf, healthOf, measuredOf } from './site-lookups.ts';
 import { openIdentities } from './store/identities.ts';
 import { openJournal } from './store/journal.ts';
 import { decisionEvent } from './store/journal-events.ts';
+import { lockState } from './store/state-lock.ts';
 import { HostHealthReader } from './telemetry/host-health.ts';
 import { type HostInventory, readInventory } from './telemetry/inventory.ts';
 import { envelope, stateBody } from './telemetry/messages.ts';
-import { Reporter, reportRules } from './telemetry/reporter.ts';
+import { Reporter } from './telemetry/reporter.ts';
 import { openTelemetry } from './telemetry/telemetry.ts';
 
 export interface AgentOptions {
@@ -52,6 +54,12 @@ export interface AgentOptions {
   readonly anyPort: boolean;
   /** How many times faster than life the site runs, where it is simulated. */
   readonly pace?: number;
+  /** Called after every completed control cycle. */
+  readonly onCycle?: () => void;
+  /** Reads the configuration again, for `reload`; not given: it cannot change. */
+  readonly reread?: () => ConfigResult;
+  /** Called with every configuration that a reload put in force. */
+  readonly onReload?: (loaded: LoadedConfig) => void;
 }
 
 export interface RunningAgent {
@@ -60,6 +68,8 @@ export interface RunningAgent {
   readonly source: PageSource;
   /** Resolves with the error when a bug ended the loop. */
   readonly bug: Promise<unknown>;
+  /** Takes the changed configuration in, as far as that needs no restart; an invalid one changes nothing. */
+  reload(): ReloadReport;
   stop(): Promise<void>;
 }
 
@@ -69,14 +79,34 @@ const MINER_READS_AT_ONCE = 192;
 const JOURNAL_SHARE = 0.5;
 const HEALTH_INTERVAL_MS = 10_000;
 
-/** Builds the agent of one configuration out of its parts and starts it. */
+/**
+ * Builds the agent of one configuration out of its parts and starts it. Fails, before anything was touched, where
+ * another agent has the state or somebody has the page's port.
+ */
 export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
+  if (!options.anyPort) await portIsFree(pageAddress(options));
+  const unlock = lockState(options.loaded.config.store.path);
+  try {
+    return await assemble(options, unlock ?? (() => undefined));
+  } catch (error) {
+    unlock?.();
+    throw error;
+  }
+}
+
+async function assemble(options: AgentOptions, unlock: () => void): Promise<RunningAgent> {
   const { loaded, clock, random, log } = options;
+  const live = new LiveConfig(loaded);
+  // What of it needs a restart to change is read from here, the rest from `live` at each use.
   const { config } = loaded;
-  const model = buildSiteModel(config, loaded.miners);
+  const { model } = live;
   const state = new SiteState(model, {
-    meterStaleMs: config.control.staleAfter,
-    deviceStaleMs: config.control.deviceStaleAfter,
+    get meterStaleMs() {
+      return live.config.control.staleAfter;
+    },
+    get deviceStaleMs() {
+      return live.config.control.deviceStaleAfter;
+    },
   });
   const stop = new AbortController();
   const alarmBook = new AlarmBook();
@@ -91,7 +121,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   let lastHealthMs = Number.NEGATIVE_INFINITY;
   let inventory: HostInventory | null = null;
 
-  const loads = openLoads(loaded, options.drivers, state, clock, {
+  const loads = openLoads(() => live.loaded, options.drivers, state, clock, {
     identities: openIdentities(config.store.path),
     stop: stop.signal,
   });
@@ -144,7 +174,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   const reporter = new Reporter(
     model,
     { agentVersion: options.version, session },
-    reportRules(config.mqtt),
+    live.reports,
     { publish: (message) => link?.publish(message) },
     (stream) => link?.nextSequence(stream) ?? 0,
   );
@@ -156,16 +186,19 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   );
   const restored = journal.restore({ meterStaleMs: config.control.staleAfter });
   state.restoreSeen(restored.seenDevices);
-  const context = stepContext(config, model);
   const controller = new Controller(
     {
       model,
-      context,
+      get context() {
+        return live.context;
+      },
       clock,
       drivers: new Map(loads.map(({ driver }) => [driver.deviceId, driver])),
       stop: stop.signal,
       dryRun: options.dryRun,
-      deviceStaleMs: config.control.deviceStaleAfter,
+      get deviceStaleMs() {
+        return live.config.control.deviceStaleAfter;
+      },
       journal,
       hurry: (device) => {
         minerPoller.hurry(device);
@@ -179,16 +212,22 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   const orders = new OrderService(
     {
       site: model.siteId,
-      limits: model.limits,
-      issuers: config.issuers,
-      localControl: config.control.local,
+      get limits() {
+        return model.limits;
+      },
+      get issuers() {
+        return live.config.issuers;
+      },
+      get localControl() {
+        return live.config.control.local;
+      },
       now: () => clock.epochMs(),
       monotonic: () => clock.monotonicMs(),
       clockSynchronised: () => host.read().clockSynchronised,
       drawWatts: (limit) => limitOf(limit)?.powerWatts ?? null,
       baselineWatts: (limit) => baselineOf(history.points(limit, '1h')),
       keyOf: (issuer) =>
-        loaded.secrets.get(`issuers[${config.issuers.indexOf(issuer)}].key`)?.reveal() ?? null,
+        live.loaded.secrets.get(`issuers[${live.config.issuers.indexOf(issuer)}].key`)?.reveal() ?? null,
     },
     {
       answer: (answer) => {
@@ -200,7 +239,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
       decideNow: (lease) => {
         loop.poke();
         const result = controller.lastResult;
-        return result === null ? null : promise(result, lease, context, clock.monotonicMs());
+        return result === null ? null : promise(result, lease, live.context, clock.monotonicMs());
       },
       snapshot: () => {
         if (snapshot !== null) reporter.full(snapshot);
@@ -234,7 +273,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
     },
   );
   const transfers = new TransferService(
-    transferFacts(config, model, context),
+    live.transfers,
     {
       persist: (kept) => orders.keepTransfers(kept),
       answer: (answer) => orders.conclude(answer),
@@ -249,12 +288,17 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   const cycle = () => {
     applyHolds(state, model, orders.book.holds);
     snapshot = state.freeze(clock.monotonicMs(), clock.epochMs());
-    const control = controller.cycle(snapshot, orders.book, economicsOf(config, orders.book.prices), {
+    const control = controller.cycle(snapshot, orders.book, economicsOf(live.config, orders.book.prices), {
       shedOnly: false,
       deadlineAt: (id) => orders.deadlineAt(id),
       ...transfers.permits(),
     });
-    transfers.cycle(context, control.result, (limit) => control.inForce.get(limit)!.watts, snapshot.epochMs);
+    transfers.cycle(
+      live.context,
+      control.result,
+      (limit) => control.inForce.get(limit)!.watts,
+      snapshot.epochMs,
+    );
     levels.cycle();
     asks.cycle();
     orders.cycle(
@@ -271,9 +315,10 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
       ...journal.conditions(),
       ...record.conditions(),
       ...(link?.conditions(snapshot.epochMs) ?? []),
+      ...live.conditions(),
     ];
     // A meter that has not had time to answer is not yet silent.
-    const settled = snapshot.monotonicMs - startedAt > config.control.staleAfter;
+    const settled = snapshot.monotonicMs - startedAt > live.config.control.staleAfter;
     const { raised, cleared } = alarmBook.update(
       settled ? conditions : conditions.filter((condition) => condition.code !== 'meter-silent'),
       snapshot.epochMs,
@@ -283,6 +328,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
       ...control.events,
       ...orders.drainEvents(),
       ...transfers.drainEvents(),
+      ...live.drainEvents(),
       ...alarmEvents(raised, cleared, snapshot.epochMs),
     ];
     for (const alarm of raised) log.warn({ alarm: alarm.id }, alarm.message);
@@ -319,6 +365,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
       minerPoller.counters.worstLatenessMs = 0;
     }
     page?.broadcast(eventOf(source));
+    options.onCycle?.();
   };
   let reportBug: (error: unknown) => void = () => undefined;
   const bug = new Promise<unknown>((resolve) => {
@@ -349,7 +396,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
 
   const decisions = { nextAt: () => loop.dueAt, periodMs: config.control.cycle };
   meterPoller.add(
-    meters.map(({ meter, driver }) => meterTarget(meter, driver, state, clock, decisions)),
+    meters.map(({ meter, driver }) => meterTarget(meterNow(live, meter), driver, state, clock, decisions)),
     0,
   );
   nodePoller.add(
@@ -361,13 +408,31 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
     loads.filter((load) => load.kind === 'miner').map((load) => load.target),
     3000,
   );
+  const reload = (): ReloadReport => {
+    const { reread } = options;
+    const report = live.take(
+      reread === undefined ? { ok: true, value: live.loaded } : reread(),
+      clock.epochMs(),
+    );
+    for (const path of report.reconnect) {
+      const entry = path.split('.')[1];
+      const ids = model.devices.filter((device) => device.entry === entry).map((device) => device.id);
+      for (const { driver } of loads) if (ids.includes(driver.deviceId)) void driver.reopen();
+    }
+    if (report.ok) options.onReload?.(live.loaded);
+    // A lower limit does not wait for the pace of the loop.
+    loop.poke();
+    return report;
+  };
   const socketPath = localSocketPath(config.store.path);
   const local = await serveLocal(socketPath, source, async (verb, args) =>
     verb === 'order'
       ? { status: 200, body: orders.receiveLocal(args) }
       : verb === 'transfer-end'
         ? transferEnd(args, transfers)
-        : localVerb(verb, args, { model, state, controller, loads }),
+        : verb === 'reload'
+          ? { status: 200, body: reload() }
+          : localVerb(verb, args, { model, state, controller, loads }),
   ).catch((error: NodeJS.ErrnoException) => {
     // A disk that cannot be written takes the command line away, never control. Another agent is another matter.
     if (error.code === undefined) throw error;
@@ -388,6 +453,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
     socketPath,
     source,
     bug,
+    reload,
     stop: async () => {
       loop.stop();
       stop.abort();
@@ -411,6 +477,17 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
       journal.close();
       record.close();
       host.close();
+      unlock();
+    },
+  };
+}
+
+/** A meter of the configuration whose interval follows it. */
+function meterNow(live: LiveConfig, meter: MeterConfig): MeterConfig {
+  return {
+    ...meter,
+    get interval() {
+      return live.config.meters.find((candidate) => candidate.id === meter.id)?.interval ?? meter.interval;
     },
   };
 }
@@ -441,62 +518,21 @@ function alarmEvents(raised: readonly Alarm[], cleared: readonly Alarm[], epochM
   ];
 }
 
-/** A hold names a device, a tag or a limit; everything below a held limit is held. */
-function applyHolds(state: SiteState, model: SiteModel, holds: readonly { readonly target: string }[]): void {
-  const targets = new Set(holds.map((hold) => hold.target));
-  for (const device of model.devices) {
-    const held =
-      targets.size > 0 &&
-      (targets.has(device.id) ||
-        device.tags.some((tag) => targets.has(tag)) ||
-        pathUp(model, device.limit).some((limit) => targets.has(limit)));
-    state.setHeld(device.id, held);
-  }
-}
-
-/** The last good sample of a limit's own meter. */
-function measuredOf(snapshot: Snapshot | null, limit: string): { watts: number; sampledAt: number } | null {
-  const meter = snapshot?.meters.find((candidate) => candidate.limit === limit);
-  if (meter?.quality !== 'good' || meter.reading?.powerWatts == null) return null;
-  return { watts: meter.reading.powerWatts, sampledAt: meter.reading.sampledAt };
-}
-
-function gpusOf(
-  snapshot: Snapshot | null,
-  device: string,
-): { uuid: string; minWatts: number; maxWatts: number }[] {
-  const reading = snapshot?.devices.find((candidate) => candidate.id === device)?.reading;
-  if (reading?.kind !== 'gpu-node') return [];
-  return reading.gpus.flatMap((gpu) =>
-    gpu.minLimitWatts === null || gpu.maxLimitWatts === null
-      ? []
-      : [{ uuid: gpu.uuid, minWatts: gpu.minLimitWatts, maxWatts: gpu.maxLimitWatts }],
-  );
+function pageAddress(options: AgentOptions): { host: string; port: number } {
+  const { listen } = options.loaded.config.page;
+  const colon = listen.lastIndexOf(':');
+  return { host: listen.slice(0, colon).replace(/^\[|\]$/g, ''), port: Number(listen.slice(colon + 1)) };
 }
 
 async function openPage(options: AgentOptions, source: PageSource, asks: Asks): Promise<RunningPage> {
-  const { listen, hosts } = options.loaded.config.page;
-  const colon = listen.lastIndexOf(':');
-  const host = listen.slice(0, colon).replace(/^\[|\]$/g, '');
+  const { host, port: wanted } = pageAddress(options);
+  const { hosts } = options.loaded.config.page;
   const serve = (port: number) =>
     servePage(source, { host, port, allowedHosts: hosts, files: options.files, asks });
   try {
-    return await serve(Number(listen.slice(colon + 1)));
+    return await serve(wanted);
   } catch (error) {
     if (options.anyPort && (error as NodeJS.ErrnoException).code === 'EADDRINUSE') return serve(0);
     throw error;
   }
-}
-
-/** Fresh means: a cycle ran lately and the root limit is known, measured or estimated. */
-function healthOf(view: SiteView | null, snapshot: Snapshot | null, now: number, cycleMs: number) {
-  if (view === null || snapshot === null) return { ok: false, reason: 'starting: no control cycle yet' };
-  const age = now - snapshot.monotonicMs;
-  if (age > Math.max(5000, cycleMs * 5))
-    return { ok: false, reason: `no control cycle for ${Math.round(age / 1000)} s` };
-  const root = view.limits.find((limit) => limit.parent === null);
-  const fresh = root !== undefined && root.powerWatts !== null && root.quality !== 'stale';
-  if (!fresh && view.mode !== 'safe' && view.mode !== 'shed-only')
-    return { ok: false, reason: 'no fresh reading of the grid connection' };
-  return { ok: true, reason: 'ok' };
 }

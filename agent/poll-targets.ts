@@ -20,22 +20,31 @@ export interface OpenLoad {
   readonly target: PollTarget<unknown>;
 }
 
-/** Opens a driver for every device of the configuration. */
+/**
+ * Opens a driver for every device of the configuration. A driver that is opened again takes its entry from what
+ * `current` gives then; which devices there are does not change.
+ */
 export function openLoads(
-  loaded: LoadedConfig,
+  current: () => LoadedConfig,
   drivers: DriverFactories,
   state: SiteState,
   clock: Clock,
   kept: { readonly identities: IdentityStore; readonly stop: AbortSignal } | null = null,
 ): OpenLoad[] {
+  const loaded = current();
   const indexOf = new Map(loaded.config.miners.map((entry, index) => [entry.id, index]));
   const whereabouts = new Whereabouts(loaded.miners);
   const remember = rememberPlaces(loaded, state, clock, whereabouts, kept);
   const loads = new Map<DeviceId, OpenLoad>();
   for (const place of loaded.miners) {
-    const password = loaded.secrets.get(`miners[${indexOf.get(place.entry.id)}].password`) ?? null;
+    const index = indexOf.get(place.entry.id)!;
+    const entryNow = () => current().config.miners[index] ?? place.entry;
     const open = (known: Identity | null) =>
-      drivers.miner({ ...place, ...whereabouts.of(place.deviceId) }, password, known);
+      drivers.miner(
+        { ...place, entry: entryNow(), ...whereabouts.of(place.deviceId) },
+        current().secrets.get(`miners[${index}].password`) ?? null,
+        known,
+      );
     const driver = reopenable(() => open(state.identityOf(place.deviceId)));
     const lookAround = async (signal: AbortSignal): Promise<void> => {
       // A driver that expects nobody asks who stands there.
@@ -53,12 +62,14 @@ export function openLoads(
       remember();
       await Promise.all([driver.reopen(), loads.get(verdict.device)!.driver.reopen()]);
     };
-    const target = loadTarget(driver, place.entry.interval, state, clock, { remember, lookAround });
+    const target = loadTarget(driver, () => entryNow().interval, state, clock, { remember, lookAround });
     loads.set(place.deviceId, { kind: 'miner', driver, target });
   }
   for (const node of loaded.config.gpuNodes) {
-    const driver = reopenable(() => drivers.gpuNode(node));
-    loads.set(node.id, { kind: 'gpu-node', driver, target: loadTarget(driver, node.interval, state, clock) });
+    const nodeNow = () => current().config.gpuNodes.find((candidate) => candidate.id === node.id) ?? node;
+    const driver = reopenable(() => drivers.gpuNode(nodeNow()));
+    const target = loadTarget(driver, () => nodeNow().interval, state, clock);
+    loads.set(node.id, { kind: 'gpu-node', driver, target });
   }
   return [...loads.values()];
 }
@@ -117,7 +128,7 @@ function rememberPlaces(
  */
 function loadTarget(
   driver: LoadDriver,
-  intervalMs: number,
+  interval: () => number,
   state: SiteState,
   clock: Clock,
   on: {
@@ -147,7 +158,9 @@ function loadTarget(
   };
   return {
     id: driver.deviceId,
-    intervalMs,
+    get intervalMs() {
+      return interval();
+    },
     read: async (signal) => {
       const result = await readOnce(signal);
       if (!result.ok && result.error.kind === 'wrong-device') await on.lookAround(signal);
@@ -173,14 +186,15 @@ export function meterTarget(
   decisions: DecisionTimes,
 ): PollTarget<unknown> {
   const late = new LateReads(decisions);
-  let intervalMs = meter.interval === OWN_PACE ? FASTEST_MS : meter.interval;
+  let ownPaceMs = FASTEST_MS;
+  const interval = () => (meter.interval === OWN_PACE ? ownPaceMs : meter.interval);
   let startedAt = clock.monotonicMs();
   return {
     id: meter.id,
     get intervalMs() {
-      return intervalMs;
+      return interval();
     },
-    nextStart: () => late.next(startedAt, intervalMs, clock.monotonicMs()),
+    nextStart: () => late.next(startedAt, interval(), clock.monotonicMs()),
     read: async (signal) => {
       startedAt = clock.monotonicMs();
       const reading = await driver.read(signal);
@@ -188,9 +202,7 @@ export function meterTarget(
       late.took(clock.monotonicMs() - startedAt);
       state.recordMeter(meter.id, reading.value);
       const { refreshMs } = reading.value;
-      if (meter.interval === OWN_PACE && refreshMs !== null) {
-        intervalMs = Math.min(SLOWEST_MS, Math.max(FASTEST_MS, refreshMs));
-      }
+      if (refreshMs !== null) ownPaceMs = Math.min(SLOWEST_MS, Math.max(FASTEST_MS, refreshMs));
       return reading;
     },
     onResult: (result) => {

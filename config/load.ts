@@ -42,7 +42,7 @@ export type ConfigResult =
 export function loadConfig(file: string, environment: Environment = process.env): ConfigResult {
   const sources: SourceFile[] = [];
   const problems: ConfigProblem[] = [];
-  for (const path of [file, ...dropIns(file)]) {
+  for (const path of sourceFiles(file)) {
     try {
       sources.push(parseSource(path, readFileSync(path, 'utf8'), environment));
     } catch (error) {
@@ -73,6 +73,11 @@ export function loadConfigText(
   const source = parseSource(file, text, environment);
   if (source.problems.length > 0) return { ok: false, problems: source.problems };
   return checkSources(file, [source], environment);
+}
+
+/** The files of a configuration: the main one, then `conf.d/*.yaml` beside it in the order of their names. */
+export function sourceFiles(file: string): string[] {
+  return [file, ...dropIns(file)];
 }
 
 function dropIns(file: string): string[] {
@@ -389,6 +394,9 @@ function readSecrets(
   return secrets;
 }
 
+/** `LoadCredential=secret:` of the packaged unit: NAME in there is the credential `secret_NAME`. */
+const KEPT_SECRETS = '/etc/switchyard/secrets';
+
 type SecretRead =
   | { value: string }
   | { severity: 'error' | 'warning'; message: string; hint?: string; value?: string };
@@ -418,14 +426,16 @@ function readSecret(
   let path: string;
   if ('credential' in source) {
     const credentials = environment['CREDENTIALS_DIRECTORY'];
-    if (credentials === undefined) {
+    // A person on the gateway reads it where the unit of the package takes it from.
+    const kept = join(KEPT_SECRETS, basename(source.credential).replace(/^secret_/, ''));
+    if (credentials === undefined && !existsSync(kept)) {
       return {
         severity: 'error',
         message: `the credential "${source.credential}" is there only when systemd starts the agent.`,
         hint: 'Add LoadCredential= to the unit, or use {file: PATH}.',
       };
     }
-    path = join(credentials, basename(source.credential));
+    path = credentials === undefined ? kept : join(credentials, basename(source.credential));
   } else path = resolve(folder, source.file);
   try {
     const value = readFileSync(path, 'utf8').trim();

@@ -441,6 +441,10 @@ const store = z.strictObject({
   maximum: size.default(2e9),
 });
 
+const log = z.strictObject({
+  level: z.enum(['error', 'warn', 'info', 'debug']).default('info').describe('`-q` and `-v` win over it'),
+});
+
 /** The whole file. Output: powers in watts, durations in milliseconds, every default filled in. */
 export const configSchema = z.strictObject({
   site: z.strictObject({
@@ -464,6 +468,7 @@ export const configSchema = z.strictObject({
   mqtt: mqtt.optional(),
   page: page.prefault({}),
   store: store.prefault({}),
+  log: log.prefault({}),
 });
 
 /** The configuration after parsing, before secrets are read and hosts expanded. */

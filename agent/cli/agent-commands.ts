@@ -1,8 +1,9 @@
 import { formatWatts } from '../../config/quantity.ts';
 import { systemClock } from '../../protocols/clock.ts';
+import { type ReloadReport, renderReload } from '../live-config.ts';
 import type { Lease } from '../orders/book.ts';
 import type { SiteView } from '../site/view.ts';
-import { ask, type Context } from './context.ts';
+import { ask, type Context, problemsOf } from './context.ts';
 import { EXIT, failureOutcome, type Outcome } from './outcome.ts';
 import { renderTable } from './table.ts';
 
@@ -104,6 +105,19 @@ export async function explainCommand(context: Context, target: string): Promise<
     exit: explanation.kind === 'unknown' ? EXIT.usage : EXIT.ok,
     data: explanation,
     text: explanation.sentences.join('\n'),
+  };
+}
+
+/** `reload`: the agent takes its changed configuration in. Exit 3 when it is invalid, 1 when a part needs a restart. */
+export async function reloadCommand(context: Context): Promise<Outcome> {
+  const answer = await ask(context, 'POST', '/local/reload', {});
+  if (!answer.ok) return failureOutcome(answer.error);
+  const report = answer.value.body as ReloadReport;
+  return {
+    exit: !report.ok ? EXIT.configuration : report.restart.length > 0 ? EXIT.problems : EXIT.ok,
+    data: report,
+    text: renderReload(report),
+    problems: problemsOf(report.problems),
   };
 }
 

@@ -1,12 +1,14 @@
 import { Command, CommanderError } from 'commander';
 import { parseDuration } from '../../config/quantity.ts';
-import { explainCommand, statusCommand, topCommand } from './agent-commands.ts';
+import { explainCommand, reloadCommand, statusCommand, topCommand } from './agent-commands.ts';
+import { backupCommand, restoreCommand } from './backup-commands.ts';
 import { checkCommand, sampleCommand, schemaCommand } from './config-commands.ts';
 import type { Context } from './context.ts';
 import { demoCommand } from './demo-command.ts';
 import { gpuCommand, minerCommand } from './device-commands.ts';
 import { doctorCommand } from './doctor-command.ts';
 import { historyCommand, logCommand } from './history-commands.ts';
+import { type InitFlags, initCommand } from './init-command.ts';
 import { meterCommand, modbusReadCommand } from './meter-command.ts';
 import { mqttTestCommand, mqttWatchCommand } from './mqtt-commands.ts';
 import { limitCommand, localCommand, orderCommand } from './order-commands.ts';
@@ -24,6 +26,7 @@ import { type ReportFlags, reportCommand } from './report-command.ts';
 import { runCommand } from './run-command.ts';
 import { scanCommand } from './scan-command.ts';
 import { simulateCommand } from './simulate-command.ts';
+import { supportCommand } from './support-command.ts';
 import { type TopologyOptions, topologyCommand } from './topology-command.ts';
 import { type TransferOptions, transferCommand } from './transfer-command.ts';
 
@@ -35,7 +38,10 @@ export interface ProgramDeps {
 }
 
 /** The command line: commands, flags, help. Every command is a function from context to outcome. */
-export function buildProgram(deps: ProgramDeps): { run(args: readonly string[]): Promise<ExitCode> } {
+export function buildProgram(deps: ProgramDeps): {
+  run(args: readonly string[]): Promise<ExitCode>;
+  readonly table: Command;
+} {
   let exit: ExitCode = EXIT.ok;
   const program = new Command('switchyard');
   program
@@ -233,12 +239,17 @@ export function buildProgram(deps: ProgramDeps): { run(args: readonly string[]):
     .description('what the running agent knows')
     .action(action('status', statusCommand));
   program
+    .command('reload')
+    .description('the agent takes its changed configuration in, and says what waits for a restart')
+    .action(action('reload', reloadCommand));
+  program
     .command('scan [range...]')
     .description('find miners, meters and GPU nodes; never writes')
     .option('--ip-file <file>', 'more addresses, one a line')
     .option('--rate <n>', 'hosts per second', '200/s')
+    .option('--save <file>', 'write what was found for init --from-scan')
     .action(
-      action('scan', (context, ranges: string[], options: { ipFile?: string; rate: string }) =>
+      action('scan', (context, ranges: string[], options: { ipFile?: string; rate: string; save?: string }) =>
         scanCommand(context, ranges, options),
       ),
     );
@@ -379,6 +390,31 @@ export function buildProgram(deps: ProgramDeps): { run(args: readonly string[]):
       ),
     );
   program
+    .command('init')
+    .description('write a commented configuration from these flags; asks nothing, overwrites nothing')
+    .option('--site <id>', 'id of the site')
+    .option('--rating <power>', 'what the grid connection may carry')
+    .option('--meter <host>', 'meter of the grid connection, host or host:port (Modbus TCP)')
+    .option('--meter-profile <id>', 'its register map', 'schneider-pm5560')
+    .option('--miners <range...>', 'hosts, ranges or CIDRs of miners')
+    .option('--from-scan <file>', 'miners out of what scan --save wrote')
+    .option('--broker <url>', 'mqtt:// or mqtts:// address of the broker')
+    .option('-o, --output <file>', 'where to write', './switchyard.yaml')
+    .action(action('init', (context, options: InitFlags) => initCommand(context, options)));
+  program
+    .command('support')
+    .description('one file for whoever helps: configuration, checks, log and decisions, without secrets')
+    .option('-o, --output <file>', 'where to write')
+    .action(action('support', (context, options: { output?: string }) => supportCommand(context, options)));
+  program
+    .command('backup <file>')
+    .description('state and configuration in one file, while the agent runs or not')
+    .action(action('backup', (context, file: string) => backupCommand(context, file)));
+  program
+    .command('restore <file>')
+    .description('check a backup, then put it in place of the state; the agent must not run')
+    .action(action('restore', (context, file: string) => restoreCommand(context, file)));
+  program
     .command('version')
     .description('version of agent and Node')
     .action(
@@ -390,6 +426,7 @@ export function buildProgram(deps: ProgramDeps): { run(args: readonly string[]):
     );
 
   return {
+    table: program,
     run: async (args) => {
       try {
         await program.parseAsync([...args], { from: 'user' });
@@ -403,6 +440,17 @@ export function buildProgram(deps: ProgramDeps): { run(args: readonly string[]):
       return exit;
     },
   };
+}
+
+/** The command table alone, for what is made of it: man page, completion. */
+export function commandTable(): Command {
+  const nowhere = () => undefined;
+  return buildProgram({
+    version: '',
+    signal: new AbortController().signal,
+    environment: {},
+    streams: { out: nowhere, err: nowhere },
+  }).table;
 }
 
 function globalFlags(program: Command, deps: ProgramDeps): GlobalFlags | null {

@@ -2,13 +2,14 @@ import pino, { type Logger } from 'pino';
 import { type LoadedConfig, loadConfig } from '../../config/load.ts';
 import { formatProblem } from '../../config/problem.ts';
 import { systemClock } from '../../protocols/clock.ts';
-import { type RunningAgent, startAgent } from '../assemble.ts';
+import { type AgentOptions, type RunningAgent, startAgent } from '../assemble.ts';
 import { realDrivers } from '../drivers.ts';
+import { type ReloadReport, renderReload } from '../live-config.ts';
 import { pageFiles } from '../page/files.ts';
 import { openMeterLessons } from '../store/meter-lessons.ts';
 import { renderStatus } from './agent-commands.ts';
 import { type Context, configPath, needConfig } from './context.ts';
-import { aborted, notify } from './lifecycle.ts';
+import { aborted, openSupervisor } from './lifecycle.ts';
 import { EXIT, type Outcome } from './outcome.ts';
 import { serveUnconfigured } from './unconfigured.ts';
 
@@ -36,7 +37,7 @@ export function openAgent(
   loaded: LoadedConfig,
   context: Context,
   log: Logger,
-  more: { dryRun: boolean; anyPort: boolean; pace?: number },
+  more: Pick<AgentOptions, 'dryRun' | 'anyPort' | 'pace' | 'onCycle' | 'reread' | 'onReload'>,
 ): Promise<RunningAgent> {
   return startAgent({
     loaded,
@@ -57,13 +58,24 @@ export function openAgent(
 
 /** `run`: the agent, until SIGTERM or Ctrl-C. Without a configuration it serves a page that says what to do. */
 export async function runCommand(context: Context, flags: RunFlags): Promise<Outcome> {
-  if (configPath(context) === null) return serveUnconfigured(context);
+  const supervisor = openSupervisor(process.env, systemClock);
+  if (configPath(context) === null) return serveUnconfigured(context, supervisor);
   const need = needConfig(context);
   if ('outcome' in need) return need.outcome;
   const log = openLog(context);
+  const setLevel = (loaded: LoadedConfig) => {
+    if (!context.flags.quiet && !context.flags.verbose) log.level = loaded.config.log.level;
+  };
+  setLevel(need.loaded);
   let agent: RunningAgent;
   try {
-    agent = await openAgent(need.loaded, context, log, { dryRun: flags.dryRun, anyPort: false });
+    agent = await openAgent(need.loaded, context, log, {
+      dryRun: flags.dryRun,
+      anyPort: false,
+      onCycle: () => supervisor.cycled(),
+      reread: () => loadConfig(need.loaded.file, context.environment),
+      onReload: setLevel,
+    });
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
     const hint =
@@ -83,26 +95,27 @@ export async function runCommand(context: Context, flags: RunFlags): Promise<Out
       ],
     };
   }
-  const onHangup = () => sayReload(context, log);
+  const onHangup = () => {
+    supervisor.reloading();
+    sayReload(agent.reload(), log);
+    supervisor.reloaded(`page ${agent.pageUrl}`);
+  };
   process.on('SIGHUP', onHangup);
   log.info({ page: agent.pageUrl, socket: agent.socketPath }, 'agent runs');
-  notify(`READY=1\nSTATUS=page ${agent.pageUrl}`);
+  supervisor.ready(`page ${agent.pageUrl}`, need.loaded.config.control.cycle);
   if (flags.once) return runOnce(agent, context);
   const ended = await Promise.race([aborted(context.signal), agent.bug.then((error) => ({ error }))]);
   process.off('SIGHUP', onHangup);
-  notify('STOPPING=1');
+  supervisor.stopping();
   await agent.stop();
   if (ended !== null) throw ended.error;
   return { exit: EXIT.ok };
 }
 
-/** SIGHUP: the configuration is checked and the result logged; what runs stays as it is until a restart. */
-function sayReload(context: Context, log: Logger): void {
-  const path = configPath(context);
-  const result = path === null ? null : loadConfig(path, context.environment);
-  if (result === null) log.error('reload: the configuration is gone; the one that runs stays in force');
-  else if (result.ok) log.warn('reload: the new configuration is valid; restart the agent to use it');
-  else for (const problem of result.problems) log.error(`reload refused: ${formatProblem(problem)}`);
+function sayReload(report: ReloadReport, log: Logger): void {
+  const { ok, problems, ...changes } = report;
+  if (ok) log.info(changes, renderReload(report));
+  else log.error({ problems: problems.map(formatProblem) }, renderReload(report));
 }
 
 /** Waits until everything has been tried once, shows the status, ends. */

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { expandHosts, type HostAddress } from '../../config/hosts.ts';
 import { openGpuNode } from '../../drivers/gpu/gpu-node.ts';
 import { openMiner } from '../../drivers/miners/registry.ts';
@@ -27,7 +27,7 @@ type Found = Readonly<Record<string, unknown>> & { readonly kind: string; readon
 export async function scanCommand(
   context: Context,
   ranges: readonly string[],
-  options: { ipFile?: string; rate: string },
+  options: { ipFile?: string; rate: string; save?: string },
 ): Promise<Outcome> {
   const words = [
     ...ranges,
@@ -96,6 +96,8 @@ export async function scanCommand(
     (a, b) =>
       (order.get(a.address.replace(/:\d+$/, '')) ?? 0) - (order.get(b.address.replace(/:\d+$/, '')) ?? 0),
   );
+  const data = { scanned, seconds, found, unknown };
+  if (options.save !== undefined) writeFileSync(options.save, `${JSON.stringify(data, null, 2)}\n`);
   const table =
     found.length === 0
       ? 'Nothing was found.'
@@ -116,7 +118,7 @@ export async function scanCommand(
       : found.length + unknown.length === 0
         ? EXIT.unanswered
         : EXIT.ok,
-    data: { scanned, seconds, found, unknown },
+    data,
     text: [
       table,
       ...unknown.map((row) => `${row.address}: open ${row.open.join(', ')}; ${row.note}`),

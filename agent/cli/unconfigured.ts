@@ -1,6 +1,6 @@
 import { createServer } from 'node:http';
 import type { Context } from './context.ts';
-import { aborted, notify } from './lifecycle.ts';
+import { aborted, type Supervisor } from './lifecycle.ts';
 import { EXIT, type Outcome } from './outcome.ts';
 
 const PORT = 7420;
@@ -15,7 +15,7 @@ const STEPS = [
  * First start without a configuration: the agent runs, is healthy, and says on page and command line what to
  * do. It controls nothing.
  */
-export async function serveUnconfigured(context: Context): Promise<Outcome> {
+export async function serveUnconfigured(context: Context, supervisor: Supervisor): Promise<Outcome> {
   const body = `<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Switchyard: not configured</title><h1>Switchyard runs, and has no configuration yet</h1><p>Nothing is read and nothing is commanded. On this gateway:</p><pre>${STEPS.join('\n').replaceAll('>', '&gt;')}</pre><p>The configuration is looked for in <code>./switchyard.yaml</code>, then <code>/etc/switchyard/switchyard.yaml</code>.</p></html>`;
   const server = createServer({ headersTimeout: 3000, requestTimeout: 5000 }, (request, response) => {
     const { url } = request;
@@ -43,7 +43,8 @@ export async function serveUnconfigured(context: Context): Promise<Outcome> {
   context.streams.err(
     `There is no configuration yet: the agent runs, reads nothing and commands nothing.\n${STEPS.map((step) => `  ${step}`).join('\n')}\n${port === null ? '' : `The same at http://127.0.0.1:${port}/\n`}`,
   );
-  notify('READY=1\nSTATUS=no configuration');
+  supervisor.ready('no configuration: nothing is controlled', 0);
+  supervisor.idle(context.signal);
   await aborted(context.signal);
   server.closeAllConnections();
   server.close();

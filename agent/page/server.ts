@@ -72,7 +72,14 @@ export async function servePage(source: PageSource, options: PageOptions): Promi
   };
 }
 
-function listen(server: Server, options: PageOptions): Promise<void> {
+/** Fails as listening would, with `EADDRINUSE` where somebody else has the port. Takes nothing. */
+export async function portIsFree(address: { readonly host: string; readonly port: number }): Promise<void> {
+  const server = createServer();
+  await listen(server, address);
+  await new Promise((resolve) => server.close(resolve));
+}
+
+function listen(server: Server, options: Pick<PageOptions, 'host' | 'port'>): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once('error', reject);
     server.listen(options.port, options.host, () => {

@@ -61,6 +61,26 @@ describe('the house', () => {
 /** Small exported functions whose name and types say everything. May only fall. */
 const UNDOCUMENTED_AT_MOST = 40;
 
+describe('the table of threats', () => {
+  const rows = read('SECURITY.md')
+    .split('## Threats, defences, tests')[1]!
+    .split('\n## ')[0]!
+    .split('\n')
+    .filter((line) => line.startsWith('| '))
+    .slice(1);
+
+  it('names for every threat a defence and tests that there are', () => {
+    expect(rows.length).toBeGreaterThan(20);
+    for (const row of rows) {
+      const [threat = '', defence = ''] = row.slice(2).split(' | ');
+      expect(Math.min(threat.length, defence.length), row).toBeGreaterThan(10);
+      const named = [...row.matchAll(/`(test\/[^`]+)`/g)].map((match) => match[1]!);
+      expect(named.length, row).toBeGreaterThan(0);
+      for (const name of named) expect(files, row).toContain(name);
+    }
+  });
+});
+
 describe('the lockfile', () => {
   it('names no address and no registry', () => {
     const lock = read('package-lock.json');

@@ -84,7 +84,7 @@ function network(folder: string | null = null, text = TEXT) {
   } satisfies DriverFactories;
   const stop = new AbortController();
   const kept = folder === null ? null : { identities: openIdentities(folder), stop: stop.signal };
-  const loads = openLoads(loaded.value, factories, state, clock, kept);
+  const loads = openLoads(() => loaded.value, factories, state, clock, kept);
   const poll = async (times = 1) => {
     for (let round = 0; round < times; round += 1)
       for (const { target } of loads) target.onResult(await target.read(new AbortController().signal));

@@ -1,0 +1,15 @@
+import { ARCHITECTURES, type Architecture, buildPackage } from './build.ts';
+
+/** `npm run package [-- amd64 arm64]`: Debian packages into dist/, from the commit that is checked out. */
+const wanted = process.argv.slice(2);
+const unknown = wanted.filter((arch) => !(arch in ARCHITECTURES));
+if (unknown.length > 0) {
+  console.error(
+    `usage: npm run package [-- ${Object.keys(ARCHITECTURES).join(' ')}]; not ${unknown.join(', ')}`,
+  );
+  process.exitCode = 2;
+} else {
+  const all = Object.keys(ARCHITECTURES) as Architecture[];
+  for (const arch of wanted.length > 0 ? (wanted as Architecture[]) : all)
+    console.log(buildPackage(arch, 'dist'));
+}
