@@ -4,6 +4,7 @@ import { proveFollow } from './follow.ts';
 import { proveKill } from './kill.ts';
 import { proveLoop } from './loop.ts';
 import { proveMeters } from './meters.ts';
+import { proveModel } from './model.ts';
 import { provePlan } from './plan.ts';
 import { proveSpool } from './spool.ts';
 
@@ -15,6 +16,7 @@ const PROOFS: Readonly<Record<string, (args: readonly string[]) => Promise<boole
   laws: async ([histories = '50000']) => proveLaws(Number(histories)),
   loop: ([runs = '20', miners = '150', ...mixes]) => proveLoop(Number(runs), Number(miners), mixes),
   meters: ([requests = '1000000', seed = '1']) => proveMeters(Number(requests), Number(seed)),
+  model: async ([traces = '200', steps = '2500']) => proveModel(Number(traces), Number(steps)),
   plan: async ([seeds = '60', seconds = '10']) => (await provePlan(Number(seeds), Number(seconds))) === 0,
   spool: ([kills = '100', messages = '70000']) => proveSpool(Number(kills), Number(messages)),
 };
