@@ -1,8 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { Logger } from 'pino';
 import type { ConfigResult, LoadedConfig } from '../config/load.ts';
-import type { GpuNodeConfig, MeterConfig } from '../config/schema.ts';
-import type { DrainDriver } from '../drivers/gpu/drain.ts';
 import type { Clock } from '../protocols/clock.ts';
 import type { Random } from '../protocols/random.ts';
 import { apiOf } from './api.ts';
@@ -12,22 +10,23 @@ import { NodeDrains } from './control/node-drains.ts';
 import { Poller } from './control/poller.ts';
 import { economicsOf } from './control/rules.ts';
 import { TransferService } from './control/transfer-service.ts';
-import type { DriverFactories } from './drivers.ts';
-import { LiveConfig, type ReloadReport } from './live-config.ts';
+import { type DriverFactories, drainsOf } from './drivers.ts';
+import { LiveConfig, meterNow, type ReloadReport } from './live-config.ts';
 import { localVerb, transferEnd } from './local-verbs.ts';
+import { openPage, pageAddress } from './open-page.ts';
 import { Asks } from './orders/asks.ts';
 import { OrderService } from './orders/service.ts';
 import { TargetSources } from './orders/target-sources.ts';
 import { baselineOf, History } from './page/history.ts';
 import { localSocketPath, serveLocal } from './page/local-socket.ts';
-import { eventOf, portIsFree, type RunningPage, type StaticFile, servePage } from './page/server.ts';
+import { eventOf, portIsFree, type RunningPage, type StaticFile } from './page/server.ts';
 import type { PageSource } from './page/source.ts';
 import { meterTarget, openLoads } from './poll-targets.ts';
 import { SiteRecord } from './record/site-record.ts';
-import { type Alarm, AlarmBook, conditionsOf } from './site/alarms.ts';
+import { AlarmBook, alarmEvents, conditionsOf } from './site/alarms.ts';
 import { MeterDoubts } from './site/meter-devices.ts';
 import { pathUp } from './site/model.ts';
-import type { SiteEvent, Snapshot } from './site/snapshot.ts';
+import type { Snapshot } from './site/snapshot.ts';
 import { SiteState } from './site/state.ts';
 import { buildView, type SiteView } from './site/view.ts';
 import { applyHolds, gpusOf, healthOf, measuredOf } from './site-lookups.ts';
@@ -84,7 +83,7 @@ const HEALTH_INTERVAL_MS = 10_000;
  * another agent has the state or somebody has the page's port.
  */
 export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
-  if (!options.anyPort) await portIsFree(pageAddress(options));
+  if (!options.anyPort) await portIsFree(pageAddress(options.loaded.config));
   const unlock = lockState(options.loaded.config.store.path);
   try {
     return await assemble(options, unlock ?? (() => undefined));
@@ -439,7 +438,7 @@ async function assemble(options: AgentOptions, unlock: () => void): Promise<Runn
     log.error({ reason: error.message }, 'no local socket: the command line cannot reach this agent');
     return null;
   });
-  page = await openPage(options, source, asks);
+  page = await openPage(config, options, source, asks);
   link?.start();
   readInventory().then(
     (read) => {
@@ -480,59 +479,4 @@ async function assemble(options: AgentOptions, unlock: () => void): Promise<Runn
       unlock();
     },
   };
-}
-
-/** A meter of the configuration whose interval follows it. */
-function meterNow(live: LiveConfig, meter: MeterConfig): MeterConfig {
-  return {
-    ...meter,
-    get interval() {
-      return live.config.meters.find((candidate) => candidate.id === meter.id)?.interval ?? meter.interval;
-    },
-  };
-}
-
-function drainsOf(
-  nodes: readonly GpuNodeConfig[],
-  drivers: DriverFactories,
-): ReadonlyMap<string, DrainDriver> {
-  return new Map(
-    nodes.flatMap((node) => {
-      const driver = drivers.drain(node);
-      return driver === null ? [] : [[node.id, driver] as const];
-    }),
-  );
-}
-
-function alarmEvents(raised: readonly Alarm[], cleared: readonly Alarm[], epochMs: number): SiteEvent[] {
-  const event = (kind: string, alarm: Alarm): SiteEvent => ({
-    epochMs,
-    kind,
-    target: alarm.target,
-    message: alarm.message,
-    detail: { code: alarm.code },
-  });
-  return [
-    ...raised.map((alarm) => event('alarm', alarm)),
-    ...cleared.map((alarm) => event('alarm-cleared', alarm)),
-  ];
-}
-
-function pageAddress(options: AgentOptions): { host: string; port: number } {
-  const { listen } = options.loaded.config.page;
-  const colon = listen.lastIndexOf(':');
-  return { host: listen.slice(0, colon).replace(/^\[|\]$/g, ''), port: Number(listen.slice(colon + 1)) };
-}
-
-async function openPage(options: AgentOptions, source: PageSource, asks: Asks): Promise<RunningPage> {
-  const { host, port: wanted } = pageAddress(options);
-  const { hosts } = options.loaded.config.page;
-  const serve = (port: number) =>
-    servePage(source, { host, port, allowedHosts: hosts, files: options.files, asks });
-  try {
-    return await serve(wanted);
-  } catch (error) {
-    if (options.anyPort && (error as NodeJS.ErrnoException).code === 'EADDRINUSE') return serve(0);
-    throw error;
-  }
 }

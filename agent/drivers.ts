@@ -92,3 +92,16 @@ export function realDrivers(
 function viaSmi(command: readonly string[] | undefined): { kind: 'nvidia-smi'; command?: readonly string[] } {
   return command === undefined ? { kind: 'nvidia-smi' } : { kind: 'nvidia-smi', command };
 }
+
+/** The workload managers of the nodes that have one. */
+export function drainsOf(
+  nodes: readonly GpuNodeConfig[],
+  drivers: DriverFactories,
+): ReadonlyMap<string, DrainDriver> {
+  return new Map(
+    nodes.flatMap((node) => {
+      const driver = drivers.drain(node);
+      return driver === null ? [] : [[node.id, driver] as const];
+    }),
+  );
+}

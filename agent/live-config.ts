@@ -1,6 +1,6 @@
 import type { ConfigResult, LoadedConfig } from '../config/load.ts';
 import { type ConfigProblem, formatProblem } from '../config/problem.ts';
-import type { Config } from '../config/schema.ts';
+import type { Config, MeterConfig } from '../config/schema.ts';
 import type { EpochMs } from '../protocols/units.ts';
 import { type Change, type ChangeKind, mergeConfig } from './config-changes.ts';
 import { stepContext } from './control/rules.ts';
@@ -164,4 +164,14 @@ function following<T extends object>(current: () => T): T {
   for (const key of Object.keys(current()) as (keyof T)[])
     Object.defineProperty(view, key, { enumerable: true, get: () => current()[key] });
   return view as T;
+}
+
+/** A meter of the configuration whose interval follows it. */
+export function meterNow(live: LiveConfig, meter: MeterConfig): MeterConfig {
+  return {
+    ...meter,
+    get interval() {
+      return live.config.meters.find((candidate) => candidate.id === meter.id)?.interval ?? meter.interval;
+    },
+  };
 }

@@ -1,109 +1,147 @@
 import { compileProblem } from '../agent/allocation/compile.ts';
 import { createBench, decide } from '../agent/allocation/decide.ts';
 import { sortAllSegments } from '../agent/allocation/floors.ts';
-import type { Problem, ProblemDevice, ProblemLimit } from '../agent/allocation/problem.ts';
+import type { Problem } from '../agent/allocation/problem.ts';
+import { solveProblem } from '../agent/allocation/solve.ts';
 import { createTick, runTick, updateDevice } from '../agent/allocation/tick.ts';
 import { seededRandom } from '../protocols/random.ts';
+import { loadOracle } from '../test/support/highs-oracle.ts';
+import { choiceDollars, leastEfficientFirst, measuredHeadroom } from './tick-baselines.ts';
+import { changedDevice, largeSite } from './tick-site.ts';
+
+const DOLLARS_PER_KWH = 0.038;
 
 /**
- * One control cycle's allocation on a large site: 10,000 devices x 6 modes x 500 limits, 1 % of the devices
- * changed before each run. Prints milliseconds.
+ * One control cycle's allocation on large sites of 6 modes a device, 1 % of the devices changed before each run: wall
+ * time and processor time of this one thread. Then the value reached on the same sites, beside HiGHS and what the
+ * field does.
  */
-export function benchTick(): void {
-  const random = seededRandom(1);
-  const problem = largeSite(10_000, random);
-  const coldTimes: number[] = [];
-  for (let run = 0; run < 12; run += 1) {
-    const start = performance.now();
+export async function benchTick([most = '100000']: readonly string[]): Promise<void> {
+  const sizes = [
+    { devices: 10_000, limits: 500, runs: 300 },
+    { devices: 100_000, limits: 5000, runs: 40 },
+  ].filter(({ devices }) => devices <= Number(most));
+  for (const { devices, limits, runs } of sizes) {
+    console.log(`${devices} devices x 6 modes x ${limits} limits, 1 % changed:`);
+    const problem = largeSite(devices, limits, seededRandom(1));
+    cold(problem);
+    for (const workUnits of [0, 20_000, 200_000]) warm(problem, workUnits, runs);
+  }
+  await compare(1000, 60, 30);
+  await compare(10_000, 500, 60);
+}
+
+function cold(problem: Problem): void {
+  const compiling: Spent[] = [];
+  const deciding: Spent[] = [];
+  for (let run = 0; run < 8; run += 1) {
+    const start = stamp();
     const bench = createBench(compileProblem(problem));
-    const compiled = performance.now();
+    const compiled = stamp();
     sortAllSegments(bench.compiled, bench.workspace);
-    decide(bench, { energyDollarsPerWattHour: 0.038 / 1000, workUnits: 0 });
-    if (run >= 2) coldTimes.push(performance.now() - compiled);
-    if (run === 2) console.log(`compile ${(compiled - start).toFixed(1)} ms`);
+    decide(bench, { energyDollarsPerWattHour: DOLLARS_PER_KWH / 1000, workUnits: 0 });
+    if (run < 2) continue;
+    compiling.push(since(start, compiled));
+    deciding.push(since(compiled, stamp()));
   }
-  report('cold: sort, sweep, bound, fill', coldTimes);
-  for (const workUnits of [0, 20_000, 200_000]) {
-    const tick = createTick(problem, { energyDollarsPerKwh: 0.038 });
-    const times: number[] = [];
-    let worstGap = 0;
-    for (let run = 0; run < 460; run += 1) {
-      const changed = Array.from({ length: 100 }, () => changedDevice(tick.devices, random));
-      const start = performance.now();
-      for (const device of changed) updateDevice(tick, device);
-      const decision = runTick(tick, { workUnits });
-      if (run >= 60) times.push(performance.now() - start);
-      worstGap = Math.max(worstGap, decision.gap ?? 1);
-    }
-    report(`warm, 1 % changed, window search ${workUnits} units`, times);
-    console.log(`  worst certified gap ${(worstGap * 100).toFixed(5)} %`);
-  }
+  report('cold: compile', compiling);
+  report('cold: sort, sweep, bound, fill', deciding);
 }
 
-function report(name: string, times: number[]): void {
-  times.sort((a, b) => a - b);
-  const at = (share: number): string =>
-    times[Math.min(times.length - 1, Math.floor(times.length * share))]!.toFixed(2);
-  console.log(`${name}: p50 ${at(0.5)} ms, p99 ${at(0.99)} ms, max ${at(1)} ms (${times.length} runs)`);
+function warm(problem: Problem, workUnits: number, runs: number): void {
+  const random = seededRandom(2);
+  const tick = createTick(problem, { energyDollarsPerKwh: DOLLARS_PER_KWH });
+  const spent: Spent[] = [];
+  let worstGap = 0;
+  for (let run = -runs / 5; run < runs; run += 1) {
+    const count = Math.round(problem.devices.length / 100);
+    const changed = Array.from({ length: count }, () => changedDevice(tick.devices, random));
+    const start = stamp();
+    for (const device of changed) updateDevice(tick, device);
+    const decision = runTick(tick, { workUnits });
+    if (run >= 0) spent.push(since(start, stamp()));
+    worstGap = Math.max(worstGap, decision.gap ?? 1);
+  }
+  report(`warm, window search ${workUnits} units (gap at most ${(worstGap * 100).toFixed(5)} %)`, spent);
 }
 
-function largeSite(deviceCount: number, random: () => number): Problem {
-  const pduCount = 460;
-  const feederCount = 35;
-  const devices: ProblemDevice[] = [];
-  const most = new Array<number>(pduCount).fill(0);
-  for (let d = 0; d < deviceCount; d += 1) {
-    const pdu = Math.floor((d * pduCount) / deviceCount);
-    const device = madeDevice(`m${String(d).padStart(5, '0')}`, `pdu-${pdu}`, random);
-    most[pdu]! += device.modes.at(-1)!.watts;
-    devices.push(device);
-  }
-  const limits: ProblemLimit[] = [];
-  const feederMost = new Array<number>(feederCount).fill(0);
-  let sum = 0;
-  for (let p = 0; p < pduCount; p += 1) {
-    const capacityWatts = Math.round(most[p]! * (0.75 + 0.3 * random()));
-    feederMost[p % feederCount]! += capacityWatts;
-    limits.push({
-      id: `pdu-${p}`,
-      parent: `feeder-${p % feederCount}`,
-      capacityWatts,
-      fixedWatts: 0,
-      gain: 1,
+/** Value of everybody's choice on one site against the bound. HiGHS has `seconds`. */
+async function compare(devices: number, limits: number, seconds: number): Promise<void> {
+  const site = largeSite(devices, limits, seededRandom(3));
+  // Everybody is given values net of energy.
+  const problem: Problem = {
+    ...site,
+    devices: site.devices.map((device) => ({
+      ...device,
+      modes: device.modes.map((mode) => ({
+        ...mode,
+        dollarsPerHour: mode.dollarsPerHour - (DOLLARS_PER_KWH * mode.watts) / 1000,
+      })),
+    })),
+  };
+  const rows: (readonly [string, number, Spent])[] = [];
+  const timed = (name: string, value: () => number): void => {
+    const start = stamp();
+    const dollars = value();
+    rows.push([name, dollars, since(start, stamp())]);
+  };
+  let bound = 0;
+  for (const workUnits of [0, 200_000, 12_000_000]) {
+    timed(`ours, cold, ${workUnits} units`, () => {
+      const answer = solveProblem(problem, { workUnits });
+      bound = answer.upperBoundDollarsPerHour!;
+      return answer.dollarsPerHour;
     });
   }
-  for (let f = 0; f < feederCount; f += 1) {
-    const capacityWatts = Math.round(feederMost[f]! * (0.85 + 0.2 * random()));
-    sum += capacityWatts;
-    limits.push({ id: `feeder-${f}`, parent: `tx-${f % 4}`, capacityWatts, fixedWatts: 5000, gain: 1 });
+  const oracle = await loadOracle();
+  let status = '';
+  timed('HiGHS', () => {
+    const answer = oracle(problem, { relaxed: false, relativeGap: 1e-6, timeLimitSeconds: seconds });
+    status = answer.status;
+    return answer.dollarsPerHour;
+  });
+  timed('least efficient first', () => choiceDollars(problem, leastEfficientFirst(problem)));
+  timed('measured headroom', () => choiceDollars(problem, measuredHeadroom(problem)));
+  console.log(`value on ${devices} devices x ${limits} limits, bound ${bound.toFixed(4)} $/h:`);
+  for (const [name, dollars, { wall, cpu }] of rows) {
+    const short = (((bound - dollars) / bound) * 100).toFixed(5);
+    const said = name === 'HiGHS' ? ` (${status.toLowerCase()})` : '';
+    console.log(
+      `  ${name}${said}: ${dollars.toFixed(4)} $/h, ${short} % short; ${wall.toFixed(0)} ms, processor ${cpu.toFixed(0)} ms`,
+    );
   }
-  for (let t = 0; t < 4; t += 1) {
-    limits.push({
-      id: `tx-${t}`,
-      parent: 'site',
-      capacityWatts: Math.round(sum / 3.6),
-      fixedWatts: 0,
-      gain: 1,
-    });
-  }
-  limits.push({ id: 'site', parent: null, capacityWatts: Math.round(sum * 0.85), fixedWatts: 0, gain: 1 });
-  return { limits, devices, floors: [] };
 }
 
-function madeDevice(id: string, limit: string, random: () => number): ProblemDevice {
-  const joulesPerTh = 15 + 6.5 * random();
-  const normalWatts = 3200 + 2500 * random();
-  const modes = [{ id: 'sleep', watts: Math.round(15 + 40 * random()), dollarsPerHour: 0 }];
-  for (const share of [0.6, 0.75, 0.9, 1, 1.15]) {
-    const watts = Math.round(normalWatts * share);
-    const efficiency = joulesPerTh * (0.8 + 0.2 * share ** 2) * (0.99 + 0.02 * random());
-    modes.push({ id: `p${share * 100}`, watts, dollarsPerHour: ((watts / efficiency) * 45) / 24_000 });
-  }
-  const current = modes[Math.floor(random() * modes.length)]!.id;
-  return { id, limit, current, modes, switchDollarsPerHour: { sleep: 0.01 }, allowed: null };
+interface Spent {
+  readonly wall: number;
+  readonly cpu: number;
 }
 
-function changedDevice(devices: readonly ProblemDevice[], random: () => number): ProblemDevice {
-  const device = devices[Math.floor(random() * devices.length)]!;
-  return madeDevice(device.id, device.limit, random);
+interface Stamp {
+  readonly wall: number;
+  readonly cpu: number;
+}
+
+/** Now, in milliseconds of the wall clock and of this thread's processor time. */
+function stamp(): Stamp {
+  const { user, system } = process.threadCpuUsage();
+  return { wall: performance.now(), cpu: (user + system) / 1000 };
+}
+
+function since(start: Stamp, end: Stamp): Spent {
+  return { wall: end.wall - start.wall, cpu: end.cpu - start.cpu };
+}
+
+function report(name: string, spent: readonly Spent[]): void {
+  const at = (values: readonly number[], share: number): string => {
+    const sorted = values.toSorted((a, b) => a - b);
+    return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))]!.toFixed(2);
+  };
+  const wall = spent.map((one) => one.wall);
+  // The system counts processor time in steps of some milliseconds: only its mean says something.
+  const cpu = spent.reduce((sum, one) => sum + one.cpu, 0) / spent.length;
+  console.log(
+    `  ${name}: p50 ${at(wall, 0.5)} ms, p99 ${at(wall, 0.99)} ms, processor mean ${cpu.toFixed(2)} ms ` +
+      `(${spent.length} runs)`,
+  );
 }

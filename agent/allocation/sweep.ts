@@ -15,6 +15,8 @@ export interface Workspace {
   readonly corner: Int32Array;
   readonly partRootWatts: Float64Array;
   readonly blocked: Uint8Array;
+  /** Limit of each device that may still rise, -1 for the others: what a sweep without floors asks first. */
+  readonly openAt: Int32Array;
   /** Effective key of each segment (with the multiplier of a cross-cutting floor in it). */
   readonly keys: Float64Array;
   /** All segments by falling key without multipliers. */
@@ -51,6 +53,7 @@ export function createWorkspace(c: Compiled): Workspace {
     corner: new Int32Array(deviceCount),
     partRootWatts: new Float64Array(deviceCount),
     blocked: new Uint8Array(deviceCount),
+    openAt: new Int32Array(deviceCount),
     keys: crosses ? new Float64Array(segmentCount) : c.segmentKey,
     order,
     sweepOrder: crosses ? new Int32Array(segmentCount) : order,
@@ -103,6 +106,10 @@ export function sweepRelaxed(c: Compiled, w: Workspace, energyPrice: number): nu
     if (c.floorNested[f] === 1 && !serveNestedFloor(c, w, f)) return f;
   }
   const count = countAbove(w, energyPrice);
+  if (c.floorIds.length === 0) {
+    sweepWithoutFloors(c, w, count);
+    return -1;
+  }
   const { strideBits, segmentRootWatts, deviceLimit, limitParent } = c;
   const mask = c.stride - 1;
   const oneRoot = c.limitIds.length === 1 || c.limitParent[1] !== -1;
@@ -130,6 +137,38 @@ export function sweepRelaxed(c: Compiled, w: Workspace, energyPrice: number): nu
     if (oneRoot && !Number.isNaN(w.limitKey[0]!)) break;
   }
   return -1;
+}
+
+/**
+ * The same sweep where no floor was served: every segment is whole and in turn, so little has to be looked up. Large
+ * sites spend their time in waiting for memory here.
+ */
+function sweepWithoutFloors(c: Compiled, w: Workspace, count: number): void {
+  const { corner, openAt, keys, sweepOrder, slack } = w;
+  const { strideBits, segmentRootWatts, limitParent } = c;
+  const mask = c.stride - 1;
+  const oneRoot = c.limitIds.length === 1 || limitParent[1] !== -1;
+  openAt.set(c.deviceLimit);
+  for (let t = 0; t < count; t += 1) {
+    const segment = sweepOrder[t]!;
+    const i = segment >> strideBits;
+    const limit = openAt[i]!;
+    if (limit < 0) continue;
+    const wanted = segmentRootWatts[segment]!;
+    let n = limit;
+    while (n >= 0 && slack[n]! >= wanted) {
+      slack[n]! -= wanted;
+      n = limitParent[n]!;
+    }
+    if (n < 0) {
+      corner[i] = segment & mask;
+      continue;
+    }
+    for (let back = limit; back !== n; back = limitParent[back]!) slack[back]! += wanted;
+    takeSegment(c, w, i, segment & mask, wanted, keys[segment]!, -1);
+    openAt[i] = -1;
+    if (oneRoot && !Number.isNaN(w.limitKey[0]!)) break;
+  }
 }
 
 /** How many segments of the sweep's order are worth more than `energyPrice`. */

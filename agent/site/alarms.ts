@@ -1,6 +1,6 @@
 import type { EpochMs } from '../../protocols/units.ts';
 import type { SiteModel } from './model.ts';
-import type { DeviceState, MeterState, Snapshot } from './snapshot.ts';
+import type { DeviceState, MeterState, SiteEvent, Snapshot } from './snapshot.ts';
 
 export type Severity = 'critical' | 'major' | 'minor' | 'info';
 
@@ -238,4 +238,23 @@ export class AlarmBook {
       (a, b) => rank[a.severity] - rank[b.severity] || a.since - b.since || (a.id < b.id ? -1 : 1),
     );
   }
+}
+
+/** What changed among the alarms, as events. */
+export function alarmEvents(
+  raised: readonly Alarm[],
+  cleared: readonly Alarm[],
+  epochMs: number,
+): SiteEvent[] {
+  const event = (kind: string, alarm: Alarm): SiteEvent => ({
+    epochMs,
+    kind,
+    target: alarm.target,
+    message: alarm.message,
+    detail: { code: alarm.code },
+  });
+  return [
+    ...raised.map((alarm) => event('alarm', alarm)),
+    ...cleared.map((alarm) => event('alarm-cleared', alarm)),
+  ];
 }

@@ -4,6 +4,8 @@ import { proveFollow } from './follow.ts';
 import { proveKill } from './kill.ts';
 import { proveLoop } from './loop.ts';
 import { proveMeters } from './meters.ts';
+import { proveModel } from './model.ts';
+import { proveMutation } from './mutation.ts';
 import { provePackage } from './package.ts';
 import { provePlan } from './plan.ts';
 import { proveSpool } from './spool.ts';
@@ -17,6 +19,9 @@ const PROOFS: Readonly<Record<string, (args: readonly string[]) => Promise<boole
   loop: ([runs = '20', miners = '150', ...mixes]) => proveLoop(Number(runs), Number(miners), mixes),
   meters: ([requests = '1000000', seed = '1']) => proveMeters(Number(requests), Number(seed)),
   package: provePackage,
+  model: async ([traces = '200', steps = '2500']) => proveModel(Number(traces), Number(steps)),
+  mutation: ([count = '300', seed = '1', only = '', minutes = '120']) =>
+    proveMutation(Number(count), Number(seed), only, Number(minutes)),
   plan: async ([seeds = '60', seconds = '10']) => (await provePlan(Number(seeds), Number(seconds))) === 0,
   spool: ([kills = '100', messages = '70000']) => proveSpool(Number(kills), Number(messages)),
 };
