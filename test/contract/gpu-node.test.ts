@@ -7,13 +7,13 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { GpuNodeConfig } from '../../drivers/gpu/gpu-node.ts';
 import { openGpuNode } from '../../drivers/gpu/gpu-node.ts';
-import type { GpuNodeReading, LoadDriver, LoadReading } from '../../drivers/load-driver.ts';
+import type { LoadDriver } from '../../drivers/load-driver.ts';
 import { seededRandom } from '../../protocols/random.ts';
-import type { Result } from '../../protocols/result.ts';
 import type { DcgmServer, NvidiaSmiServer } from '../../simulator/gpu.ts';
 import { serveDcgm, serveNvidiaSmi } from '../../simulator/gpu.ts';
 import type { GpuToolFaults } from '../../simulator/gpu-text.ts';
 import { SimulatedGpuNode } from '../../simulator/physics.ts';
+import { gpuReading, idleH100s } from '../support/gpu-node.ts';
 import { VirtualClock } from '../support/virtual-clock.ts';
 
 const never = new AbortController().signal;
@@ -24,16 +24,7 @@ let cleanUp: (() => Promise<unknown>)[] = [];
 
 beforeEach(() => {
   clock = new VirtualClock();
-  const gpus = UUIDS.map((uuid) => ({
-    uuid,
-    name: 'NVIDIA H100 80GB HBM3',
-    minLimitWatts: 200,
-    maxLimitWatts: 700,
-    idleWatts: 70,
-    limitWatts: 700,
-    utilization: 0,
-  }));
-  node = new SimulatedGpuNode('dgx-1', gpus, 1500, seededRandom(1));
+  node = new SimulatedGpuNode('dgx-1', idleH100s(UUIDS), 1500, seededRandom(1));
   cleanUp = [];
 });
 
@@ -60,12 +51,6 @@ async function withSmi(
   cleanUp.push(() => server.close());
   cleanUp.push(async () => driver[Symbol.asyncDispose]());
   return { server, driver };
-}
-
-function gpuReading(result: Result<LoadReading>): GpuNodeReading {
-  if (!result.ok) throw new Error(`${result.error.kind}: ${result.error.message}`);
-  if (result.value.kind !== 'gpu-node') throw new Error('no GPU node');
-  return result.value;
 }
 
 /** Lets virtual time run until the promise settles, while real processes and sockets do their part. */

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 
 /** Names that the decoders look for, so that odd values end up behind them. */
-const NAMES = [
+export const REPLY_NAMES = [
   'STATUS',
   'Msg',
   'Code',
@@ -122,6 +122,19 @@ const NAMES = [
   'valueOf',
   'constructor',
   'length',
+  'MHS av',
+  'temp_pcb1',
+  'fan',
+  'chain',
+  'rate_real',
+  'rate_5s',
+  'MACAddr',
+  'ID',
+  'Chip Temp Max',
+  'Average MHs',
+  'powertargetmodestate',
+  'current_target',
+  'MODEL',
 ] as const;
 
 const leaf = fc.oneof(
@@ -154,13 +167,13 @@ const anyValue: fc.Arbitrary<unknown> = fc.letrec((tie) => ({
     { maxDepth: 5, depthSize: 'small' },
     leaf,
     fc.array(tie('value'), { maxLength: 4 }),
-    fc.dictionary(fc.oneof(fc.constantFrom(...NAMES), fc.string({ maxLength: 6 })), tie('value'), {
+    fc.dictionary(fc.oneof(fc.constantFrom(...REPLY_NAMES), fc.string({ maxLength: 6 })), tie('value'), {
       maxKeys: 6,
     }),
   ),
 })).value;
 const reply = fc
-  .dictionary(fc.constantFrom(...NAMES), anyValue, { maxKeys: 8 })
+  .dictionary(fc.constantFrom(...REPLY_NAMES), anyValue, { maxKeys: 8 })
   .map((body) => JSON.stringify(body));
 
 /** What firmware does to its own JSON, and worse. */

@@ -9,65 +9,10 @@ import { decodeWhatsminer } from '../../../drivers/miners/whatsminer-decode.ts';
 import { parseRepaired } from '../../../protocols/cgminer-repair.ts';
 import { accepted, decodeCgminerReply, joinedSections } from '../../../protocols/cgminer-reply.ts';
 import { decryptWhatsminerText, md5Crypt } from '../../../protocols/whatsminer-crypto.ts';
+import { REPLY_NAMES } from '../../corpus/reply-like.ts';
 
 const seed = 20_261_121;
 
-/** Words and values of real replies in new combinations, beside anything at all. */
-const KEYS = [
-  'STATUS',
-  'Msg',
-  'Code',
-  'SUMMARY',
-  'STATS',
-  'DEVS',
-  'POOLS',
-  'CONFIG',
-  'POWER',
-  'PROFILES',
-  'EVENTS',
-  'VERSION',
-  'Elapsed',
-  'GHS 5s',
-  'MHS 5s',
-  'MHS av',
-  'HS RT',
-  'Power',
-  'Power Limit',
-  'Watts',
-  'Profile Name',
-  'Profile',
-  'chain_rate1',
-  'chain_acn1',
-  'chain_acs1',
-  'temp_chip1',
-  'temp_pcb1',
-  'fan1',
-  'fan',
-  'fan_num',
-  'chain',
-  'rate_real',
-  'rate_5s',
-  'total_rateideal',
-  'Type',
-  'Model',
-  'MAC',
-  'MACAddr',
-  'macaddr',
-  'Factory GHS',
-  'Error Code Count',
-  'Error Code 0',
-  'error_code',
-  'mineroff',
-  'CurtailMode',
-  'bitmain-work-mode',
-  'URL',
-  'Status',
-  'Slot',
-  'ID',
-  'Temperature',
-  'Chip Temp Max',
-  'Upfreq Complete',
-] as const;
 const leaf = fc.oneof(
   fc.double(),
   fc.integer(),
@@ -79,9 +24,11 @@ const leaf = fc.oneof(
 const { node: anyJson } = fc.letrec((tie) => ({
   node: fc.oneof({ maxDepth: 4, depthSize: 'small' }, leaf, tie('list'), tie('object')),
   list: fc.array(tie('node'), { maxLength: 4 }),
-  object: fc.dictionary(fc.oneof(fc.constantFrom(...KEYS), fc.string()), tie('node'), { maxKeys: 8 }),
+  object: fc.dictionary(fc.oneof(fc.constantFrom(...REPLY_NAMES), fc.string()), tie('node'), { maxKeys: 8 }),
 }));
-const bodyOf = fc.dictionary(fc.constantFrom(...KEYS), anyJson as fc.Arbitrary<unknown>, { maxKeys: 8 });
+const bodyOf = fc.dictionary(fc.constantFrom(...REPLY_NAMES), anyJson as fc.Arbitrary<unknown>, {
+  maxKeys: 8,
+});
 
 const context = { configuredModel: 'Antminer S21', controllable: true };
 const decoders: Readonly<Record<string, (body: Record<string, unknown>) => MinerFields>> = {

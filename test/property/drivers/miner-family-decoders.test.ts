@@ -6,75 +6,9 @@ import { decodeEpic } from '../../../drivers/miners/epic-decode.ts';
 import { decodeFluxos } from '../../../drivers/miners/fluxos-decode.ts';
 import type { MinerFields } from '../../../drivers/miners/reply-fields.ts';
 import { decodeVnish } from '../../../drivers/miners/vnish-decode.ts';
+import { REPLY_NAMES } from '../../corpus/reply-like.ts';
 
 const seed = 20_260_718;
-
-/** Names that the decoders look for, so that odd values end up behind them. */
-const NAMES = [
-  'HBs',
-  'HBStatus',
-  'Hashrate',
-  'Index',
-  'Session',
-  'Average MHs',
-  'Power Supply Stats',
-  'Input Power',
-  'Status',
-  'Operating State',
-  'StratumConfigs',
-  'IPReport',
-  'PSU',
-  'PowerIn',
-  'Mode',
-  'Power',
-  'Temperature',
-  'ChipTemp',
-  'Fan',
-  'Speed',
-  'miner',
-  'power_consumption',
-  'chain_consumption1',
-  'current_preset',
-  'name',
-  'data',
-  'bosminer',
-  'info',
-  'workSolver',
-  'summary',
-  'power',
-  'childSolvers',
-  'poolGroups',
-  'pools',
-  'fans',
-  'rpm',
-  'watt',
-  'miner_stats',
-  'real_hashrate',
-  'last_5s',
-  'gigahash_per_second',
-  'power_stats',
-  'approximated_consumption',
-  'mode_state',
-  'powertargetmodestate',
-  'current_target',
-  'hashboards',
-  'errors',
-  'message',
-  'tuner_constraints',
-  'power_target',
-  'min',
-  'max',
-  'status',
-  'STATUS',
-  'VERSION',
-  'STATS',
-  'SUMMARY',
-  'POOLS',
-  'MM ID0',
-  'Elapsed',
-  'MODEL',
-  'MAC',
-];
 
 const anyText = fc.oneof(
   fc.string({ maxLength: 20 }),
@@ -88,14 +22,14 @@ const anyJson: fc.Arbitrary<unknown> = fc.letrec((tie) => ({
     fc.double({ noNaN: true, noDefaultInfinity: true }),
     anyText,
     fc.array(tie('value'), { maxLength: 4 }),
-    fc.dictionary(fc.oneof(fc.constantFrom(...NAMES), fc.string({ maxLength: 8 })), tie('value'), {
+    fc.dictionary(fc.oneof(fc.constantFrom(...REPLY_NAMES), fc.string({ maxLength: 8 })), tie('value'), {
       maxKeys: 6,
     }),
   ),
 })).value;
 
 const record = fc
-  .dictionary(fc.constantFrom(...NAMES), anyJson, { maxKeys: 8 })
+  .dictionary(fc.constantFrom(...REPLY_NAMES), anyJson, { maxKeys: 8 })
   .map((body) => JSON.parse(JSON.stringify(body)) as Record<string, unknown>);
 
 const decoders: Readonly<Record<string, (body: Record<string, unknown>) => MinerFields>> = {
