@@ -1,8 +1,9 @@
 import type { Clock } from '../../protocols/clock.ts';
+import type { HttpRequest, HttpTarget } from '../../protocols/http-exchange.ts';
 import { ok, type Result } from '../../protocols/result.ts';
 import type { ExchangeFailure } from '../../protocols/tcp-exchange.ts';
 import { createCredentialGuard } from './credential-guard.ts';
-import type { JsonAnswer } from './web-json.ts';
+import { exchangeJson, type JsonAnswer } from './web-json.ts';
 
 export interface TokenSessionOptions {
   /** For messages: host and port. */
@@ -54,4 +55,32 @@ export function createTokenSession(options: TokenSessionOptions): TokenSession {
       return entered.ok ? await request(token) : entered;
     },
   };
+}
+
+/** One JSON request of a session: `GET` reads, everything else counts as a write. */
+export type JsonAsk = (
+  method: HttpRequest['method'],
+  path: string,
+  body: unknown,
+  signal: AbortSignal,
+) => Promise<Result<JsonAnswer, ExchangeFailure>>;
+
+/** Requests to `target` with the session's token in `Authorization`, `scheme` before it (`"Bearer "`, or nothing). */
+export function askingWith(session: TokenSession, target: HttpTarget, scheme: string): JsonAsk {
+  return (method, path, body, signal) =>
+    session.ask(
+      (token) =>
+        exchangeJson(
+          target,
+          {
+            method,
+            path,
+            ...(body !== undefined && { body }),
+            headers: token === null ? {} : { authorization: `${scheme}${token}` },
+          },
+          signal,
+        ),
+      method !== 'GET',
+      signal,
+    );
 }

@@ -1,11 +1,10 @@
-import type { HttpRequest } from '../../protocols/http-exchange.ts';
 import { fail, ok, type Result } from '../../protocols/result.ts';
 import type { ExchangeFailure } from '../../protocols/tcp-exchange.ts';
 import type { MonotonicMs } from '../../protocols/units.ts';
 import type { MinerEndpoint } from '../load-driver.ts';
 import type { MinerDeps } from './miner-driver.ts';
 import { firstText } from './reply-fields.ts';
-import { createTokenSession } from './token-session.ts';
+import { askingWith, createTokenSession } from './token-session.ts';
 import { exchangeJson, jsonOf, recordAt, webTarget, writtenOf } from './web-json.ts';
 
 /** The pages of VNish below /api/v1/. */
@@ -52,22 +51,7 @@ export function openVnishWeb(endpoint: MinerEndpoint, deps: MinerDeps): VnishWeb
       return token === null ? fail('malformed', `${place(path)} gave no token`) : ok(token);
     },
   });
-  const ask = (method: HttpRequest['method'], path: string, body: unknown, signal: AbortSignal) =>
-    session.ask(
-      (token) =>
-        exchangeJson(
-          target,
-          {
-            method,
-            path,
-            ...(body !== undefined && { body }),
-            headers: token === null ? {} : { authorization: `Bearer ${token}` },
-          },
-          signal,
-        ),
-      method !== 'GET',
-      signal,
-    );
+  const ask = askingWith(session, target, 'Bearer ');
   return {
     read: async (page, signal) => {
       const path = `/api/v1/${page}`;
