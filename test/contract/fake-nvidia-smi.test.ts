@@ -95,7 +95,7 @@ describe('a recorded nvidia-smi, run as a process', () => {
     const clock = new VirtualClock();
     const runner = new SmiRunner([tool], clock);
     const hanging = runner.read(never);
-    await expect.poll(() => pids().length, { timeout: 10_000 }).toBe(2);
+    await expect.poll(() => pids().length).toBe(2);
     // Whoever waits behind it starts nothing meanwhile.
     const second = runner.read(never);
     expect(pids()).toHaveLength(2);

@@ -179,7 +179,7 @@ describe('the page server', () => {
     });
     socket.write('GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: ');
     expect(await closed).toMatch(/^HTTP\/1\.1 408 /);
-  }, 10_000);
+  });
 });
 
 describe('the lists behind the page', () => {

@@ -44,7 +44,6 @@ function openLink(urls: string[], more: { tls?: TlsFiles; username?: string; pas
 
 describe.skipIf(!available('mosquitto') || !available('openssl'))(
   'brokers with certificates, passwords and access lists (skipped without mosquitto and openssl)',
-  { timeout: 40_000 },
   () => {
     let folder = '';
     const brokers: ChildProcess[] = [];
@@ -131,7 +130,7 @@ describe.skipIf(!available('mosquitto') || !available('openssl'))(
           `acl_file ${at('acl')}`,
         ]),
       );
-    }, 40_000);
+    });
     afterAll(async () => {
       for (const broker of brokers) await endProcess(broker);
       rmSync(folder, { recursive: true, force: true });
@@ -258,7 +257,7 @@ describe.skipIf(!available('mosquitto') || !available('openssl'))(
   },
 );
 
-describe('brokers that behave badly', { timeout: 30_000 }, () => {
+describe('brokers that behave badly', () => {
   it('speaks 3.1.1 where the broker knows no 5, and remembers it', async () => {
     const aedes = await Aedes.createBroker();
     const server = createServer((socket) => aedes.handle(socket));

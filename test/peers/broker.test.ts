@@ -66,7 +66,7 @@ describe.skipIf(!available('mosquitto'))(
       live = await startLiveSite({ miners: 12, gpuNodes: 2 }, port);
       await watch();
       agent = startAgentProcess(live.config);
-    }, 60_000);
+    });
 
     afterAll(async () => {
       client?.end(true);
@@ -114,7 +114,7 @@ describe.skipIf(!available('mosquitto'))(
           (topic) => `switchyard/v1/demo/${topic}`,
         ),
       );
-    }, 60_000);
+    });
 
     it('carries an order, and its answers tell what was measured', async () => {
       const order = {
@@ -152,14 +152,14 @@ describe.skipIf(!available('mosquitto'))(
       expect(done.body).toMatchObject({ status: 'done', limitWatts: 30_000 });
       expect(done.body['measuredWatts']).toBeLessThanOrEqual(30_000);
       expect(last('decision')).toMatchObject({ mode: 'curtailed' });
-    }, 90_000);
+    });
 
     it('comes back after the broker was away, and says everything retained again', async () => {
       broker.kill('SIGKILL');
       await until(() => (client.connected ? null : true));
       seen.length = 0;
       broker = startBroker();
-      await until(() => (client.connected ? true : null), 20_000);
+      await until(() => (client.connected ? true : null));
       await client.subscribeAsync('switchyard/v1/demo/#', { qos: 1 });
       await until(
         () =>
@@ -168,18 +168,18 @@ describe.skipIf(!available('mosquitto'))(
             : null,
         40_000,
       );
-    }, 80_000);
+    });
 
     it('delivers the will when the agent is killed', async () => {
       agent.kill('SIGKILL');
-      await until(() => (last('state')?.['online'] === false ? true : null), 40_000);
+      await until(() => (last('state')?.['online'] === false ? true : null));
       agent = startAgentProcess(live.config);
-      await until(() => (last('state')?.['online'] === true ? true : null), 40_000);
-    }, 90_000);
+      await until(() => (last('state')?.['online'] === true ? true : null));
+    });
 
     it('keeps an order that came while the agent was down', async () => {
       agent.kill('SIGKILL');
-      await until(() => (last('state')?.['online'] === false ? true : null), 40_000);
+      await until(() => (last('state')?.['online'] === false ? true : null));
       const order = {
         v: 1,
         id: 'test-2',
@@ -199,7 +199,7 @@ describe.skipIf(!available('mosquitto'))(
         40_000,
       );
       expect(answer.body['status']).toMatch(/accepted|done/);
-    }, 90_000);
+    });
 
     it('sent nothing that its schema does not describe', () => {
       const ajv = new Ajv2020({ strict: false });
@@ -248,6 +248,6 @@ describe.skipIf(!available('mosquitto'))(
       const code = await new Promise((resolve) => checked.once('close', resolve));
       expect(said).toBe('');
       expect(code).toBe(0);
-    }, 60_000);
+    });
   },
 );

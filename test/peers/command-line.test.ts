@@ -25,7 +25,7 @@ describe('the command line against devices on loopback', () => {
         resolve(typeof address === 'object' && address !== null ? address.port : 0);
       });
     });
-  }, 60_000);
+  });
 
   afterAll(async () => {
     silent.close();
@@ -62,7 +62,7 @@ describe('the command line against devices on loopback', () => {
       found.add(envelope.data.firmware);
     }
     expect([...found].sort()).toEqual(['bitmain', 'luxos', 'whatsminer']);
-  }, 60_000);
+  });
 
   it('writes only with --apply, and then proves it', async () => {
     const { host, port } = places[0]!;
@@ -86,7 +86,7 @@ describe('the command line against devices on loopback', () => {
       exit: 0,
       data: { applied: true, outcome: 'verified', after: { state: 'sleeping' } },
     });
-  }, 90_000);
+  });
 
   it('commissions a meter by reading only', async () => {
     const run = await runCli(['-c', live.config, 'meter', 'grid-meter', '--commission', '--json']);
@@ -103,7 +103,7 @@ describe('the command line against devices on loopback', () => {
       'much',
     ]);
     expect(refused.code).toBe(2);
-  }, 30_000);
+  });
 
   it('reads meters by name and by profile, and registers', async () => {
     const named = await runCli(['-c', live.config, 'meter', 'grid-meter', '--json']);
@@ -131,7 +131,7 @@ describe('the command line against devices on loopback', () => {
       '--json',
     ]);
     expect(JSON.parse(poked.stdout)).toMatchObject({ ok: true, data: { kind: 'registers', address: 52 } });
-  }, 60_000);
+  });
 
   it('reads a GPU node by both tools', async () => {
     const loaded = loadConfig(live.config);
@@ -146,7 +146,7 @@ describe('the command line against devices on loopback', () => {
     const url = second?.reader.kind === 'dcgm' ? second.reader.url : '';
     const dcgm = await runCli(['gpu', '--dcgm', url, '--json']);
     expect(JSON.parse(dcgm.stdout), dcgm.stderr).toMatchObject({ ok: true, data: { source: 'dcgm' } });
-  }, 60_000);
+  });
 
   it.each<[string, () => Promise<string[]>, number, RegExp]>([
     [
@@ -222,5 +222,5 @@ describe('the command line against devices on loopback', () => {
       exit: 0,
       problems: [],
     });
-  }, 60_000);
+  });
 });

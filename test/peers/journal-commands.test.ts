@@ -20,7 +20,7 @@ describe('log, history and replay against an agent on loopback', () => {
       const answer = await askAgent(live.socket, 'GET', '/api/v1/site', undefined, 2000);
       const mode = answer.ok ? (answer.value.body as { mode: string }).mode : null;
       return mode === 'normal' || mode === 'curtailed' ? mode : null;
-    }, 40_000);
+    });
   };
   const end = async (signal: 'SIGTERM' | 'SIGKILL') => {
     const ended = new Promise((resolve) => agent.once('exit', resolve));
@@ -34,7 +34,7 @@ describe('log, history and replay against an agent on loopback', () => {
   beforeAll(async () => {
     live = await startLiveSite({ miners: 12, gpuNodes: 0 }, 1, '10');
     await start();
-  }, 120_000);
+  });
 
   afterAll(async () => {
     await end('SIGKILL');
@@ -58,7 +58,7 @@ describe('log, history and replay against an agent on loopback', () => {
     // The order is carried on by the agent that was started after the kill.
     const orders = await askAgent(live.socket, 'GET', '/api/v1/orders', undefined, 2000);
     expect(orders.ok && orders.value.body).toMatchObject({ leases: [{ limit: 'grid', watts: 20_000 }] });
-  }, 120_000);
+  });
 
   it('gives power by the minute as CSV, over a restart, and replays its journal', async () => {
     await end('SIGTERM');
@@ -76,7 +76,7 @@ describe('log, history and replay against an agent on loopback', () => {
     expect(head).toBe('time,limit,powerWatts,limitWatts,miningWatts,aiWatts');
     expect(rows.length).toBeGreaterThan(0);
     for (const row of rows) expect(row).toMatch(/^20\d\d-\d\d-\d\dT\d\d:\d\d:00\.000Z,grid,\d*,\d+,\d+,\d+$/);
-  }, 120_000);
+  });
 
   it('says what is wrong with a journal that is none', async () => {
     const result = await switchyard('replay', live.config);

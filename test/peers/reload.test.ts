@@ -17,7 +17,7 @@ describe('a reload of the running agent', () => {
     text = readFileSync(live.config, 'utf8');
     agent = startAgentProcess(live.config);
     await until(async () => ((await site()) === null ? null : true));
-  }, 60_000);
+  });
 
   afterAll(async () => {
     agent.kill('SIGKILL');

@@ -26,7 +26,7 @@ describe('a second agent', () => {
       const answer = await askAgent(live.socket, 'GET', '/api/v1/site', undefined, 5000);
       return answer.ok ? true : null;
     });
-  }, 60_000);
+  });
 
   afterAll(async () => {
     agent.kill('SIGKILL');

@@ -13,7 +13,7 @@ describe.skipIf(missing !== null)(`real Slurm (${missing ?? 'slurmctld and slurm
   let slurm: RunningSlurm;
   beforeAll(async () => {
     slurm = await startSlurm();
-  }, 60_000);
+  });
   afterAll(async () => slurm?.stop());
 
   const job = () => slurm.tool('sbatch', '--parsable', '-o', '/dev/null', '-n1', '--wrap', 'sleep 600');
@@ -50,7 +50,7 @@ describe.skipIf(missing !== null)(`real Slurm (${missing ?? 'slurmctld and slurm
     await slurm.tool('scontrol', 'update', 'nodename=gpu01', 'state=resume');
     expect(await open('gpu99').read(never)).toMatchObject({ ok: false, error: { kind: 'wrong-device' } });
     await reaches('in-service -');
-  }, 60_000);
+  });
 
   describe('under a whole agent', () => {
     let live: LiveSite;
@@ -66,7 +66,7 @@ describe.skipIf(missing !== null)(`real Slurm (${missing ?? 'slurmctld and slurm
       expect(own).not.toBe(text);
       writeFileSync(live.config, own);
       agent = startAgentProcess(live.config);
-    }, 120_000);
+    });
     afterAll(async () => {
       const ended = new Promise((resolve) => agent.once('exit', resolve));
       agent.kill('SIGTERM');
@@ -98,9 +98,9 @@ describe.skipIf(missing !== null)(`real Slurm (${missing ?? 'slurmctld and slurm
       const first = await job();
       await until(async () => ((await running(first)) ? true : null));
       // The demo's nodes are found at their lowest caps: AI gets something that it can give back.
-      await until(async () => ((await switchyard('transfer')).ok === true ? true : null), 60_000);
+      await until(async () => ((await switchyard('transfer')).ok === true ? true : null));
       await ask('ai');
-      await until(async () => ((await transfer('mining-to-ai'))?.state === 'active' ? true : null), 90_000);
+      await until(async () => ((await transfer('mining-to-ai'))?.state === 'active' ? true : null));
       await ask('mining');
       await until(async () => ((await transfer('ai-to-mining'))?.state === 'shedding' ? true : null));
       await until(async () => ((await state()).startsWith('draining ') ? true : null));
@@ -113,15 +113,15 @@ describe.skipIf(missing !== null)(`real Slurm (${missing ?? 'slurmctld and slurm
       const over = await until(async () => {
         const now = await transfer('ai-to-mining');
         return now?.state === 'released' ? now : null;
-      }, 60_000);
+      });
       expect(over.reason).toBe('given back to mining');
       expect(await state()).toMatch(/^drained /);
       expect(await running(second)).toBe(false);
       await ask('ai');
-      await until(async () => ((await running(second)) ? true : null), 90_000);
+      await until(async () => ((await running(second)) ? true : null));
       expect(await state()).toBe('in-service -');
       expect(['granted', 'ramping', 'active']).toContain((await transfer('mining-to-ai'))?.state);
       await slurm.tool('scancel', second);
-    }, 240_000);
+    });
   });
 });

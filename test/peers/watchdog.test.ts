@@ -20,7 +20,7 @@ describe.skipIf(!hasPerl)('under a supervisor that listens (needs perl)', () => 
   beforeAll(async () => {
     live = await startLiveSite({ miners: 2, gpuNodes: 0 }, 1);
     folder = mkdtempSync(join(tmpdir(), 'switchyard-notify-'));
-  }, 60_000);
+  });
 
   afterAll(async () => {
     for (const child of started) child.kill('SIGKILL');

@@ -254,7 +254,7 @@ function check(name: string, cases: number, arbitrary: fc.Arbitrary<Case>, body:
       fc.property(arbitrary, (run) => body(new Run(run))),
       { numRuns: cases, seed: SEED, verbose: 1 },
     );
-  }, 120_000);
+  });
 }
 
 describe('hand-overs between mining and AI', () => {
@@ -353,5 +353,5 @@ describe('double entry', () => {
       }),
       { numRuns: cases, seed: SEED },
     );
-  }, 60_000);
+  });
 });

@@ -49,7 +49,7 @@ describe('devices and meters that deceive are found, shown and survived', () => 
       expect.stringMatching(/ a-003$/),
     ]);
     virtual.stop();
-  }, 30_000);
+  });
 
   it('a miner that claims a third of its watts makes no room', async () => {
     const virtual = startVirtualSite({
@@ -65,7 +65,7 @@ describe('devices and meters that deceive are found, shown and survived', () => 
     expect(over()).toBe(0);
     expect(codes(virtual)).toContain('implausible-power b-001');
     virtual.stop();
-  }, 30_000);
+  });
 
   it('a stranger at the address of a sleeping miner is told, commanded by nobody and counted at its nameplate', async () => {
     const virtual = startVirtualSite({ seed: 17, config: CONFIG });
@@ -88,7 +88,7 @@ describe('devices and meters that deceive are found, shown and survived', () => 
     const input = seen.inputs.find((candidate) => candidate.facts.id === place.id)!;
     expect(worstOf(input.entry, facts, input.device)).toBeGreaterThanOrEqual(facts.nameplateWatts);
     virtual.stop();
-  }, 30_000);
+  });
 
   it('a frozen meter is called bad and nothing rises on its word', async () => {
     const virtual = startVirtualSite({ seed: 13, config: CONFIG });
@@ -106,7 +106,7 @@ describe('devices and meters that deceive are found, shown and survived', () => 
     // The sum of all nameplates and loads fits the rating, so rises may be granted on that alone; never beyond.
     expect(over()).toBe(0);
     virtual.stop();
-  }, 30_000);
+  });
 
   it('a meter that shows a third less than its children is doubted, and its limit is held by the higher figure', async () => {
     const virtual = startVirtualSite({ seed: 14, config: CONFIG });
@@ -120,7 +120,7 @@ describe('devices and meters that deceive are found, shown and survived', () => 
     await virtual.run(8 * 60_000);
     expect(over()).toBe(0);
     virtual.stop();
-  }, 30_000);
+  });
 
   it('a silent meter freezes rises and sheds nothing by itself', async () => {
     const virtual = startVirtualSite({ seed: 15, config: CONFIG });
@@ -131,7 +131,7 @@ describe('devices and meters that deceive are found, shown and survived', () => 
     expect(codes(virtual)).toContain('meter-silent ma');
     expect(virtual.site.watts('grid')).toBeGreaterThan(before * 0.95);
     virtual.stop();
-  }, 30_000);
+  });
 
   it('a miner that restarts by itself is seen, and what it takes is shed elsewhere or there', async () => {
     const virtual = startVirtualSite({ seed: 16, config: CONFIG });
@@ -145,5 +145,5 @@ describe('devices and meters that deceive are found, shown and survived', () => 
     expect(over()).toBe(0);
     expect(codes(virtual)).toContain(`rose-by-itself ${sleeper.id}`);
     virtual.stop();
-  }, 30_000);
+  });
 });

@@ -51,5 +51,5 @@ describe('explain', () => {
     );
     expect(virtual.explain('nothing')).toEqual(['There is no device or limit "nothing".']);
     virtual.stop();
-  }, 30_000);
+  });
 });

@@ -76,7 +76,7 @@ function start(): Run {
   return { virtual, record: record!, published, context };
 }
 
-describe(`the record of a site (seed ${SEED})`, { timeout: 120_000 }, () => {
+describe(`the record of a site (seed ${SEED})`, () => {
   it('closes to the counter of the grid meter in every quarter of an hour, and finds a changed byte', async () => {
     const { virtual, record, published, context } = start();
     for (const node of virtual.nodes.values()) node.setUtilization(1);

@@ -29,7 +29,7 @@ const SEED = 8;
 /** Of 300 miners, for each cycle of a second: 2 GB last for weeks. */
 const BYTES_PER_CYCLE_AT_MOST = 6000;
 
-describe('the journal of a site of 300 miners', { timeout: 120_000 }, () => {
+describe('the journal of a site of 300 miners', () => {
   it(`replays a shed and a restore with faults to the last byte (seed ${SEED})`, async () => {
     const folder = mkdtempSync(join(tmpdir(), 'switchyard-scenario-'));
     let journal: Journal | null = null;
@@ -76,7 +76,7 @@ miners:
 control: { restoreRampPercentPerMinute: 50, dwell: 30s }
 `;
 
-describe('an agent whose disk fails', { timeout: 60_000 }, () => {
+describe('an agent whose disk fails', () => {
   it(`goes on shedding, lets nothing rise, says so, and restores when the disk is back (seed ${SEED})`, async () => {
     let failure: string | null = null;
     const virtual = startVirtualSite({

@@ -186,4 +186,4 @@ ends with the state of the agent`, async () => {
     expect(judged.get(name), name).toBeGreaterThan(0);
   outbox.stop();
   rmSync(folder, { recursive: true, force: true });
-}, 60_000);
+});

@@ -58,7 +58,7 @@ describe('a feeder that passes to AI lease by lease', () => {
     expect(states()).toEqual(['converted', 'scheduled']);
     expect(over).toBe(0);
     virtual.stop();
-  }, 120_000);
+  });
 
   it('the second step adds to the first from its own day', async () => {
     const virtual = startVirtualSite({
@@ -75,5 +75,5 @@ describe('a feeder that passes to AI lease by lease', () => {
     await virtual.run(60_000);
     expect(conversion()).toMatchObject({ entitledWatts: 40_000, bridgeWatts: 0 });
     virtual.stop();
-  }, 60_000);
+  });
 });

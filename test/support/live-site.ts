@@ -106,7 +106,7 @@ export function startAgentProcess(config: string): ChildProcess {
 }
 
 /** Polls until `probe` gives something, or fails after `limitMs` of real time. */
-export async function until<T>(probe: () => Promise<T | null> | T | null, limitMs = 20_000): Promise<T> {
+export async function until<T>(probe: () => Promise<T | null> | T | null, limitMs = 90_000): Promise<T> {
   const startedAt = performance.now();
   for (;;) {
     const found = await probe();

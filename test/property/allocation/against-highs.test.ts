@@ -32,7 +32,7 @@ function relativeTo(problem: Problem, value: number): number {
 }
 
 describe.each(FAMILIES)(`%s trees against HiGHS (seeds 1 to ${SEEDS})`, (family) => {
-  test('the bound is the relaxed optimum and the true gap is at most 0.5 %', { timeout: 120_000 }, () => {
+  test('the bound is the relaxed optimum and the true gap is at most 0.5 %', () => {
     for (let seed = 1; seed <= SEEDS; seed += 1) {
       const name = `${family} seed ${seed}`;
       const problem = randomSite({ family, deviceCount: siteSize(seed), seed });
@@ -69,7 +69,7 @@ function expectNearWhole(
 }
 
 describe('floors against HiGHS (seeds 1 to 40)', () => {
-  test('a floor below one limit: the bound is the relaxed optimum', { timeout: 60_000 }, () => {
+  test('a floor below one limit: the bound is the relaxed optimum', () => {
     for (let seed = 1; seed <= 40; seed += 1) {
       const family = seed % 2 === 0 ? 'gains' : 'tight';
       const problem = nestedFloors(randomSite({ family, deviceCount: 20 + seed * 3, seed }), seed);
@@ -77,7 +77,7 @@ describe('floors against HiGHS (seeds 1 to 40)', () => {
     }
   });
 
-  test('many floors across the tree: the bound is never below and nearly equal', { timeout: 60_000 }, () => {
+  test('many floors across the tree: the bound is never below and nearly equal', () => {
     for (let seed = 1; seed <= 40; seed += 1) {
       const family = seed % 2 === 0 ? 'gains' : 'plain';
       const problem = manyFloors(randomSite({ family, deviceCount: 20 + seed * 3, seed }), seed);

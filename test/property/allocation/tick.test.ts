@@ -38,7 +38,7 @@ const step: fc.Arbitrary<Step> = fc.record({
 });
 
 describe(`the warm tick (fast-check seed ${SEED})`, () => {
-  test('agrees with a fresh one to the last bit after any changes', { timeout: 60_000 }, () => {
+  test('agrees with a fresh one to the last bit after any changes', () => {
     const cases = fc.record({
       family: fc.constantFrom(...FAMILIES),
       nested: fc.boolean(),
@@ -111,7 +111,7 @@ describe(`the warm tick (fast-check seed ${SEED})`, () => {
 });
 
 describe(`the planner (fast-check seed ${SEED})`, () => {
-  test('answers problem after problem as if each were the first', { timeout: 60_000 }, () => {
+  test('answers problem after problem as if each were the first', () => {
     const cases = fc.record({
       family: fc.constantFrom(...FAMILIES),
       nested: fc.boolean(),

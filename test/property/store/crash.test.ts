@@ -72,7 +72,7 @@ const runs = fc.record({
   monotonicMs: fc.integer({ min: 0, max: 100_000 }),
 });
 
-describe('a crash after any record', { timeout: 60_000 }, () => {
+describe('a crash after any record', () => {
   it(`never lowers what a device could draw, and keeps what was under way (seed ${SEED})`, () => {
     fc.assert(
       fc.property(runs, ({ seed, turns, cut, pauseMs, setBackMs, monotonicMs }) => {

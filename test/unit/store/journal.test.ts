@@ -45,7 +45,7 @@ function replay() {
   }
 }
 
-describe('openJournal', { timeout: 60_000 }, () => {
+describe('openJournal', () => {
   it('counts its lives and knows devices, orders and holds of earlier ones', () => {
     const clock = new VirtualClock();
     const first = openJournal(folder, MAXIMUM, clock);
@@ -132,7 +132,7 @@ describe('openJournal', { timeout: 60_000 }, () => {
   });
 });
 
-describe('replayJournal', { timeout: 60_000 }, () => {
+describe('replayJournal', () => {
   it('decides a run of 700 cycles again to the last byte', async () => {
     await writeRun(700);
     const report = replay();

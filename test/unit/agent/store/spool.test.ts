@@ -74,7 +74,7 @@ describe('a long outage', () => {
     expect(rows.map((row) => row.seq)).toEqual(rows.map((row) => row.seq).sort((a, b) => a - b));
     spool.close();
     rmSync(folder, { recursive: true, force: true });
-  }, 60_000);
+  });
 });
 
 describe('thinning', () => {
