@@ -160,14 +160,25 @@ function giveUpTaking(draft: Draft, transfer: Transfer, reason: string): Phase {
   return transfer.phase;
 }
 
-/** Mining gave up what was lent, by the meters: AI has it back. */
+/**
+ * Mining gave up what was lent, by the meters: AI has it back. Where that was never seen, AI does not: watts that
+ * nobody proved free would back its rise. It may ask for them as for any others, and is granted what is verified.
+ */
 function proveReturned(draft: Draft, transfer: Transfer, late: boolean): Phase {
   const proved = freedIsProved(draft, transfer);
   if (!proved && !late) return makeUp(draft, transfer);
-  if (!proved) unproved(draft, transfer, 'mining was not seen giving up what was lent to it');
   letGoPath(draft, transfer);
+  if (!proved) {
+    const watts = total(transfer.lent);
+    unproved(
+      draft,
+      transfer,
+      `mining was not seen giving up the ${watts} W that were lent to it, so AI stays without them until a new hand-over proves them free`,
+    );
+    putBack(draft, transfer, (node) => isEmptied(draft, node));
+    return move(draft, transfer, 'released', 'not seen given up by mining: AI stays without it');
+  }
   for (const id in transfer.lent) draft.bases[id] = (draft.bases[id] ?? 0) + transfer.lent[id]!;
   putBack(draft, transfer);
-  move(draft, transfer, 'released', proved ? 'AI has it back' : 'AI has it back, unproved');
-  return transfer.phase;
+  return move(draft, transfer, 'released', 'AI has it back');
 }

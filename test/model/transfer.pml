@@ -59,12 +59,6 @@ byte ws;          /* worst case of the node at the last cycle; 0 after a restart
 byte d0 = 1, d1 = 2, w = 2;
 bool low[2];
 bool dropped;     /* a limit fell: from then on a rise within a grant looks at the room first */
-bool unproved;    /* AI had back what mining was not seen giving up */
-#ifdef STRICT
-#define TRUSTED true
-#else
-#define TRUSTED (!unproved)
-#endif
 bool due;         /* the time that was asked for is over */
 bool down;        /* written, and the process died before it acted */
 /* Permits that were acted on last. */
@@ -188,8 +182,8 @@ inline check_grant(i) {
   /* Every watt that AI may draw and does not is verified room, and stands behind one grant only. */
   tmp = POSITIVE(base + HELD_SHARES - ws);
   assert(fresh[GRID] && fresh[FEEDER]);
-  assert(!TRUSTED || tmp <= CAP(GRID) - FLOW(GRID));
-  assert(!TRUSTED || tmp <= CAP(FEEDER) - FLOW(FEEDER))
+  assert(tmp <= CAP(GRID) - FLOW(GRID));
+  assert(tmp <= CAP(FEEDER) - FLOW(FEEDER))
 }
 inline ramp(i) {
   find_breach(i);
@@ -304,7 +298,7 @@ inline to_mining(i) {
     freed_is_proved(i);
     if
     :: proved -> let_go(i); base = base + lent[i]; enter(i, released)
-    :: !proved && late -> let_go(i); base = base + lent[i]; enter(i, released); unproved = true
+    :: !proved && late -> let_go(i); enter(i, released)
     :: else
     fi
   :: else
@@ -473,7 +467,7 @@ init {
   :: !down && d0 < 2 && ROOM(GRID) -> atomic { d0++; MOVED; assert(FLOW(GRID) <= CAP(GRID)) }
   :: !down && d1 < 2 && ROOM(GRID) && ROOM(FEEDER) -> atomic { d1++; MOVED; rose_at_feeder() }
   :: w < MOST && w < pceil && w >= pceil - pgrant &&
-     ((!dropped && TRUSTED) || (FLOW(GRID) < CAP(GRID) && FLOW(FEEDER) < CAP(FEEDER))) ->
+     (!dropped || (FLOW(GRID) < CAP(GRID) && FLOW(FEEDER) < CAP(FEEDER))) ->
      atomic { w++; MOVED; rose_at_feeder() }
   :: !down && w < MOST && w < pceil - pgrant && ROOM(GRID) && ROOM(FEEDER) -> atomic { w++; MOVED; rose_at_feeder() }
   :: w > LEAST && (w > pceil || FLOW(GRID) > CAP(GRID) || FLOW(FEEDER) > CAP(FEEDER)) -> atomic { w--; MOVED }

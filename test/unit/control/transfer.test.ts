@@ -369,7 +369,7 @@ describe('nodes with a workload manager', () => {
     expect(part.state.withdrawn).toEqual({});
   });
 
-  it('go back when nothing was taken, when what was lent is theirs again, and when somebody resumed them', () => {
+  it('go back when nothing was taken, when what was lent is proved theirs again, and when somebody resumed them', () => {
     const ended = asked(MANAGED).ticks(3).apply({ kind: 'end', id: 't1', epoch: null, reason: 'no' });
     expect(ended.phase).toBe('aborted');
     expect(ended.state.withdrawn).toEqual({});
@@ -379,6 +379,15 @@ describe('nodes with a workload manager', () => {
     lent.worst['grid'] = 80_000;
     expect(lent.ticks(120).phase).toBe('released');
     expect(lent.state.withdrawn).toEqual({});
+    const kept = fall(asked(MANAGED, { until: EPOCH + 200_000 }).ticks(95)).ticks(4);
+    const before = kept.permits.ceilings;
+    kept.ticks(800);
+    expect(kept.state.transfers[0]).toMatchObject({
+      phase: 'released',
+      reason: 'not seen given up by mining: AI stays without it',
+    });
+    expect(kept.permits.ceilings).toEqual(before);
+    expect(Object.keys(kept.state.withdrawn)).toEqual(['g1', 'g2']);
     const resumed = asked(MANAGED).ticks(3).apply({ kind: 'node', node: 'g1', event: 'resumed', id: 'n' });
     expect(resumed.state.withdrawn).toEqual({ g2: 't1' });
   });
