@@ -89,10 +89,14 @@ class ModbusMeter implements MeterDriver {
   private fast: {
     readonly reader: MeterReader;
     readonly lessons: number;
+    /** All that a fast reading asks for, and the rest of what is repeated. */
     readonly points: readonly MeterPoint[];
+    readonly rest: readonly MeterPoint[];
+    /** What control needs; the others only come along, and are decoded at the pace of the slow class. */
+    readonly needed: ReadonlySet<string>;
   } | null = null;
-  private slowList: { readonly fast: readonly MeterPoint[]; readonly rest: readonly MeterPoint[] } | null =
-    null;
+  /** Figures of the slow class as a reading shows them, until one of them is too old. */
+  private shown: { readonly points: MeterReading['points']; readonly untilAt: MonotonicMs } | null = null;
   private profile: MeterProfile;
   private reader: MeterReader;
   private located: boolean;
@@ -100,6 +104,7 @@ class ModbusMeter implements MeterDriver {
   private readonly closing = new AbortController();
   private slowTurn = 0;
   private slowAt: MonotonicMs = Number.NEGATIVE_INFINITY;
+  private decodedAllAt: MonotonicMs = Number.NEGATIVE_INFINITY;
   private slowWork: Promise<void> | null = null;
   private forgottenAt: MonotonicMs = Number.NEGATIVE_INFINITY;
   private hasReadAll = false;
@@ -136,7 +141,7 @@ class ModbusMeter implements MeterDriver {
       this.reader.exchange(request, deadline, signal),
     );
     if (!result.ok) return result;
-    const probe = await this.reader.read(this.fastPoints(), deadline, signal);
+    const probe = await this.reader.read(this.fastPoints().points, deadline, signal);
     if (!probe.ok) return probe;
     this.identity = result.value;
     return result;
@@ -171,7 +176,7 @@ class ModbusMeter implements MeterDriver {
       return fail('wrong-device', `${this.address} has none of the registers of a ${this.profile.id}`);
     }
     if (!this.hasReadAll) await this.readAll(fast.value, deadline, signal);
-    else this.readSlowMeanwhile(fast.value);
+    else this.readSlowMeanwhile();
     this.keepLessons();
     return ok(this.reading(fast.value));
   }
@@ -201,11 +206,11 @@ class ModbusMeter implements MeterDriver {
   }
 
   /** One slow request after a reading is out: the fast figures do not wait for it, nor grow old with it. */
-  private readSlowMeanwhile(fast: Samples): void {
+  private readSlowMeanwhile(): void {
     const now = this.deps.clock.monotonicMs();
     if (now - this.slowAt < SLOW_PACE_MS) return;
     this.slowAt = now;
-    this.slowWork = this.readSlow(fast, this.deadline(), this.closing.signal).then(() => {
+    this.slowWork = this.readSlow(this.deadline(), this.closing.signal).then(() => {
       this.slowWork = null;
     });
   }
@@ -215,9 +220,13 @@ class ModbusMeter implements MeterDriver {
    * they came by more than one request: those are asked once more before they are called wrong.
    */
   private async readFast(deadline: MonotonicMs, signal: AbortSignal): Promise<Result<Samples, BusFailure>> {
-    const points = this.fastPoints();
-    const first = await this.reader.read(points, deadline, signal);
+    const { points, needed } = this.fastPoints();
+    const now = this.deps.clock.monotonicMs();
+    const isDue = !this.hasReadAll || now - this.decodedAllAt >= SLOW_PACE_MS;
+    if (isDue) this.decodedAllAt = now;
+    const first = await this.reader.read(points, deadline, signal, isDue ? null : needed);
     if (!first.ok) return first;
+    if (isDue) this.keep(first.value);
     if (this.isTorn(first.value)) {
       const again = await this.reader.read(points, deadline, signal);
       return again.ok ? again : first;
@@ -246,8 +255,8 @@ class ModbusMeter implements MeterDriver {
   }
 
   /** One request in turn. What fails here stays as it was and grows old. */
-  private async readSlow(fast: Samples, deadline: MonotonicMs, signal: AbortSignal): Promise<void> {
-    const blocks = this.reader.plan(this.slowPoints(fast));
+  private async readSlow(deadline: MonotonicMs, signal: AbortSignal): Promise<void> {
+    const blocks = this.reader.plan(this.fastPoints().rest);
     const block = blocks[this.slowTurn % Math.max(1, blocks.length)];
     this.slowTurn += 1;
     if (block === undefined) return;
@@ -255,20 +264,9 @@ class ModbusMeter implements MeterDriver {
     if (result.ok) this.keep(result.value);
   }
 
-  /** What is repeated but not fast; the same list while the fast points are the same, so that its plan holds. */
-  private slowPoints(fast: Samples): readonly MeterPoint[] {
-    const points = this.fastPoints();
-    if (this.slowList?.fast !== points) {
-      const rest = this.profile.points.filter(
-        (point) => !fast.has(point.name) && !point.name.startsWith('meta.'),
-      );
-      this.slowList = { fast: points, rest };
-    }
-    return this.slowList.rest;
-  }
-
   private keep(samples: Samples): void {
     for (const [name, sample] of samples) this.slow.set(name, sample);
+    this.shown = null;
   }
 
   /** A meter without its power register is no meter: what it refused is asked again once a minute. */
@@ -329,19 +327,24 @@ class ModbusMeter implements MeterDriver {
   }
 
   /** What control needs each time, and whatever comes along without a further request. */
-  private fastPoints(): readonly MeterPoint[] {
-    if (this.fast?.reader !== this.reader || this.fast.lessons !== this.reader.lessons) {
-      this.fast = { reader: this.reader, lessons: this.reader.lessons, points: this.chooseFastPoints() };
-    }
-    return this.fast.points;
+  private fastPoints(): NonNullable<ModbusMeter['fast']> {
+    const { fast, reader } = this;
+    if (fast !== null && fast.reader === reader && fast.lessons === reader.lessons) return fast;
+    const { points, needed } = this.chooseFastPoints();
+    const rest = this.profile.points.filter(
+      (point) => !points.includes(point) && !point.name.startsWith('meta.'),
+    );
+    this.fast = { reader, lessons: reader.lessons, points, rest, needed };
+    return this.fast;
   }
 
-  private chooseFastPoints(): MeterPoint[] {
+  private chooseFastPoints(): { readonly points: MeterPoint[]; readonly needed: ReadonlySet<string> } {
     const wanted = new Set([...roleOf(this.profile, 'power'), ...FAST_POINTS]);
     const fast = withFactors(
       this.profile.points.filter((point) => wanted.has(point.name)),
       this.profile,
     );
+    const needed = new Set(fast.map((point) => point.name));
     let plan = this.reader.plan([...fast]);
     // On a slow line every register costs; on TCP only requests do.
     const mayGrow = this.config.transport.kind === 'modbus-tcp';
@@ -352,19 +355,29 @@ class ModbusMeter implements MeterDriver {
       fast.push(point);
       plan = longer;
     }
-    return fast;
+    return { points: fast, needed };
+  }
+
+  /** What the slow class brought last, as far as it is not too old; identities do not age. */
+  private slowFigures(now: MonotonicMs): MeterReading['points'] {
+    if (this.shown !== null && now <= this.shown.untilAt) return this.shown.points;
+    let untilAt = Number.POSITIVE_INFINITY;
+    const points: Record<string, number | string | null> = {};
+    for (const { name } of this.profile.points) {
+      const sample = this.slow.get(name) ?? null;
+      const ageless = sample === null || name.startsWith('meta.');
+      const endsAt = ageless ? Number.POSITIVE_INFINITY : sample.exchange.repliedAt + SLOW_AGE_MOST_MS;
+      points[name] = now <= endsAt ? this.signed(name, sample) : null;
+      if (now <= endsAt) untilAt = Math.min(untilAt, endsAt);
+    }
+    this.shown = { points, untilAt };
+    return points;
   }
 
   private reading(fast: Samples): MeterReading {
     const now = this.deps.clock.monotonicMs();
-    const sampleOf = (name: string): PointSample | null => {
-      const slow = this.slow.get(name);
-      const isFresh = slow !== undefined && now - slow.exchange.repliedAt <= SLOW_AGE_MOST_MS;
-      return fast.get(name) ?? (isFresh || name.startsWith('meta.') ? (slow ?? null) : null);
-    };
-    const points: Record<string, number | string | null> = {};
-    for (const point of this.profile.points)
-      points[point.name] = this.signed(point.name, sampleOf(point.name));
+    const points: Record<string, number | string | null> = { ...this.slowFigures(now) };
+    for (const [name, sample] of fast) points[name] = this.signed(name, sample);
     const figures = this.figures(points);
     const [first] = fast.values();
     const anchor = roleOf(this.profile, 'power').map((name) => fast.get(name))[0] ?? first;

@@ -326,8 +326,9 @@ function inventoryOf(record: DeviceRecord): InventoryState {
 /** Whatever its driver checks itself: a meter under load whose figures stand still is worse than a silent one. */
 function frozenMs(watch: FreezeWatch, reading: MeterReading): Milliseconds {
   const { powerWatts, voltageVolts, currentAmps, frequencyHz } = reading;
-  const fingerprint = JSON.stringify([powerWatts, voltageVolts, currentAmps, frequencyHz]);
   const { l1, l2, l3 } = currentAmps;
+  const volts = `${voltageVolts.l1} ${voltageVolts.l2} ${voltageVolts.l3}`;
+  const fingerprint = `${powerWatts} ${frequencyHz} ${volts} ${l1} ${l2} ${l3}`;
   const isLoaded =
     powerWatts !== null && (powerWatts !== 0 || (l1 ?? 0) !== 0 || (l2 ?? 0) !== 0 || (l3 ?? 0) !== 0);
   return watch.frozenMs(fingerprint, isLoaded, frequencyHz !== null, reading.sampledAt);

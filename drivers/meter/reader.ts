@@ -97,20 +97,21 @@ export class MeterReader {
   }
 
   /**
-   * Reads `points` into samples; points that the meter refuses are left out. Fails with the first failure that
-   * is not about an address.
+   * Reads `points` into samples, or only those of them that are `named`; points that the meter refuses are left
+   * out. Fails with the first failure that is not about an address.
    */
   async read(
     points: readonly MeterPoint[],
     deadline: MonotonicMs,
     signal: AbortSignal,
+    named: ReadonlySet<string> | null = null,
   ): Promise<Result<Samples, BusFailure>> {
     const samples: Samples = new Map();
     const work = [...this.plan(points)];
     for (let block = work.shift(); block !== undefined; block = work.shift()) {
       const result = await this.ask(block, deadline, signal);
       if (result.ok) {
-        this.decode(block, result.value, samples);
+        this.decode(block, result.value, samples, named);
         continue;
       }
       this.lessons += 1;
@@ -249,7 +250,12 @@ export class MeterReader {
     return ok(true);
   }
 
-  private decode(block: ReadBlock, exchange: BusExchange, samples: Samples): void {
+  private decode(
+    block: ReadBlock,
+    exchange: BusExchange,
+    samples: Samples,
+    named: ReadonlySet<string> | null = null,
+  ): void {
     const { profile, parameters } = this.options;
     const wordsOf = (point: MeterPoint) => {
       const start = point.address - block.address;
@@ -257,6 +263,7 @@ export class MeterReader {
     };
     const raw = (point: MeterPoint) => decodePoint(profile, point, wordsOf(point), parameters, null);
     for (const point of block.points) {
+      if (named !== null && !named.has(point.name)) continue;
       const words = wordsOf(point);
       const { value, gap } = decodePoint(profile, point, words, parameters, this.factorOf(block, point, raw));
       samples.set(point.name, { value, gap, words, exchange });

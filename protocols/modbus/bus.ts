@@ -10,6 +10,7 @@ import { exceptionFailure, failure, refusal } from './bus-failure.ts';
 import type { ConnectPath } from './connect.ts';
 import { encodeMbap, encodeRtu, type HeadInside, isHeadOf, MbapReader, readRtu } from './framing.ts';
 import { Ghosts } from './ghosts.ts';
+import { JobWatch } from './job-watch.ts';
 import type { ModbusRequest } from './pdu.ts';
 import { decodeReply, encodeRequest, plainRequest } from './pdu.ts';
 import { TransactionIds } from './transaction-ids.ts';
@@ -77,7 +78,8 @@ interface Job {
   asked: ModbusRequest;
   readonly pdu: Buffer;
   sentAt: MonotonicMs | null;
-  cancelTimer: () => void;
+  /** Its deadline; once it is sent, the end of the time for its reply if that is earlier. */
+  dueAt: MonotonicMs;
 }
 
 interface Link {
@@ -119,6 +121,7 @@ class PathBus implements Bus {
   /** Only RTU needs them: on MBAP the transaction id tells replies apart. */
   private readonly ghosts: Ghosts | null;
   private cancelWake: (() => void) | null = null;
+  private readonly watch: JobWatch<Job>;
 
   constructor(options: BusOptions, deps: BusDeps) {
     this.options = options;
@@ -127,6 +130,10 @@ class PathBus implements Bus {
     this.ids = new TransactionIds(deps.random);
     this.silence = new UnitSilence();
     this.ghosts = options.framing === 'rtu' ? new Ghosts(options.responseTimeoutMs) : null;
+    this.watch = new JobWatch(deps.clock, () => [...this.flying.values(), ...this.queue], {
+      due: (job) => (job.sentAt === null ? this.onQueueTimeout(job) : this.onTimeout(job, job.sentAt)),
+      abort: (job) => this.onAbort(job),
+    });
   }
 
   exchange(
@@ -151,7 +158,7 @@ class PathBus implements Bus {
     }
     if (this.queue.length >= QUEUE_MOST)
       return refusal('busy', `${name}: ${QUEUE_MOST} requests are waiting`);
-    return new Promise((resolve) => {
+    return new Promise((settle) => {
       const job: Job = {
         unit,
         request,
@@ -160,27 +167,19 @@ class PathBus implements Bus {
         asked: request,
         pdu,
         sentAt: null,
-        cancelTimer: () => undefined,
-        settle: (result) => {
-          job.cancelTimer();
-          signal.removeEventListener('abort', onAbort);
-          resolve(result);
-        },
+        dueAt: deadline,
+        settle,
       };
-      const onAbort = () => this.onAbort(job);
-      signal.addEventListener('abort', onAbort, { once: true });
       this.queue.push(job);
       this.pump();
-      // Most are sent at once and never wait for a turn.
-      if (job.sentAt === null && this.queue.includes(job)) {
-        job.cancelTimer = this.clock.after(deadline - now, () => this.onQueueTimeout(job));
-      }
+      this.watch.watch(job);
     });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.closing.signal.aborted) return;
     this.closing.abort();
+    this.watch.close();
     this.cancelWake?.();
     this.dropLink();
     for (const job of [...this.flying.values(), ...this.queue]) {
@@ -299,9 +298,8 @@ class PathBus implements Bus {
     const bytes = framing === 'mbap' ? encodeMbap(id, job.unit, pdu) : encodeRtu(job.unit, pdu);
     this.flying.set(id, job);
     job.sentAt = now;
-    job.cancelTimer();
-    const waitMs = Math.min(this.patienceMs(job.unit), job.deadline - now);
-    job.cancelTimer = this.clock.after(waitMs, () => this.onTimeout(id, job, waitMs));
+    job.dueAt = Math.min(now + this.patienceMs(job.unit), job.deadline);
+    this.watch.watch(job);
     this.options.onBytes?.('sent', bytes);
     link.stream.write(bytes);
   }
@@ -410,22 +408,30 @@ class PathBus implements Bus {
     this.lose('malformed', `${this.options.name}: ${reason}`, listenMs);
   }
 
-  private onTimeout(id: number, job: Job, waitedMs: Milliseconds): void {
+  private onTimeout(job: Job, sentAt: MonotonicMs): void {
     const now = this.clock.monotonicMs();
-    this.flying.delete(id);
-    this.ids.bury(id, now);
-    this.ghosts?.unanswered(job.unit, job.asked, job.sentAt ?? now);
+    this.giveUp(job, now);
+    this.ghosts?.unanswered(job.unit, job.asked, sentAt);
     this.counters.timeouts += 1;
     this.timeoutsInARow += 1;
     const patienceMs = this.patienceMs(job.unit);
     this.silence.missed(job.unit, now);
-    const message = `${this.options.name}: unit ${job.unit} did not answer within ${Math.round(waitedMs)} ms`;
+    const message = `${this.options.name}: unit ${job.unit} did not answer within ${Math.round(job.dueAt - sentAt)} ms`;
     job.settle(failure('timeout', message));
     if (this.options.framing === 'rtu') this.lose('timeout', message, patienceMs);
     else if (this.timeoutsInARow >= TIMEOUTS_BEFORE_RECONNECT || this.link?.mbap.hasPart === true) {
       // Half a frame stands in the stream: whatever comes next would be read as its rest.
       this.lose('timeout', message, 0);
     } else this.pump();
+  }
+
+  /** Its reply may still come, and must match nothing. */
+  private giveUp(job: Job, now: MonotonicMs): void {
+    for (const [id, flying] of this.flying) {
+      if (flying !== job) continue;
+      this.flying.delete(id);
+      this.ids.bury(id, now);
+    }
   }
 
   private onQueueTimeout(job: Job): void {
@@ -441,12 +447,8 @@ class PathBus implements Bus {
       this.unqueue(job);
       return;
     }
-    for (const [id, flying] of this.flying) {
-      if (flying !== job) continue;
-      this.flying.delete(id);
-      this.ids.bury(id, this.clock.monotonicMs());
-      this.ghosts?.unanswered(job.unit, job.asked, job.sentAt);
-    }
+    this.giveUp(job, this.clock.monotonicMs());
+    this.ghosts?.unanswered(job.unit, job.asked, job.sentAt);
     // Its reply will still come, and on RTU nothing but silence tells it from the next one.
     if (this.options.framing === 'rtu') {
       this.lose('cancelled', `${this.options.name}: a request was given up`, this.options.responseTimeoutMs);

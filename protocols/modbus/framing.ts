@@ -83,7 +83,7 @@ export class MbapReader {
       this.held.push({
         transactionId: frame.readUInt16BE(0),
         unit: frame.readUInt8(6),
-        pdu: Buffer.from(frame.subarray(7)),
+        pdu: frame.subarray(7),
       });
       this.pending = header.subarray(6 + length);
       isSpread = false;
