@@ -10,6 +10,8 @@ export interface DecisionTimes {
 /** Kept free between the expected end of a read and the decision. Source: OpenEMS keeps 20 ms. */
 const RESERVE_MS: Milliseconds = 20;
 const REMEMBERED = 8;
+/** Reads that begin in one turn are sent in one turn: the process wakes once for all meters, not once for each. */
+const TOGETHER_MS: Milliseconds = 5;
 
 /**
  * When a read should begin so that its sample is fresh when the loop decides: as late as the last reads allow, on
@@ -35,7 +37,8 @@ export class LateReads {
     // Even steps that end at the decision, never more of them than asked for.
     const grid = intervalMs >= periodMs ? periodMs : periodMs / Math.floor(periodMs / intervalMs);
     const pace = Math.max(intervalMs, grid);
-    const leadMs = Math.min(Math.max(0, ...this.durations) + RESERVE_MS, periodMs);
+    const neededMs = Math.max(0, ...this.durations) + RESERVE_MS;
+    const leadMs = Math.min(Math.ceil(neededMs / TOGETHER_MS) * TOGETHER_MS, periodMs);
     const last = this.decisions.nextAt() - leadMs;
     const earliest = Math.max(now, lastStartAt + pace - grid / 2);
     // The latest point of the grid before the decision is `last`; the others lie whole steps away from it.

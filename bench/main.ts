@@ -9,7 +9,7 @@ import { benchTick } from './tick.ts';
 /** `npm run bench -- NAME`: timings, which never belong in tests. */
 const BENCHES: Readonly<Record<string, (args: readonly string[]) => void | Promise<void>>> = {
   gpus: benchGpus,
-  meters: ([seconds = '30', modbusSerial]) => benchMeters(Number(seconds), modbusSerial),
+  meters: ([seconds = '30']) => benchMeters(Number(seconds)),
   poll: benchPoll,
   scan: benchScan,
   shed: benchShed,

@@ -210,7 +210,8 @@ function follow(
   }
   if (shown === null) return { ...entry, provenWatts: facts.nameplateWatts };
   const running = facts.points.at(-1)!;
-  if (entry.pointId === 'sleep' && shown.kind === 'run') {
+  // What people do with a machine that they hold is no fault of the machine.
+  if (entry.pointId === 'sleep' && shown.kind === 'run' && device.inventory !== 'held') {
     findings.push({
       kind: 'rose-by-itself',
       device: entry.id,

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { type Entry, learn, NEW_ENTRY } from '../../../../agent/control/ledger.ts';
+import { type Entry, type Finding, learn, NEW_ENTRY } from '../../../../agent/control/ledger.ts';
 import type { ObservedDevice } from '../../../../agent/control/observation.ts';
 import type { DeviceFacts } from '../../../../agent/control/points.ts';
 
@@ -19,6 +19,26 @@ const facts: DeviceFacts = {
   wakeDollars: 0.02,
 };
 
+const RUNNING: ObservedDevice = {
+  id: 'd',
+  inventory: 'present',
+  activity: 'running',
+  powerWatts: 3000,
+  reported: true,
+  limitWatts: null,
+  requestedAt: 1000,
+  sampledAt: 1020,
+  fresh: true,
+  failure: null,
+  firmware: 'luxos',
+  model: null,
+  nominalHashrateThs: 120,
+  hashrateThs: 120,
+  control: null,
+  gpus: null,
+  implausible: false,
+};
+
 /** What the ledger holds as the most that the device was seen drawing, after one reading. */
 function observedAfter(
   before: number,
@@ -26,26 +46,7 @@ function observedAfter(
   normalLimitWatts: number | null = null,
 ): number {
   const entry: Entry = { id: 'd', provenWatts: 0, ...NEW_ENTRY, observedWatts: before, normalLimitWatts };
-  const device: ObservedDevice = {
-    id: 'd',
-    inventory: 'present',
-    activity: 'running',
-    powerWatts: 3000,
-    reported: true,
-    limitWatts: null,
-    requestedAt: 1000,
-    sampledAt: 1020,
-    fresh: true,
-    failure: null,
-    firmware: 'luxos',
-    model: null,
-    nominalHashrateThs: 120,
-    hashrateThs: 120,
-    control: null,
-    gpus: null,
-    implausible: false,
-    ...reading,
-  };
+  const device: ObservedDevice = { ...RUNNING, ...reading };
   return learn(entry, facts, device, 2500, []).observedWatts;
 }
 
@@ -68,5 +69,24 @@ describe('what a miner draws at full is learnt from its own reports', () => {
     expect(observedAfter(3000, { powerWatts: 3200, activity: 'starting' })).toBe(3000);
     expect(observedAfter(3000, { powerWatts: 3200, limitWatts: 3300 }, 3400)).toBe(3000);
     expect(observedAfter(3000, { powerWatts: 3200, limitWatts: 3400 }, 3400)).toBe(3200);
+  });
+});
+
+describe('a miner that works although it slept', () => {
+  const asleep: Entry = { id: 'd', provenWatts: 60, ...NEW_ENTRY, pointId: 'sleep' };
+
+  it('is told as one that rose by itself', () => {
+    const findings: Finding[] = [];
+    const entry = learn(asleep, facts, RUNNING, 2500, findings);
+    expect(findings.map((finding) => finding.kind)).toEqual(['rose-by-itself']);
+    expect(entry).toMatchObject({ pointId: 'normal', roseAt: 1020, provenWatts: 3300 });
+  });
+
+  it('is no surprise while people hold it: what they do with it is theirs, and it is booked all the same', () => {
+    const findings: Finding[] = [];
+    const entry = learn(asleep, facts, { ...RUNNING, inventory: 'held' }, 2500, findings);
+    expect(findings).toEqual([]);
+    expect(entry).toMatchObject({ pointId: 'normal', roseAt: null });
+    expect(entry.provenWatts).toBeGreaterThanOrEqual(3000);
   });
 });
