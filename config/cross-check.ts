@@ -67,6 +67,14 @@ export function crossCheck(config: Config): readonly CrossFinding[] {
   config.limits.forEach((limit, index) => {
     reference(['limits', index, 'parent'], limit.parent, limitIds, 'limit');
     reference(['limits', index, 'meter'], limit.meter, meterIds, 'meter');
+    if (limit.average !== undefined && limit.meter === undefined)
+      findings.push({
+        severity: 'error',
+        code: 'average-without-meter',
+        path: ['limits', index, 'average'],
+        message: `nothing measures the average of "${limit.id}".`,
+        hint: 'Name its `meter`, or give the average to the limit above that has one.',
+      });
   });
   tree(config, findings);
   config.loads.forEach((load, index) => {

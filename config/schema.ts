@@ -75,6 +75,13 @@ const rating = z.union([
     .describe('Rating in kilovolt-amperes with the power factor to expect'),
 ]);
 
+const average = z
+  .strictObject({
+    watts: power.describe('The most that may flow on average'),
+    over: duration.describe('In any period of this length: 15min for most tariffs and grid contracts'),
+  })
+  .describe('A limit of the average beside the rating, which still bounds every moment');
+
 export const AUTHORITIES = ['observe', 'advise', 'shed-only', 'full'] as const;
 
 const location = z
@@ -95,6 +102,7 @@ const limit = z.strictObject({
   continuous: z.boolean().default(false).describe('Loads may last 3 h or more: 80 % of the rating is used'),
   losses: z.number().min(1).max(1.5).default(1).describe('Watts above per watt below'),
   margin: power.default(0).describe('Kept free below the rating'),
+  average: average.optional(),
   meter: id.optional().describe('The meter that measures this limit'),
   authority: z
     .enum(AUTHORITIES)

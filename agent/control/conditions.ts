@@ -11,6 +11,9 @@ const ROSE_SHOWN_MS = 15 * 60_000;
 /** Unexplained load above this share of a limit is worth a person's look. */
 const BIAS_SHARE = 0.05;
 
+/** A phase that is full below this share of the rating is worth a person's work. */
+const UNEQUAL_SHARE = 0.9;
+
 /** What control itself finds worth an alarm. Pure. */
 export function controlConditions(
   context: StepContext,
@@ -82,6 +85,16 @@ export function controlConditions(
           limit.authority === 'observe' || limit.authority === 'advise'
             ? 'The agent only observes this limit: reduce load below it.'
             : 'The agent is shedding; see `switchyard explain` for what it waits for.',
+      });
+    }
+    if (memory.heldBy === 'phases' && watts < limit.ratingWatts * UNEQUAL_SHARE) {
+      conditions.push({
+        code: 'phases-unequal',
+        severity: 'minor',
+        target: limit.id,
+        message: `One phase of ${limit.id} is full at ${watts} W of ${limit.ratingWatts} W: its phases carry unequal loads.`,
+        nextStep:
+          'Compare the three currents of its meter, and move machines to the phase that carries least.',
       });
     }
     if (memory.biasWatts > watts * BIAS_SHARE) {

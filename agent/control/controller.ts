@@ -130,11 +130,11 @@ export class Controller {
     },
   ): ControlCycle {
     const { model, context, dryRun } = this.deps;
-    const inForce = limitsInForce(book, model.limits, snapshot.epochMs);
+    const ordered = limitsInForce(book, model.limits, snapshot.epochMs);
     const orders: StepOrders = {
       economics,
       inForce: Object.fromEntries(
-        [...inForce.values()].map((limit) => [
+        [...ordered.values()].map((limit) => [
           limit.limit,
           { watts: limit.watts, deadlineAt: deadlineOf(book, limit, snapshot, extra.deadlineAt) },
         ]),
@@ -169,7 +169,8 @@ export class Controller {
         ? result.state
         : withoutUps(before, result);
     this.last = result;
-    const mode = modeOf(context, dryRun, orders, result, inForce, model);
+    const mode = modeOf(context, dryRun, orders, result, ordered, model);
+    const inForce = withBounds(ordered, result.state);
     const record = this.remember(result, snapshot, mode, dryRun);
     this.dispatcher.emit(commands);
     const { events } = this;
@@ -314,6 +315,23 @@ function deadlineOf(
   if (lease === undefined) return null;
   const known = followed?.(lease.orderId) ?? null;
   return Math.round(known ?? snapshot.monotonicMs + (lease.createdAt + lease.withinMs - snapshot.epochMs));
+}
+
+/** What is in force once phases and averages are looked at. */
+function withBounds(ordered: ReadonlyMap<LimitId, InForce>, state: ControlState): Map<LimitId, InForce> {
+  const inForce = new Map(ordered);
+  for (const [limit, { heldBy, inForceWatts }] of Object.entries(state.limits)) {
+    if (heldBy === undefined) continue;
+    inForce.set(limit, {
+      limit,
+      watts: inForceWatts,
+      source: heldBy,
+      priority: null,
+      until: null,
+      onExpiry: null,
+    });
+  }
+  return inForce;
 }
 
 /** Dry run: what is seen is learnt, what was decided is not booked. */

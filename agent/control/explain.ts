@@ -141,10 +141,16 @@ function explainLimit(input: ExplainInput, id: LimitId): string[] {
   return sentences;
 }
 
+const LIMIT_SOURCES: Readonly<Record<string, string>> = {
+  rating: 'its rating',
+  phases: 'where its fullest phase is at its rating',
+  average: 'so that its average stays under its limit',
+};
+
 function limitSentence(input: ExplainInput, id: LimitId): string {
   const view = input.view.limits.find((limit) => limit.id === id)!;
   const until = view.until === null ? '' : ` until ${clock(view.until)}`;
-  const source = view.source === 'rating' ? 'its rating' : `set by ${view.source}${until}`;
+  const source = LIMIT_SOURCES[view.source] ?? `set by ${view.source}${until}`;
   const power =
     view.powerWatts === null
       ? 'what flows is not known'

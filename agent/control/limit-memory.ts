@@ -1,4 +1,5 @@
 import type { Milliseconds, MonotonicMs, Watts } from '../../protocols/units.ts';
+import { type BoundedLimit, type Bounds, deriveLimit } from './derived-limits.ts';
 import type { ObservedMeter } from './observation.ts';
 
 /** What control remembers of a limit between cycles. Plain data. */
@@ -16,6 +17,10 @@ export interface LimitMemory {
   readonly goodAt: MonotonicMs;
   /** Moments of wakes below it in the last ten seconds. */
   readonly wakesAt: readonly MonotonicMs[];
+  /** What its phases and its average allow; absent where neither is bounded. */
+  readonly bounds?: Bounds;
+  /** What holds it below its rating and its orders. */
+  readonly heldBy?: 'phases' | 'average';
 }
 
 export interface Drop {
@@ -44,6 +49,7 @@ export function newLimitMemory(ratingWatts: Watts, goodAt: MonotonicMs): LimitMe
 }
 
 export interface LimitUpdate {
+  readonly limit: BoundedLimit;
   readonly inForce: { readonly watts: Watts; readonly deadlineAt: MonotonicMs | null };
   readonly meter: ObservedMeter | null;
   readonly metered: boolean;
@@ -66,7 +72,15 @@ export function updateLimit(memory: LimitMemory, update: LimitUpdate): LimitMemo
   const samples = (isNew ? [...memory.samples, sample] : memory.samples).filter(
     ([at], index, all) => now - at <= rules.pollMs + rules.meterLagMs || index === all.length - 1,
   );
-  const inForceWatts = update.inForce.watts;
+  const { bounds, lowest } = deriveLimit(
+    update.limit,
+    memory.bounds ?? null,
+    sample === null ? null : { at: sample[0], watts: sample[1], worstAmps: update.meter?.worstAmps ?? null },
+    now,
+  );
+  const heldBy = lowest !== null && lowest.watts < update.inForce.watts ? lowest.by : null;
+  const inForceWatts = heldBy === null ? update.inForce.watts : lowest!.watts;
+  const deadlineAt = heldBy === null ? update.inForce.deadlineAt : null;
   let { drop } = memory;
   if (inForceWatts < memory.inForceWatts) {
     const measured = samples.at(-1)?.[1] ?? memory.inForceWatts;
@@ -76,7 +90,7 @@ export function updateLimit(memory: LimitMemory, update: LimitUpdate): LimitMemo
         Math.min(memory.inForceWatts, Math.max(measured, inForceWatts)),
       ),
       startedAt: now,
-      deadlineAt: update.inForce.deadlineAt,
+      deadlineAt,
       met: 0,
     };
   } else if (drop !== null) {
@@ -85,8 +99,11 @@ export function updateLimit(memory: LimitMemory, update: LimitUpdate): LimitMemo
     const unmeasured = !update.metered && now > (drop.deadlineAt ?? drop.startedAt + 60_000);
     if (drop.met >= MET_SAMPLES || unmeasured || inForceWatts > memory.inForceWatts) drop = null;
   }
+  const { bounds: _, heldBy: __, ...kept } = memory;
   return {
-    ...memory,
+    ...kept,
+    ...(bounds === null ? {} : { bounds }),
+    ...(heldBy === null ? {} : { heldBy }),
     inForceWatts,
     drop,
     samples,

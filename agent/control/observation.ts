@@ -1,6 +1,13 @@
 import { findMinerModel } from '../../config/miners/models.ts';
-import type { LoadControl, LoadReading, MinerReading, Quality } from '../../drivers/load-driver.ts';
 import type {
+  LoadControl,
+  LoadReading,
+  MeterReading,
+  MinerReading,
+  Quality,
+} from '../../drivers/load-driver.ts';
+import type {
+  Amps,
   DeviceId,
   LimitId,
   Milliseconds,
@@ -8,7 +15,7 @@ import type {
   TerahashesPerSecond,
   Watts,
 } from '../../protocols/units.ts';
-import type { DeviceModel, SiteModel } from '../site/model.ts';
+import type { DeviceModel, LimitModel, SiteModel } from '../site/model.ts';
 import type { DeviceState, InventoryState, Snapshot } from '../site/snapshot.ts';
 import { hostWattsOf } from '../site/state.ts';
 
@@ -28,6 +35,8 @@ export interface ObservedMeter {
   readonly powerWatts: Watts | null;
   readonly quality: Quality;
   readonly sampledAt: MonotonicMs | null;
+  /** Current of the phase that carries most; absent where the meter does not say. */
+  readonly worstAmps?: Amps;
 }
 
 /** What a device does, in the words of control. */
@@ -83,11 +92,20 @@ export function observe(model: SiteModel, snapshot: Snapshot, rules: ObserveRule
           powerWatts: meter?.reading?.powerWatts == null ? null : round(meter.reading.powerWatts),
           quality: meter?.quality ?? 'missing',
           sampledAt: meter?.reading == null ? null : round(meter.reading.sampledAt),
+          ...worstPhase(limit, meter?.reading ?? null),
         },
       ];
     }),
     devices: snapshot.devices.map((device) => observeDevice(device, modelOf.get(device.id), rules)),
   };
+}
+
+/** Only where the rating is given in amperes: nothing else looks at it. */
+function worstPhase(limit: LimitModel, reading: MeterReading | null): { worstAmps?: Amps } {
+  if (limit.ratingAmps === null || reading === null) return {};
+  const { l1, l2, l3 } = reading.currentAmps;
+  const known = [l1, l2, l3].flatMap((amps) => (amps === null ? [] : [Math.abs(amps)]));
+  return known.length === 0 ? {} : { worstAmps: Math.round(Math.max(...known) * 10) / 10 };
 }
 
 function observeDevice(

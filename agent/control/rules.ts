@@ -17,6 +17,8 @@ export function stepContext(config: Config, model: SiteModel): StepContext {
       parent: limit.parent,
       gain: limit.gain,
       ratingWatts: limit.ratingWatts,
+      ratingAmps: limit.ratingAmps,
+      average: limit.average,
       loadWorstWatts: loadsAt.get(limit.id) ?? 0,
       metered: limit.meterId !== null,
       authority: limit.authority,

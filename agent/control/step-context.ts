@@ -1,6 +1,7 @@
 import type { Authority } from '../../config/schema.ts';
 import type { DeviceId, LimitId, Milliseconds, Watts } from '../../protocols/units.ts';
 import type { DeviceModel } from '../site/model.ts';
+import type { BoundedLimit } from './derived-limits.ts';
 import type { PlanFloor } from './plan.ts';
 
 /** What does not change from cycle to cycle: site, facts of the configuration, rules. */
@@ -11,11 +12,10 @@ export interface StepContext {
   readonly rules: ControlRules;
 }
 
-export interface StepLimit {
+export interface StepLimit extends BoundedLimit {
   readonly id: LimitId;
   readonly parent: LimitId | null;
   readonly gain: number;
-  readonly ratingWatts: Watts;
   readonly loadWorstWatts: Watts;
   readonly metered: boolean;
   readonly authority: Authority;

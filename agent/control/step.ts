@@ -103,6 +103,7 @@ export function step(
     limits[limit.id] = updateLimit(
       before.limits[limit.id] ?? newLimitMemory(limit.ratingWatts, now - context.rules.meterStaleMs - 1),
       {
+        limit,
         inForce: orders.inForce[limit.id] ?? { watts: limit.ratingWatts, deadlineAt: null },
         meter: meterOf.get(limit.id) ?? null,
         metered: limit.metered,

@@ -1,6 +1,6 @@
 import type { MinerPlace } from '../../config/load.ts';
 import type { Authority, Config, LimitConfig } from '../../config/schema.ts';
-import type { DeviceId, LimitId, Milliseconds, Watts } from '../../protocols/units.ts';
+import type { Amps, DeviceId, LimitId, Milliseconds, Watts } from '../../protocols/units.ts';
 
 /** The site as configured: what hangs on what, and what each part may carry. Built once, frozen. */
 export interface SiteModel {
@@ -25,8 +25,10 @@ export interface LimitModel {
   readonly gain: number;
   readonly meterId: DeviceId | null;
   readonly authority: Authority;
-  /** Amperes per phase of the rating, where it is given in amperes. */
-  readonly ratingAmps: number | null;
+  /** Amperes per phase that `ratingWatts` stands for, where the rating is given in amperes. */
+  readonly ratingAmps: Amps | null;
+  /** What may flow on average, beside what may flow at all. */
+  readonly average: { readonly watts: Watts; readonly overMs: Milliseconds } | null;
 }
 
 export interface LoadModel {
@@ -103,16 +105,21 @@ function limitModel(limit: LimitConfig, above: readonly LimitModel[]): LimitMode
   const parent = above.find((candidate) => candidate.id === limit.parent);
   const { watts, text, amps } = ratingOf(limit);
   const continuous = limit.continuous ? CONTINUOUS_SHARE : 1;
+  const ratingWatts = Math.floor(Math.max(0, watts * continuous - limit.margin));
   return {
     id: limit.id,
     name: limit.name ?? limit.id,
     parent: limit.parent ?? null,
-    ratingWatts: Math.floor(Math.max(0, watts * continuous - limit.margin)),
+    ratingWatts,
     ratingText: limit.continuous ? `${text}, 80 % for continuous load` : text,
     gain: limit.losses,
     meterId: limit.meter ?? null,
     authority: limit.authority ?? parent?.authority ?? 'observe',
-    ratingAmps: amps === null ? null : amps * continuous,
+    ratingAmps: amps === null ? null : (amps * ratingWatts) / watts,
+    average:
+      limit.average === undefined
+        ? null
+        : { watts: Math.floor(limit.average.watts), overMs: limit.average.over },
   };
 }
 

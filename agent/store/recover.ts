@@ -1,4 +1,5 @@
 import type { EpochMs, Milliseconds, MonotonicMs, Watts } from '../../protocols/units.ts';
+import { moveBounds } from '../control/derived-limits.ts';
 import { type Entry, OVERSHOOT, type Pending } from '../control/ledger.ts';
 import type { LimitMemory } from '../control/limit-memory.ts';
 import type { Observation } from '../control/observation.ts';
@@ -142,5 +143,6 @@ function moveLimit(
     samples: [],
     goodAt: Math.round(rules.monotonicMs) - rules.meterStaleMs - 1,
     wakesAt: memory.wakesAt.map(moved),
+    ...(memory.bounds === undefined ? {} : { bounds: moveBounds(memory.bounds, moved) }),
   };
 }

@@ -41,6 +41,5 @@ describe('miners that draw a few per cent more and less than they should', () =>
       expect(least, note).toBeGreaterThan(150_000 * 0.9);
       virtual.stop();
     },
-    60_000,
   );
 });

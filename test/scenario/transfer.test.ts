@@ -141,6 +141,5 @@ describe('200 kW from mining to AI and back, three times', () => {
       expect(virtual.site.watts('grid')).toBeGreaterThan(RATING * 0.9);
       virtual.stop();
     },
-    300_000,
   );
 });

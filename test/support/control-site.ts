@@ -44,6 +44,8 @@ export function controlSite(count: number, seed: number, faulty = true): Control
     parent: id === 'grid' ? null : 'grid',
     gain: 1,
     ratingWatts: id === 'grid' ? rating : Math.round(rating * 0.7),
+    ratingAmps: null,
+    average: null,
     loadWorstWatts: id === 'grid' ? 4000 : 0,
     // One feeder without a meter: there the sum of the parts is all there is.
     metered: id !== 'feeder-b',

@@ -109,6 +109,7 @@ export function madeUpSource(
       meterId: null,
       authority: 'full',
       ratingAmps: null,
+      average: null,
     })),
     loads: [],
     meters: [],

@@ -1,4 +1,9 @@
-import { type ControlJournal, Controller, promise } from '../../agent/control/controller.ts';
+import {
+  type ControlCycle,
+  type ControlJournal,
+  Controller,
+  promise,
+} from '../../agent/control/controller.ts';
 import { explain } from '../../agent/control/explain.ts';
 import { NodeDrains } from '../../agent/control/node-drains.ts';
 import { Poller } from '../../agent/control/poller.ts';
@@ -7,7 +12,7 @@ import type { ControlState } from '../../agent/control/step.ts';
 import { transferFacts } from '../../agent/control/transfer-evidence.ts';
 import { TransferService } from '../../agent/control/transfer-service.ts';
 import type { OrderAnswer } from '../../agent/orders/book.ts';
-import { EMPTY_BOOK, limitsInForce } from '../../agent/orders/book.ts';
+import { EMPTY_BOOK } from '../../agent/orders/book.ts';
 import { OrderService } from '../../agent/orders/service.ts';
 import type { SiteRecord } from '../../agent/record/site-record.ts';
 import { type Condition, conditionsOf } from '../../agent/site/alarms.ts';
@@ -17,7 +22,7 @@ import { buildView } from '../../agent/site/view.ts';
 import { recoverState } from '../../agent/store/recover.ts';
 import { type LoadedConfig, loadConfigText } from '../../config/load.ts';
 import type { DrainDriver } from '../../drivers/gpu/drain.ts';
-import type { LoadDriver, LoadReading } from '../../drivers/load-driver.ts';
+import type { LoadDriver, LoadReading, MeterReading } from '../../drivers/load-driver.ts';
 import { seededRandom } from '../../protocols/random.ts';
 import type { Result } from '../../protocols/result.ts';
 import {
@@ -89,6 +94,8 @@ export interface VirtualOptions {
   readonly traits?: (traits: MinerTraits, random: () => number) => MinerTraits;
   /** Faults by device id. */
   readonly faults?: (id: string, random: () => number) => MinerFaults;
+  /** Share of the power through a limit on its fullest phase; default: a third, all are equal. */
+  readonly fullestPhase?: (limit: string) => number;
   /** Uncontrolled load by its id: true watts over time. */
   readonly load?: (id: string, worst: number, nowMs: number) => number;
 }
@@ -261,6 +268,7 @@ export function startVirtualSite(options: VirtualOptions): VirtualSite {
     { now: clock.monotonicMs(), epochMs: clock.epochMs() },
   );
   let conditions: readonly Condition[] = [];
+  let inForce: ControlCycle['inForce'] = new Map();
   const cycle = () => {
     const snapshot = state.freeze(clock.monotonicMs(), clock.epochMs());
     const control = controller.cycle(snapshot, orders.book, economicsOf(config, orders.book.prices), {
@@ -268,6 +276,7 @@ export function startVirtualSite(options: VirtualOptions): VirtualSite {
       deadlineAt: (id) => orders.deadlineAt(id),
       ...transfers.permits(),
     });
+    inForce = control.inForce;
     transfers.cycle(context, control.result, (limit) => control.inForce.get(limit)!.watts, snapshot.epochMs);
     orders.cycle(
       (limit) => {
@@ -323,7 +332,6 @@ export function startVirtualSite(options: VirtualOptions): VirtualSite {
     applied: () => applied,
     explain: (target) => {
       const snapshot = state.freeze(clock.monotonicMs(), clock.epochMs());
-      const inForce = limitsInForce(orders.book, model.limits, clock.epochMs());
       const view = buildView(model, snapshot, {
         mode: 'normal',
         inForce,
@@ -417,10 +425,19 @@ export function startVirtualSite(options: VirtualOptions): VirtualSite {
       const importWattHours = fault.frozen ? null : Math.round(counters.get(meter.id)! * (fault.factor ?? 1));
       state.recordMeter(
         meter.id,
-        meterReading(clock.monotonicMs(), Math.round(shown * 10) / 10, { importWattHours }),
+        meterReading(clock.monotonicMs(), Math.round(shown * 10) / 10, {
+          importWattHours,
+          ...currents(shown, options.fullestPhase?.(meter.limit) ?? 1 / 3),
+        }),
       );
     }
   });
   clock.after(50, () => every(1000, cycle));
   return virtual;
+}
+
+/** Currents at 230 V; what is not on the fullest phase is shared by the two others. */
+function currents(watts: number, fullest: number): Pick<MeterReading, 'currentAmps'> {
+  const amps = (share: number) => Math.round(((watts * share) / 230) * 100) / 100;
+  return { currentAmps: { l1: amps(fullest), l2: amps((1 - fullest) / 2), l3: amps((1 - fullest) / 2) } };
 }

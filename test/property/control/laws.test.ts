@@ -69,7 +69,18 @@ function limit(
   authority: 'full' | 'shed-only',
   loadWorstWatts: number,
 ): StepContext['limits'][number] {
-  return { id, parent, gain: id === 'fb' ? 1.02 : 1, ratingWatts, loadWorstWatts, metered, authority };
+  return {
+    id,
+    parent,
+    gain: id === 'fb' ? 1.02 : 1,
+    ratingWatts,
+    // The feeder with a meter is rated in amperes too, the grid has an average: both may lower what is in force.
+    ratingAmps: id === 'fa' ? ratingWatts / 690 : null,
+    average: id === 'grid' ? { watts: ratingWatts * 0.9, overMs: 300_000 } : null,
+    loadWorstWatts,
+    metered,
+    authority,
+  };
 }
 
 function model(id: string, place: string): DeviceModel {
@@ -104,6 +115,7 @@ const deviceSeen = fc.record({
 });
 const meterSeen = fc.record({
   watts: fc.constantFrom(500, 3000, 7000, 11_000, 14_000, 19_000, 25_000),
+  fullestPhase: fc.constantFrom(null, 1 / 3, 1 / 3, 0.4, 0.6),
   quality: fc.constantFrom(...(['good', 'good', 'good', 'good', 'bad', 'missing', 'stale'] as const)),
   ageMs: fc.constantFrom(100, 100, 800, 7000),
 });
@@ -125,7 +137,10 @@ function observe(now: number, given: Cycle, state: ControlState): Observation {
       const meter = given.meters[index]!;
       const watts = given.obedient ? expectedMeter(id, state) : meter.watts;
       const quality = given.obedient ? 'good' : meter.quality;
-      return { limit: id, powerWatts: watts, quality, sampledAt: now - (given.obedient ? 100 : meter.ageMs) };
+      const { fullestPhase } = meter;
+      const worst = fullestPhase === null ? {} : { worstAmps: (watts * fullestPhase) / 230 };
+      const sampledAt = now - (given.obedient ? 100 : meter.ageMs);
+      return { limit: id, powerWatts: watts, quality, sampledAt, ...worst };
     }),
     devices: IDS.map((id, index) =>
       given.obedient ? told(id, now, state) : seen(id, now, given.devices[index]!),
@@ -276,6 +291,16 @@ const LAWS: Readonly<Record<string, (moment: Moment) => void>> = {
         expect(sums.get(id)!.worstWatts, `${id} after ${up.device} ${up.pointId}`).toBeLessThanOrEqual(
           result.state.limits[id]!.inForceWatts,
         );
+    }
+  },
+  'phases and averages only lower what is in force, and what they say is plain data': (moment) => {
+    for (const one of LIMITS) {
+      const memory = moment.result.state.limits[one.id]!;
+      const ordered = moment.orders.inForce[one.id]?.watts ?? one.ratingWatts;
+      expect(memory.inForceWatts).toBeLessThanOrEqual(ordered);
+      expect(memory.inForceWatts).toBeGreaterThanOrEqual(0);
+      if (memory.heldBy === undefined) expect(memory.inForceWatts).toBe(ordered);
+      expect(JSON.parse(JSON.stringify(memory))).toEqual(memory);
     }
   },
   'nothing rises on old evidence, below a limit that fell or was shed, before a start is over, or when forbidden':

@@ -35,6 +35,11 @@ describe('loadConfigText', () => {
       'switchyard.yaml:3:17 limits[0].ratting: unknown key "ratting". Did you mean "rating"?',
     ],
     [
+      'an average that nothing measures',
+      'site: { id: a }\nlimits:\n  - { id: grid, rating: 2 MW, average: { watts: 1 MW, over: 15min } }\n',
+      'switchyard.yaml:3:40 limits[0].average: nothing measures the average of "grid". Name its `meter`, or give the average to the limit above that has one.',
+    ],
+    [
       'a power without sense',
       'site: { id: a }\nlimits:\n  - { id: grid, rating: 20 bananas }\n',
       'switchyard.yaml:3:25 limits[0].rating: "20 bananas" is not understood: write for example 20 MW, 3.2 kW or 2900 W.',

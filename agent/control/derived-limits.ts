@@ -1,0 +1,177 @@
+import type { Amps, Milliseconds, MonotonicMs, Watts } from '../../protocols/units.ts';
+
+/**
+ * What a limit allows beside its rating and its orders: no phase above its amperes, no average above its watts.
+ * Both follow from the limit's own meter, both only lower, and both keep what they said while the meter is silent.
+ */
+
+export interface BoundedLimit {
+  readonly ratingWatts: Watts;
+  /** Rating of each phase; `null`: not given in amperes. */
+  readonly ratingAmps: Amps | null;
+  readonly average: { readonly watts: Watts; readonly overMs: Milliseconds } | null;
+}
+
+export interface BoundSample {
+  readonly at: MonotonicMs;
+  readonly watts: Watts;
+  /** Current of the phase that carries most; `null`: the meter does not say. */
+  readonly worstAmps: Amps | null;
+}
+
+/** Plain data, part of what control remembers of a limit. */
+export interface Bounds {
+  readonly sampledAt: MonotonicMs;
+  readonly sampleWatts: Watts;
+  readonly phases: PhaseBound | null;
+  readonly average: AverageBound | null;
+}
+
+interface PhaseBound {
+  /** Watts at which the worst phase is full; `null`: not below the rating. */
+  readonly watts: Watts | null;
+  /** What the sample before said. */
+  readonly before: Watts;
+  /** Lowest in each stretch of `STRETCH_MS`, by the start of the stretch. */
+  readonly lowest: readonly (readonly [MonotonicMs, Watts])[];
+}
+
+interface AverageBound {
+  readonly watts: Watts;
+  /** Watt-milliseconds in each thirtieth of the time, by its start. What is not there was never seen. */
+  readonly energy: readonly (readonly [MonotonicMs, number, Milliseconds])[];
+}
+
+export interface Derived {
+  readonly bounds: Bounds | null;
+  /** The lower of both, and which it is; `null`: neither lowers anything. */
+  readonly lowest: { readonly watts: Watts; readonly by: 'phases' | 'average' } | null;
+}
+
+/** Proportions of phases are only told by a load: below this share of the rating they say little. */
+const LEAST_SHARE = 0.3;
+const STRETCH_MS: Milliseconds = 10_000;
+/** A bound that was lower within this time still counts: phases that swing are not followed up and down. */
+const REMEMBER_MS: Milliseconds = 60_000;
+/** A moment before any sample, in plain data. */
+const NEVER = -1e12;
+const PARTS = 30;
+/** Part of the time over which an average above its limit is brought back: slower is gentler, faster is stricter. */
+const RECOVER_SHARE = 1 / 3;
+/** Steps of a bound, as a share of what it bounds: noise does not move it. */
+const GRAIN = 0.01;
+
+/** Takes in the latest good sample of the limit's meter (the same one again changes nothing). Pure. */
+export function deriveLimit(
+  limit: BoundedLimit,
+  before: Bounds | null,
+  sample: BoundSample | null,
+  now: MonotonicMs,
+): Derived {
+  if (limit.ratingAmps === null && limit.average === null) return { bounds: null, lowest: null };
+  const isNew = sample !== null && (before === null || sample.at > before.sampledAt);
+  const phases =
+    limit.ratingAmps !== null && isNew ? phaseBound(limit, before?.phases ?? null, sample) : before?.phases;
+  const average =
+    limit.average === null ? null : averageBound(limit.average, before, isNew ? sample : null, now);
+  const bounds: Bounds | null =
+    sample === null && before === null && average === null
+      ? null
+      : {
+          sampledAt: isNew ? sample.at : (before?.sampledAt ?? NEVER),
+          sampleWatts: isNew ? sample.watts : (before?.sampleWatts ?? 0),
+          phases: phases ?? null,
+          average,
+        };
+  const byPhases = phases?.watts ?? null;
+  if (average !== null && average.watts < Math.min(byPhases ?? limit.ratingWatts, limit.ratingWatts))
+    return { bounds, lowest: { watts: average.watts, by: 'average' } };
+  return { bounds, lowest: byPhases === null ? null : { watts: byPhases, by: 'phases' } };
+}
+
+/** The same in the time of another life; `moved` maps moments of the old one. */
+export function moveBounds(bounds: Bounds, moved: (at: MonotonicMs) => MonotonicMs): Bounds {
+  const { phases, average } = bounds;
+  return {
+    ...bounds,
+    sampledAt: bounds.sampledAt === NEVER ? NEVER : moved(bounds.sampledAt),
+    phases:
+      phases === null
+        ? null
+        : { ...phases, lowest: phases.lowest.map(([at, watts]) => [moved(at), watts] as const) },
+    average:
+      average === null
+        ? null
+        : { ...average, energy: average.energy.map(([at, wattMs, ms]) => [moved(at), wattMs, ms] as const) },
+  };
+}
+
+/**
+ * The watts at which the worst phase carries its rating, if the present proportions hold. Two samples in a row must
+ * say so: power and current may come from two refreshes of a meter. A phase that is over its rating counts at once.
+ */
+function phaseBound(limit: BoundedLimit, before: PhaseBound | null, sample: BoundSample): PhaseBound | null {
+  const share = sample.worstAmps === null ? 0 : sample.worstAmps / limit.ratingAmps!;
+  if (share < LEAST_SHARE || sample.watts <= 0) return before;
+  const candidate = Math.floor(sample.watts / share);
+  const believed = share > 1 || before === null ? candidate : Math.max(candidate, before.before);
+  const start = Math.floor(sample.at / STRETCH_MS) * STRETCH_MS;
+  const last = before?.lowest.at(-1);
+  const lowest =
+    last !== undefined && last[0] === start
+      ? [...before!.lowest.slice(0, -1), [start, Math.min(last[1], believed)] as const]
+      : [...(before?.lowest ?? []), [start, believed] as const];
+  const recent = lowest.filter(([at]) => start - at <= REMEMBER_MS);
+  const least = Math.min(...recent.map(([, watts]) => watts));
+  // Within a step of the rating the phases are as equal as phases are.
+  const watts = least >= limit.ratingWatts * (1 - GRAIN) ? null : coarse(least, limit.ratingWatts);
+  return { watts, before: candidate, lowest: recent };
+}
+
+/**
+ * What may flow so that the average is back under its limit within a third of the time, and never more than the
+ * limit itself. The window slides: wherever a billing period begins, it is inside. Time that was not seen counts at
+ * the limit, or at what flowed before and after it if that was more.
+ */
+function averageBound(
+  { watts: limitWatts, overMs }: { readonly watts: Watts; readonly overMs: Milliseconds },
+  before: Bounds | null,
+  sample: BoundSample | null,
+  now: MonotonicMs,
+): AverageBound {
+  const partMs = overMs / PARTS;
+  let energy = before?.average?.energy ?? [];
+  if (sample !== null) {
+    const sinceMs = before === null || before.sampledAt === NEVER ? 0 : sample.at - before.sampledAt;
+    const isGap = sinceMs > partMs;
+    const flowed = Math.max(sample.watts, isGap ? Math.max(before?.sampleWatts ?? 0, limitWatts) : 0);
+    const passedMs = Math.min(sinceMs, overMs);
+    const start = Math.floor(sample.at / partMs) * partMs;
+    const last = energy.at(-1);
+    energy =
+      last !== undefined && last[0] === start
+        ? [...energy.slice(0, -1), [start, last[1] + flowed * passedMs, last[2] + passedMs] as const]
+        : [...energy, [start, flowed * passedMs, passedMs] as const];
+  }
+  energy = energy.filter(([start]) => now - start <= overMs + partMs);
+  const aheadMs = overMs * RECOVER_SHARE;
+  const countedMs = overMs - aheadMs;
+  let seenMs = 0;
+  let used = 0;
+  for (const [start, wattMs, ms] of energy.toReversed()) {
+    if (start + partMs <= now - countedMs || ms === 0) continue;
+    const share = Math.min(1, (countedMs - seenMs) / ms);
+    seenMs += ms * share;
+    used += wattMs * share;
+  }
+  used += limitWatts * (countedMs - seenMs);
+  const allowed = (limitWatts * overMs - used) / aheadMs;
+  const watts =
+    allowed >= limitWatts * (1 - GRAIN / 2) ? limitWatts : coarse(Math.max(0, allowed), limitWatts);
+  return { watts, energy };
+}
+
+function coarse(watts: Watts, of: Watts): Watts {
+  const grain = Math.max(1, of * GRAIN);
+  return Math.floor(Math.floor(watts / grain + 1e-9) * grain);
+}
