@@ -92,7 +92,7 @@ export function controlConditions(
         code: 'phases-unequal',
         severity: 'minor',
         target: limit.id,
-        message: `One phase of ${limit.id} is full at ${watts} W of ${limit.ratingWatts} W: its phases carry unequal loads.`,
+        message: `One phase of ${limit.id} is full at ${watts} W of ${limit.ratingWatts} W: its phases are loaded unequally, or voltage and power factor are lower than its rating assumes.`,
         nextStep:
           'Compare the three currents of its meter, and move machines to the phase that carries least.',
       });

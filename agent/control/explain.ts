@@ -100,7 +100,10 @@ function binding(input: ExplainInput, command: CommandMemory): string {
   if (command.direction === 'up') return 'The worst case of every limit above it left room.';
   if (command.bindingLimit === null) return 'It earned less than its energy costs.';
   const view = input.view.limits.find((limit) => limit.id === command.bindingLimit);
-  const source = view === undefined || view.source === 'rating' ? '' : `, set by ${view.source}`;
+  const source =
+    view === undefined || view.source === 'rating'
+      ? ''
+      : `, ${LIMIT_SOURCES[view.source] ?? `set by ${view.source}`}`;
   const price =
     command.dollarsPerKwh === null || command.dollarsPerKwh === 0
       ? ''

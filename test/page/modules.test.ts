@@ -260,6 +260,13 @@ describe('the verdict', () => {
     );
   });
 
+  test('says who holds the grid below its rating: somebody, or its own meter', () => {
+    const held = (source: string) => text(state([madeUpLimit('grid', null, { source })]));
+    expect(held('fleet')).toContain('limit of grid (ordered by fleet).');
+    expect(held('phases')).toContain('limit of grid (held by its fullest phase).');
+    expect(held('average')).toContain('limit of grid (held by its average).');
+  });
+
   test('says what is over, and leaves an order its time', () => {
     const limits = [
       madeUpLimit('grid', null, {

@@ -2,7 +2,14 @@ import { formatAge, formatTime, formatWatts, isOld, plural, words } from './form
 
 // The one sentence on top of the page. Pure: `state` in, words out.
 
-const SET_BY = { rating: 'its rating', local: 'the local operator' };
+const SET_BY = {
+  rating: 'its rating',
+  local: 'the local operator',
+  phases: 'its fullest phase',
+  average: 'its average',
+};
+/** Nobody's order: the limit's own meter says so. */
+const BY_METER = ['phases', 'average'];
 
 /** Who set a limit, in words. */
 export function setBy(source) {
@@ -87,7 +94,8 @@ function calmVerdict(site) {
   const roots = site.limits.filter((limit) => limit.parent === null);
   const root = roots.reduce((least, limit) => (limit.headroomWatts < least.headroomWatts ? limit : least));
   const room = `${formatWatts(root.headroomWatts)} below the ${formatWatts(root.limitWatts)} limit of ${root.id}`;
-  const by = root.source === 'rating' ? '' : ` (ordered by ${setBy(root.source)})`;
+  const verb = BY_METER.includes(root.source) ? 'held' : 'ordered';
+  const by = root.source === 'rating' ? '' : ` (${verb} by ${setBy(root.source)})`;
   const alarms = site.alarmCount ?? site.alarms.length;
   const worst = site.alarms[0]?.severity;
   const text = `${room}${by}. ${answering(site.totals)}${alarms === 0 ? '' : ` ${plural(alarms, 'alarm')}, worst ${worst}.`}`;
