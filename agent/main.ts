@@ -27,7 +27,11 @@ const exit = await buildProgram({
   version,
   signal: interrupt.signal,
   environment: process.env,
-  streams: { out: (text) => process.stdout.write(text), err: (text) => process.stderr.write(text) },
+  streams: {
+    out: (text) => process.stdout.write(text),
+    err: (text) => process.stderr.write(text),
+    isTerminal: process.stderr.isTTY === true,
+  },
 }).run(process.argv.slice(2));
 process.exitCode = interrupted === 'SIGINT' && exit === EXIT.ok ? EXIT.interrupted : exit;
 // Open handles of a command that is done (a timer of a library, a keep-alive) must not keep the process.

@@ -83,6 +83,8 @@ export interface GlobalFlags {
 export interface Streams {
   out(text: string): void;
   err(text: string): void;
+  /** `err` is a terminal: a line may be written over. */
+  readonly isTerminal?: boolean;
 }
 
 /** Prints an outcome: one JSON document with `--json`, else text on stdout and problems on stderr. */

@@ -1,5 +1,5 @@
 import { readFileSync, writeFileSync } from 'node:fs';
-import { expandHosts, type HostAddress } from '../../config/hosts.ts';
+import type { HostAddress } from '../../config/hosts.ts';
 import { openGpuNode } from '../../drivers/gpu/gpu-node.ts';
 import { openMiner } from '../../drivers/miners/registry.ts';
 import { systemClock } from '../../protocols/clock.ts';
@@ -7,13 +7,14 @@ import { openBus } from '../../protocols/modbus/bus.ts';
 import { tcpPath } from '../../protocols/modbus/connect.ts';
 import type { Context } from './context.ts';
 import { EXIT, type Outcome } from './outcome.ts';
+import { progressLine, scanTargets } from './scan-targets.ts';
 import { renderTable } from './table.ts';
 
 /** Ports that say what a host is: miner API, Modbus, DCGM exporter. */
 const PORTS = { miner: 4028, modbus: 502, dcgm: 9400 } as const;
 const HOSTS_AT_ONCE = 128;
 const CONNECT_LIMIT_MS = 1500;
-const MOST_ADDRESSES = 65_536;
+const TELL_MS = 200;
 
 interface Unknown {
   readonly address: string;
@@ -38,28 +39,9 @@ export async function scanCommand(
       exit: EXIT.usage,
       problems: [{ code: 'usage', message: 'name what to scan, for example 10.1.0.0/24.' }],
     };
-  const hosts: HostAddress[] = [];
-  for (const word of words) {
-    const expanded = expandHosts(word);
-    if (!expanded.ok)
-      return { exit: EXIT.usage, problems: [{ code: 'usage', message: `${expanded.message}.` }] };
-    // Loopback is scanned only when it is named.
-    hosts.push(
-      ...expanded.hosts.filter(
-        ({ host }) => word.startsWith('127.') || word.startsWith('localhost') || !host.startsWith('127.'),
-      ),
-    );
-  }
-  if (hosts.length > MOST_ADDRESSES)
-    return {
-      exit: EXIT.usage,
-      problems: [
-        {
-          code: 'usage',
-          message: `${hosts.length} addresses are more than ${MOST_ADDRESSES}: scan in parts.`,
-        },
-      ],
-    };
+  const targets = scanTargets(words);
+  if (!targets.ok) return { exit: EXIT.usage, problems: [{ code: 'usage', message: targets.message }] };
+  const { hosts } = targets;
   const rate = Number(options.rate.replace(/\/s$/, ''));
   if (!(rate > 0))
     return {
@@ -71,6 +53,19 @@ export async function scanCommand(
   const unknown: Unknown[] = [];
   let next = 0;
   let scanned = 0;
+  let toldAt = 0;
+  // On a terminal one line that moves; into a file a line now and then.
+  const tell = (): void => {
+    if (context.flags.quiet) return;
+    const elapsedMs = performance.now() - startedAt;
+    const line = progressLine(scanned, hosts.length, found.length, elapsedMs);
+    if (context.streams.isTerminal !== true) {
+      if (scanned % 256 === 0) context.streams.err(`${line}\n`);
+    } else if (elapsedMs - toldAt >= TELL_MS || scanned === hosts.length) {
+      toldAt = elapsedMs;
+      context.streams.err(`\r${line}\u001b[K${scanned === hosts.length ? '\n' : ''}`);
+    }
+  };
   const worker = async (): Promise<void> => {
     for (;;) {
       const index = next;
@@ -85,8 +80,7 @@ export async function scanCommand(
       scanned += 1;
       found.push(...result.found);
       if (result.unknown !== null) unknown.push(result.unknown);
-      if (!context.flags.quiet && scanned % 256 === 0)
-        context.streams.err(`${scanned} of ${hosts.length} scanned, ${found.length} found\n`);
+      tell();
     }
   };
   await Promise.all(Array.from({ length: Math.min(HOSTS_AT_ONCE, hosts.length) }, worker));
