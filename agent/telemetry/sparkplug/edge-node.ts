@@ -181,6 +181,7 @@ class Step {
       case 'connected':
         state.phase = 'waiting';
         state.waitingSince = this.moment.monotonicMs;
+        if (state.host?.online === false && this.rules.brokers > 1) this.leave(false);
         break;
       case 'lost':
         this.lost();
@@ -227,10 +228,12 @@ class Step {
 
   private hear(said: HostState): void {
     const { state, rules } = this;
-    if (rules.primaryHost === null || state.phase === 'down') return;
+    if (rules.primaryHost === null) return;
     const before = state.host;
     if (before !== null && said.timestamp < before.timestamp) return;
+    // Its retained word may come before the subscriptions are through.
     state.host = said;
+    if (state.phase === 'down') return;
     if (said.online) {
       // A host that came anew without its end being seen knows nothing of this node.
       if (state.phase === 'born' && before !== null && said.timestamp > before.timestamp) this.wantBirth();
