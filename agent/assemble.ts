@@ -77,6 +77,8 @@ const MINER_READS_AT_ONCE = 192;
 /** Part of the store's maximum that the journal may use; the rest is for telemetry that waits. */
 const JOURNAL_SHARE = 0.5;
 const HEALTH_INTERVAL_MS = 10_000;
+/** An alarm that does not come again within this after a start is over. */
+const ALARMS_RETURN_MS = 600_000;
 
 /**
  * Builds the agent of one configuration out of its parts and starts it. Fails, before anything was touched, where
@@ -225,6 +227,7 @@ async function assemble(options: AgentOptions, unlock: () => void): Promise<Runn
       clockSynchronised: () => host.read().clockSynchronised,
       drawWatts: (limit) => limitOf(limit)?.powerWatts ?? null,
       baselineWatts: (limit) => baselineOf(history.points(limit, '1h')),
+      alarm: (id) => alarmBook.get(id),
       keyOf: (issuer) =>
         live.loaded.secrets.get(`issuers[${live.config.issuers.indexOf(issuer)}].key`)?.reveal() ?? null,
     },
@@ -266,7 +269,7 @@ async function assemble(options: AgentOptions, unlock: () => void): Promise<Runn
     })),
     model.limits[0]!.id,
     {
-      order: (issuer, id, args) => orders.receiveFor(issuer, 'transfer', args, id),
+      order: (issuer, id, args) => orders.receiveFor(issuer, 'transfer', args, { id }),
       answer: (answer) => reporter.answer(answer.id, clock.epochMs(), answer),
       now: () => clock.epochMs(),
     },
@@ -321,7 +324,12 @@ async function assemble(options: AgentOptions, unlock: () => void): Promise<Runn
     const { raised, cleared } = alarmBook.update(
       settled ? conditions : conditions.filter((condition) => condition.code !== 'meter-silent'),
       snapshot.epochMs,
+      orders.book.acknowledged,
     );
+    // After a start an alarm has time to come again before it counts as over.
+    const returned = snapshot.monotonicMs - startedAt > ALARMS_RETURN_MS;
+    const over = new Set(cleared.map(({ id }) => id));
+    orders.forgetAlarms((id) => over.has(id) || (returned && alarmBook.get(id) === null));
     const events = [
       ...state.drainEvents(),
       ...control.events,

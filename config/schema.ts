@@ -245,6 +245,7 @@ export const ORDER_TYPES = [
   'prices',
   'hold',
   'release',
+  'acknowledge',
   'ping',
 ] as const;
 

@@ -194,12 +194,25 @@ export function disagreements(model: SiteModel, snapshot: Snapshot, conditions: 
   }
 }
 
+/** Who has seen an alarm, and since when it was active then. */
+export interface SeenAlarm {
+  readonly who: string;
+  readonly since: EpochMs;
+}
+
 /** Turns conditions that come and go into alarms with a beginning and an acknowledgement. */
 export class AlarmBook {
   private readonly alarms = new Map<string, Alarm>();
 
-  /** Brings the book up to the conditions of now; returns what was raised and what was cleared. */
-  update(conditions: readonly Condition[], epochMs: EpochMs): { raised: Alarm[]; cleared: Alarm[] } {
+  /**
+   * Brings the book up to the conditions of now; returns what was raised and what was cleared. `seen`: alarms that
+   * somebody acknowledged; one of them that comes again after a restart is the same alarm still.
+   */
+  update(
+    conditions: readonly Condition[],
+    epochMs: EpochMs,
+    seen: Readonly<Record<string, SeenAlarm>> = {},
+  ): { raised: Alarm[]; cleared: Alarm[] } {
     const raised: Alarm[] = [];
     const cleared: Alarm[] = [];
     const current = new Set<string>();
@@ -210,8 +223,8 @@ export class AlarmBook {
       const alarm: Alarm = {
         ...condition,
         id,
-        since: before?.since ?? epochMs,
-        acknowledgedBy: before?.acknowledgedBy ?? null,
+        since: before?.since ?? seen[id]?.since ?? epochMs,
+        acknowledgedBy: seen[id]?.who ?? null,
       };
       this.alarms.set(id, alarm);
       if (before === undefined) raised.push(alarm);
@@ -224,11 +237,9 @@ export class AlarmBook {
     return { raised, cleared };
   }
 
-  acknowledge(id: string, who: string): boolean {
-    const alarm = this.alarms.get(id);
-    if (alarm === undefined) return false;
-    this.alarms.set(id, { ...alarm, acknowledgedBy: who });
-    return true;
+  /** An active alarm by its id. */
+  get(id: string): Alarm | null {
+    return this.alarms.get(id) ?? null;
   }
 
   /** Worst first, then oldest. */

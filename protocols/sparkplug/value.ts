@@ -4,7 +4,7 @@ import { DATATYPE, type SparkplugValue } from './payload.ts';
 export type PlainValue = number | boolean | string | null;
 
 /** Datatypes of the metrics that this product reports. */
-export type MetricType = 'Int32' | 'Int64' | 'Double' | 'Boolean' | 'String';
+export type MetricType = 'Int32' | 'Int64' | 'Double' | 'Boolean' | 'String' | 'DateTime';
 
 /**
  * The wire fields of a value of a datatype. What does not fit, NaN and infinity among them, is `isNull`: unknown,
@@ -16,7 +16,7 @@ export function wireValue(type: MetricType, value: PlainValue): SparkplugValue {
   if (typeof value !== 'number' || !Number.isFinite(value)) return { isNull: true };
   if (type === 'Double') return { doubleValue: value };
   const whole = Math.round(value);
-  if (type === 'Int64')
+  if (type === 'Int64' || type === 'DateTime')
     return Number.isSafeInteger(whole) ? { longValue: BigInt.asUintN(64, BigInt(whole)) } : { isNull: true };
   return whole === (whole | 0) ? { intValue: whole >>> 0 } : { isNull: true };
 }

@@ -221,6 +221,7 @@ export function startVirtualSite(options: VirtualOptions): VirtualSite {
       clockSynchronised: () => true,
       drawWatts: (limit) => site.watts(limit),
       baselineWatts: (limit) => site.watts(limit),
+      alarm: () => null,
       keyOf: () => null,
     },
     {

@@ -127,10 +127,14 @@ describe('alarms', () => {
     const book = new AlarmBook();
     const condition = { code: 'x', severity: 'minor', target: 't', message: 'm', nextStep: 'n' } as const;
     expect(book.update([condition], 10).raised).toHaveLength(1);
-    expect(book.acknowledge('x:t', 'jo')).toBe(true);
-    expect(book.update([condition], 20).raised).toHaveLength(0);
+    const seen = { 'x:t': { who: 'jo', since: 10 } };
+    expect(book.update([condition], 20, seen).raised).toHaveLength(0);
     expect(book.active()[0]).toMatchObject({ since: 10, acknowledgedBy: 'jo' });
     expect(book.update([], 30).cleared).toHaveLength(1);
     expect(book.active()).toEqual([]);
+    // After a restart it is the same alarm still.
+    const again = new AlarmBook();
+    again.update([condition], 500, seen);
+    expect(again.get('x:t')).toMatchObject({ since: 10, acknowledgedBy: 'jo' });
   });
 });
