@@ -36,8 +36,8 @@ import { decisionEvent } from './store/journal-events.ts';
 import { lockState } from './store/state-lock.ts';
 import { HostHealthReader } from './telemetry/host-health.ts';
 import { type HostInventory, readInventory } from './telemetry/inventory.ts';
-import { envelope, stateBody } from './telemetry/messages.ts';
 import { Reporter } from './telemetry/reporter.ts';
+import { openSparkplug } from './telemetry/sparkplug/sparkplug.ts';
 import { openTelemetry } from './telemetry/telemetry.ts';
 
 export interface AgentOptions {
@@ -234,6 +234,7 @@ async function assemble(options: AgentOptions, unlock: () => void): Promise<Runn
     {
       answer: (answer) => {
         record.answer(answer);
+        sparkplug?.answer(answer);
         reporter.answer(answer.id, clock.epochMs(), answer);
       },
       received: (id, raw, local) => record.order(id, raw, local ? 'local' : 'broker', clock.epochMs()),
@@ -260,6 +261,17 @@ async function assemble(options: AgentOptions, unlock: () => void): Promise<Runn
       delegate: (order, answer) => transfers.order(order, answer),
     },
     restored.book,
+  );
+  const sparkplug = openSparkplug(
+    loaded,
+    model,
+    {
+      order: (...order) => orders.receiveFor(...order),
+      book: () => orders.book,
+      log: (node, words) => log.info({ node }, words),
+    },
+    clock,
+    random,
   );
   const levels = new TargetSources(config.mqtt, clock, orders);
   const asks = new Asks(
@@ -317,6 +329,7 @@ async function assemble(options: AgentOptions, unlock: () => void): Promise<Runn
       ...journal.conditions(),
       ...record.conditions(),
       ...(link?.conditions(snapshot.epochMs) ?? []),
+      ...(sparkplug?.conditions() ?? []),
       ...live.conditions(),
     ];
     // A meter that has not had time to answer is not yet silent.
@@ -351,6 +364,7 @@ async function assemble(options: AgentOptions, unlock: () => void): Promise<Runn
     history.record(view);
     journal.recordView(view);
     reporter.cycle(view, snapshot, [...control.inForce.values()], events);
+    sparkplug?.cycle(view, snapshot);
     record.cycle(snapshot, orders.book.leases, control.result.decision.commands);
     if (control.decision !== null) {
       journal.recordDecision(control.decision);
@@ -368,6 +382,7 @@ async function assemble(options: AgentOptions, unlock: () => void): Promise<Runn
         inventory,
         agent: source.counters(),
         broker: link?.health() ?? null,
+        sparkplug: sparkplug?.health() ?? null,
       });
       minerPoller.counters.worstLatenessMs = 0;
     }
@@ -448,6 +463,7 @@ async function assemble(options: AgentOptions, unlock: () => void): Promise<Runn
   });
   page = await openPage(config, options, source, asks);
   link?.start();
+  sparkplug?.start();
   readInventory().then(
     (read) => {
       inventory = read;
@@ -464,18 +480,9 @@ async function assemble(options: AgentOptions, unlock: () => void): Promise<Runn
     stop: async () => {
       loop.stop();
       stop.abort();
-      const last = {
-        topic: 'state',
-        retain: true,
-        kind: 'retained',
-        body: envelope(
-          model.siteId,
-          clock.epochMs(),
-          stateBody(false, session, options.version, 'starting', ''),
-        ),
-      } as const;
       await Promise.all([
-        link?.stop(last),
+        link?.stop(reporter.lastWord(clock.epochMs())),
+        sparkplug?.stop(),
         page?.close(),
         local?.close(),
         ...loads.map(({ driver }) => driver[Symbol.asyncDispose]()),

@@ -24,7 +24,7 @@ export const sparkplug = z.strictObject({
   by: z
     .enum(NODE_GROUPS)
     .default('entry')
-    .describe('Miners and GPU nodes with the same entry, limit or place are one edge node'),
+    .describe('Miners with the same entry (GPU nodes: limit), limit or place are one edge node'),
   devicesPerNode: z
     .int()
     .min(1)

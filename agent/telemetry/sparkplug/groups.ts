@@ -11,7 +11,7 @@ export interface NodePlan {
 const PLACES = ['building', 'row', 'rack'] as const;
 
 /**
- * Puts devices together to edge nodes: those with the same entry, limit or place, in parts of at most
+ * Puts devices together to edge nodes: those with the same entry (GPU nodes: limit), limit or place, in parts of at most
  * `devicesPerNode` in the order of the configuration. A part is `<group>.<n>`, and so is a group that would have the
  * name of the site's own node. Pure.
  */
@@ -42,7 +42,8 @@ export function planNodes(
 }
 
 function groupOf(device: DeviceModel, by: SparkplugConfig['by']): string {
-  if (by === 'entry') return device.entry;
+  // Each GPU node is an entry of its own, and a connection for each would be too many.
+  if (by === 'entry') return device.kind === 'miner' ? device.entry : device.limit;
   if (by === 'limit') return device.limit;
   const place = PLACES.slice(0, PLACES.indexOf(by) + 1)
     .map((part) => device.location?.[part])

@@ -12,7 +12,7 @@ import type { DeviceImage, MetricImage, NodeImage } from './edge-node.ts';
  * is null, and no birth is ever out of date. Pure.
  */
 
-/** What became of the last order that came for a device. */
+/** What became of the last order that came for a device; of the site's own node it has the empty key. */
 export interface OrderWord {
   readonly id: string;
   readonly status: string;
@@ -77,6 +77,7 @@ export function siteImage(
       word('Alarms/worst', open?.id ?? null, at),
       word('Alarms/worstMessage', open?.message ?? null, at),
       word(ALARM_ACKNOWLEDGE, null, at),
+      ...orderMetrics(orders.get(''), at),
     ],
     devices: [
       ...view.limits.map((limit) => limitImage(limit, at, book, orders)),
