@@ -236,8 +236,10 @@ export class SparkplugChecker {
     );
     const bdSeq = bdSeqOf(payload);
     const node = this.nodes.get(key);
+    // A session that ended before its birth has a will too: no NBIRTH is paired with it.
+    const paired = node?.online === true && node.bdSeq !== null ? node.bdSeq : null;
     this.must(
-      bdSeq !== null && (node === undefined || node.bdSeq === null || bdSeq === node.bdSeq),
+      bdSeq !== null && (paired === null || bdSeq === paired),
       'tck-id-payloads-ndeath-bdseq',
       `bdSeq ${bdSeq}, born with ${node?.bdSeq}`,
     );
