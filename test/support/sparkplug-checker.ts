@@ -118,6 +118,11 @@ export class SparkplugChecker {
     this.wills.set(key, bdSeq);
   }
 
+  /** Whoever watches lost the broker: what passes meanwhile is not seen. */
+  lost(): void {
+    for (const node of this.nodes.values()) node.online = false;
+  }
+
   message(message: SeenMessage): void {
     this.at += 1;
     if (message.topic.startsWith('spBv1.0/STATE/')) {
