@@ -24,6 +24,7 @@ import type { PageSource } from './page/source.ts';
 import { meterTarget, openLoads } from './poll-targets.ts';
 import { SiteRecord } from './record/site-record.ts';
 import { AlarmBook, alarmEvents, conditionsOf } from './site/alarms.ts';
+import { groupByCause, placesOf } from './site/first-cause.ts';
 import { MeterDoubts } from './site/meter-devices.ts';
 import { pathUp } from './site/model.ts';
 import type { Snapshot } from './site/snapshot.ts';
@@ -77,7 +78,7 @@ const MINER_READS_AT_ONCE = 192;
 /** Part of the store's maximum that the journal may use; the rest is for telemetry that waits. */
 const JOURNAL_SHARE = 0.5;
 const HEALTH_INTERVAL_MS = 10_000;
-/** An alarm that does not come again within this after a start is over. */
+/** After a start an alarm has this long to come again before it counts as over. */
 const ALARMS_RETURN_MS = 600_000;
 
 /**
@@ -335,14 +336,16 @@ async function assemble(options: AgentOptions, unlock: () => void): Promise<Runn
     // A meter that has not had time to answer is not yet silent.
     const settled = snapshot.monotonicMs - startedAt > live.config.control.staleAfter;
     const { raised, cleared } = alarmBook.update(
-      settled ? conditions : conditions.filter((condition) => condition.code !== 'meter-silent'),
+      groupByCause(
+        settled ? conditions : conditions.filter((condition) => condition.code !== 'meter-silent'),
+        () => placesOf(model, snapshot!),
+      ),
       snapshot.epochMs,
       orders.book.acknowledged,
     );
-    // After a start an alarm has time to come again before it counts as over.
     const returned = snapshot.monotonicMs - startedAt > ALARMS_RETURN_MS;
-    const over = new Set(cleared.map(({ id }) => id));
-    orders.forgetAlarms((id) => over.has(id) || (returned && alarmBook.get(id) === null));
+    const over = (id: string) => cleared.some((alarm) => alarm.id === id);
+    orders.forgetAlarms((id) => over(id) || (returned && alarmBook.get(id) === null));
     const events = [
       ...state.drainEvents(),
       ...control.events,

@@ -1,4 +1,4 @@
-import type { EpochMs } from '../../protocols/units.ts';
+import type { DeviceId, EpochMs } from '../../protocols/units.ts';
 import type { SiteModel } from './model.ts';
 import type { DeviceState, MeterState, SiteEvent, Snapshot } from './snapshot.ts';
 
@@ -16,6 +16,9 @@ export interface Condition {
   readonly nextStep: string;
   /** How many devices one condition stands for. */
   readonly count?: number;
+  /** What those devices share, and the trouble most likely comes from: `entry hall-a`, `network 10.1.0.0/24`. */
+  readonly firstCause?: string;
+  readonly devices?: readonly DeviceId[];
 }
 
 export interface Alarm extends Condition {
@@ -25,15 +28,11 @@ export interface Alarm extends Condition {
   readonly acknowledgedBy: string | null;
 }
 
-/** More silent devices than this in one group are one fault, not many. */
-const GROUP_AT_LEAST = 5;
-const GROUP_SHARE = 0.5;
-
-/** Every condition that a snapshot alone shows. Pure. */
+/** Every condition that a snapshot alone shows, one for each device. Pure. */
 export function conditionsOf(model: SiteModel, snapshot: Snapshot): Condition[] {
   const conditions: Condition[] = [];
   for (const meter of snapshot.meters) meterCondition(meter, conditions);
-  deviceConditions(model, snapshot, conditions);
+  deviceConditions(snapshot, conditions);
   for (const limit of model.limits) {
     const state = snapshot.limits.find((candidate) => candidate.id === limit.id);
     if (state?.powerWatts == null || state.basis !== 'measured' || state.quality !== 'good') continue;
@@ -84,30 +83,10 @@ function meterCondition(meter: MeterState, conditions: Condition[]): void {
   }
 }
 
-function deviceConditions(model: SiteModel, snapshot: Snapshot, conditions: Condition[]): void {
-  const groups = new Map<string, DeviceState[]>();
-  const entryOf = new Map(model.devices.map((device) => [device.id, device]));
+function deviceConditions(snapshot: Snapshot, conditions: Condition[]): void {
   for (const device of snapshot.devices) {
-    const entry = entryOf.get(device.id)?.entry ?? device.id;
-    const group = groups.get(entry);
-    if (group === undefined) groups.set(entry, [device]);
-    else group.push(device);
-  }
-  for (const [entry, devices] of groups) {
-    const absent = devices.filter((device) => device.inventory === 'absent');
-    if (absent.length >= GROUP_AT_LEAST && absent.length >= devices.length * GROUP_SHARE) {
-      conditions.push({
-        code: 'group-silent',
-        severity: 'major',
-        target: entry,
-        count: absent.length,
-        message: `${absent.length} of ${devices.length} devices of ${entry} fell silent: most likely one common cause.`,
-        nextStep: 'Check the switch and the supply that they share before any single device.',
-      });
-    } else {
-      for (const device of absent) conditions.push(absentCondition(device));
-    }
-    for (const device of devices) readingConditions(device, conditions);
+    if (device.inventory === 'absent') conditions.push(absentCondition(device));
+    readingConditions(device, conditions);
   }
 }
 
