@@ -34,7 +34,7 @@ export const sparkplug = z.strictObject({
   aliases: z
     .boolean()
     .default(false)
-    .describe('Data goes by alias instead of name: a third less, and useless to whoever cannot resolve them'),
+    .describe('Data goes by alias instead of name: a sixth less, and useless to whoever cannot resolve them'),
   primaryHost: level.optional().describe('Nothing is said before this host application is online'),
   issuer: id
     .optional()

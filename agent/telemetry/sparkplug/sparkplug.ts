@@ -136,9 +136,12 @@ export class Sparkplug {
     const book = this.outlets.book();
     const holds = new Set(book.holds.map(({ target }) => target));
     const states = new Map(snapshot.devices.map((device) => [device.id, device]));
-    for (const node of this.nodes) {
+    for (const [index, node] of this.nodes.entries()) {
       const { line, plan } = node;
       const interval = plan === null ? this.config.siteInterval : this.config.rowInterval;
+      // Groups take turns: never all rows of a large site in one cycle.
+      if (node.lastMs === Number.NEGATIVE_INFINITY)
+        node.lastMs = now - interval + Math.floor((index / this.nodes.length) * interval);
       if (now - node.lastMs >= interval - 50) {
         node.lastMs = now;
         if (plan === null) line.see(siteImage(view, snapshot, book, this.words));
