@@ -1,4 +1,4 @@
-import type { DeviceId, EpochMs } from '../../protocols/units.ts';
+import type { DeviceId, EpochMs, Milliseconds } from '../../protocols/units.ts';
 import type { SiteModel } from './model.ts';
 import type { DeviceState, MeterState, SiteEvent, Snapshot } from './snapshot.ts';
 
@@ -19,6 +19,8 @@ export interface Condition {
   /** What those devices share, and the trouble most likely comes from: `entry hall-a`, `network 10.1.0.0/24`. */
   readonly firstCause?: string;
   readonly devices?: readonly DeviceId[];
+  /** Too young to be told on its own: others may follow, and then it is one cause. */
+  readonly fresh?: true;
 }
 
 export interface Alarm extends Condition {
@@ -90,8 +92,14 @@ function deviceConditions(snapshot: Snapshot, conditions: Condition[]): void {
   }
 }
 
+/** When its switch dies a hall falls silent within a minute, not in one moment. */
+const OLD_AFTER_MS: Milliseconds = 60_000;
+const OLD_AFTER_FAILURES = 6;
+
 function absentCondition(device: DeviceState): Condition {
+  const fresh = device.ageMs === null ? device.failures < OLD_AFTER_FAILURES : device.ageMs < OLD_AFTER_MS;
   return {
+    ...(fresh ? { fresh } : {}),
     code: 'device-silent',
     severity: 'minor',
     target: device.id,

@@ -57,16 +57,21 @@ export function placesOf(model: SiteModel, snapshot: Snapshot): DevicePlace[] {
 
 /**
  * The conditions with those of the same code that many devices of one place have put together: one condition with
- * their `count`, the `devices` and what they share as `firstCause`. Everything else stays as it is.
+ * their `count`, the `devices` and what they share as `firstCause`. Everything else stays as it is, but for what is
+ * `fresh`: that waits until it has company or is old.
  */
 export function groupByCause(
   conditions: readonly Condition[],
   places: () => readonly DevicePlace[],
 ): Condition[] {
   const byCode = new Map<string, Condition[]>();
-  for (const condition of conditions)
-    byCode.set(condition.code, [...(byCode.get(condition.code) ?? []), condition]);
-  if ([...byCode.values()].every((same) => same.length < GROUP_AT_LEAST)) return [...conditions];
+  for (const condition of conditions) {
+    const same = byCode.get(condition.code);
+    if (same === undefined) byCode.set(condition.code, [condition]);
+    else same.push(condition);
+  }
+  if ([...byCode.values()].every((same) => same.length < GROUP_AT_LEAST))
+    return conditions.filter(({ fresh }) => fresh === undefined);
   const all = new Map(places().map((place) => [place.id, place]));
   const gone = new Set<Condition>();
   const grouped = new Map<Condition, Condition>();
@@ -90,7 +95,7 @@ export function groupByCause(
   return conditions.flatMap((condition) => {
     const group = grouped.get(condition);
     if (group !== undefined) return [group];
-    return gone.has(condition) ? [] : [condition];
+    return gone.has(condition) || condition.fresh === true ? [] : [condition];
   });
 }
 

@@ -36,7 +36,7 @@ export interface SparkplugStore {
   close(): void;
 }
 
-const TABLES: TableSet = {
+export const SPARKPLUG_TABLES: TableSet = {
   file: 'sparkplug.db',
   name: 'sparkplug',
   migrations: [
@@ -190,7 +190,7 @@ class SqliteStore implements SparkplugStore {
     const { folder, maximumBytes, open = openSqlite } = this.options;
     try {
       // The file may be a quarter larger than what waits in it.
-      this.database = openTables(folder, maximumBytes * 1.25, open, TABLES);
+      this.database = openTables(folder, maximumBytes * 1.25, open, SPARKPLUG_TABLES);
       this.usedBytes = Number(value(this.database, 'SELECT coalesce(sum(bytes), 0) FROM kept'));
     } catch (error) {
       this.database = null;
@@ -205,12 +205,12 @@ class SqliteStore implements SparkplugStore {
     try {
       this.database?.close();
       this.database = null;
-      setAside(this.options.folder, this.options.now(), TABLES);
+      setAside(this.options.folder, this.options.now(), SPARKPLUG_TABLES);
       this.database = openTables(
         this.options.folder,
         this.options.maximumBytes * 1.25,
         this.options.open ?? openSqlite,
-        TABLES,
+        SPARKPLUG_TABLES,
       );
       this.usedBytes = 0;
     } catch {

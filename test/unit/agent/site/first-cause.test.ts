@@ -48,6 +48,15 @@ describe('first causes', () => {
     ]);
   });
 
+  it('tell none of a hall one by one while it falls silent', () => {
+    const falling = (count: number) =>
+      silentIn('a', 0, count).map((one) => ({ ...one, fresh: true as const }));
+    for (const count of [1, 4, 30, 59]) expect(group(falling(count))).toEqual([]);
+    expect(told(falling(70))).toEqual(['group-silent a.1 70']);
+    expect(told(falling(239))).toEqual(['group-silent a 239']);
+    expect(told([...falling(3), condition('b-001')])).toEqual(['device-silent b-001 1']);
+  });
+
   it('are two where two places are silent, and one where everything is', () => {
     expect(told([...silentIn('a', 0, 120), ...silentIn('b', 120, 240)])).toEqual([
       'group-silent a.1 120',

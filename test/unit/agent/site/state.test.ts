@@ -113,9 +113,9 @@ describe('alarms', () => {
       }
     };
     fail(2);
-    state.recordMeter('gm', meterReading(1000, 1));
+    state.recordMeter('gm', meterReading(61_000, 1));
     const conditions = () => {
-      const snapshot = state.freeze(1000, 0);
+      const snapshot = state.freeze(61_000, 0);
       return groupByCause(conditionsOf(model, snapshot), () => placesOf(model, snapshot));
     };
     expect(conditions().map((condition) => condition.code)).toEqual(['device-silent', 'device-silent']);
