@@ -1,6 +1,6 @@
 import type { DatabaseSync } from 'node:sqlite';
 import { deflateRawSync, inflateRawSync } from 'node:zlib';
-import type { EpochMs } from '../../protocols/units.ts';
+import type { EpochMs, Milliseconds } from '../../protocols/units.ts';
 import type { Condition } from '../site/alarms.ts';
 import {
   faultOf,
@@ -26,8 +26,8 @@ export interface SparkplugStore {
   /** bdSeq of the last CONNECT of a node; `null` before the first. */
   lastNumber(node: string): number | null;
   keepNumber(node: string, bdSeq: number): void;
-  /** All or nothing; the oldest of any node go first where room is short. */
-  add(batches: readonly { readonly node: string; readonly at: EpochMs; readonly body: string }[]): void;
+  /** On the disk within ten seconds; the oldest of any node go first where room is short. */
+  add(batches: readonly NewBatch[]): void;
   /** The oldest batches of a node after an id. */
   read(node: string, afterId: number, count: number): readonly KeptBatch[];
   remove(ids: readonly number[]): void;
@@ -50,6 +50,15 @@ export const SPARKPLUG_TABLES: TableSet = {
   ],
 };
 
+/** Data of one moment of a node. */
+export interface NewBatch {
+  readonly node: string;
+  readonly at: EpochMs;
+  readonly body: string;
+}
+
+const FLUSH_MS: Milliseconds = 10_000;
+const PENDING_MOST = 1000;
 /** What a row costs beside its body. */
 const ROW_BYTES = 64;
 /** Eviction makes this much room at once. */
@@ -68,6 +77,8 @@ export function openSparkplugStore(options: {
 class SqliteStore implements SparkplugStore {
   private database: DatabaseSync | null = null;
   private usedBytes = 0;
+  private readonly pending: NewBatch[] = [];
+  private flushedAt = 0;
   private fault: string | null = null;
   /** Also while the disk fails: a number is not used twice in one life of the agent. */
   private readonly numbers = new Map<string, number>();
@@ -98,7 +109,17 @@ class SqliteStore implements SparkplugStore {
     );
   }
 
-  add(batches: readonly { readonly node: string; readonly at: EpochMs; readonly body: string }[]): void {
+  add(batches: readonly NewBatch[]): void {
+    if (batches.length === 0) return;
+    this.pending.push(...batches);
+    const now = this.options.now();
+    if (Math.abs(now - this.flushedAt) >= FLUSH_MS || this.pending.length >= PENDING_MOST) this.flush();
+  }
+
+  /** Many small batches are one write: while a broker is away they come every second. */
+  private flush(): void {
+    const batches = this.pending.splice(0);
+    this.flushedAt = this.options.now();
     if (batches.length === 0) return;
     this.work((database) => {
       const insert = database.prepare('INSERT INTO kept(node, ts, bytes, body) VALUES (?, ?, ?, ?)');
@@ -112,6 +133,7 @@ class SqliteStore implements SparkplugStore {
   }
 
   read(node: string, afterId: number, count: number): readonly KeptBatch[] {
+    this.flush();
     let rows: KeptBatch[] = [];
     this.work((database) => {
       rows = database
@@ -134,6 +156,7 @@ class SqliteStore implements SparkplugStore {
   }
 
   counts(): { batches: number; bytes: number } {
+    this.flush();
     let batches = 0;
     this.work((database) => {
       batches = Number(value(database, 'SELECT count(*) FROM kept'));
@@ -155,6 +178,7 @@ class SqliteStore implements SparkplugStore {
   }
 
   close(): void {
+    this.flush();
     this.database?.close();
     this.database = null;
   }

@@ -227,6 +227,20 @@ describe('the primary host', () => {
     expect(node.take()).toEqual(['DDATA m1']);
   });
 
+  it('may have said its word before the subscriptions are through', () => {
+    const there = new NodeUnderTest({ primaryHost: 'ignition', brokers: 2 });
+    there.see({ m1: 3000 });
+    there.dial();
+    there.do(host(true, 1000));
+    there.do({ kind: 'connected' });
+    expect(there.take()).toEqual(['NBIRTH', 'DBIRTH m1']);
+    const gone = new NodeUnderTest({ primaryHost: 'ignition', brokers: 2 });
+    gone.dial();
+    gone.do(host(false, 1000));
+    gone.do({ kind: 'connected' });
+    expect([gone.left, gone.take()]).toEqual([[false], []]);
+  });
+
   it('that came anew without its end being seen gets everything again', () => {
     const node = born();
     node.now += BIRTHS_APART_MS;
