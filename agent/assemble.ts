@@ -24,6 +24,7 @@ import type { PageSource } from './page/source.ts';
 import { meterTarget, openLoads } from './poll-targets.ts';
 import { SiteRecord } from './record/site-record.ts';
 import { AlarmBook, alarmEvents, conditionsOf } from './site/alarms.ts';
+import { groupByCause, placesOf } from './site/first-cause.ts';
 import { MeterDoubts } from './site/meter-devices.ts';
 import { pathUp } from './site/model.ts';
 import type { Snapshot } from './site/snapshot.ts';
@@ -36,8 +37,8 @@ import { decisionEvent } from './store/journal-events.ts';
 import { lockState } from './store/state-lock.ts';
 import { HostHealthReader } from './telemetry/host-health.ts';
 import { type HostInventory, readInventory } from './telemetry/inventory.ts';
-import { envelope, stateBody } from './telemetry/messages.ts';
 import { Reporter } from './telemetry/reporter.ts';
+import { openSparkplug } from './telemetry/sparkplug/sparkplug.ts';
 import { openTelemetry } from './telemetry/telemetry.ts';
 
 export interface AgentOptions {
@@ -77,6 +78,8 @@ const MINER_READS_AT_ONCE = 192;
 /** Part of the store's maximum that the journal may use; the rest is for telemetry that waits. */
 const JOURNAL_SHARE = 0.5;
 const HEALTH_INTERVAL_MS = 10_000;
+/** After a start an alarm has this long to come again before it counts as over. */
+const ALARMS_RETURN_MS = 600_000;
 
 /**
  * Builds the agent of one configuration out of its parts and starts it. Fails, before anything was touched, where
@@ -225,12 +228,14 @@ async function assemble(options: AgentOptions, unlock: () => void): Promise<Runn
       clockSynchronised: () => host.read().clockSynchronised,
       drawWatts: (limit) => limitOf(limit)?.powerWatts ?? null,
       baselineWatts: (limit) => baselineOf(history.points(limit, '1h')),
+      alarm: (id) => alarmBook.get(id),
       keyOf: (issuer) =>
         live.loaded.secrets.get(`issuers[${live.config.issuers.indexOf(issuer)}].key`)?.reveal() ?? null,
     },
     {
       answer: (answer) => {
         record.answer(answer);
+        sparkplug?.answer(answer);
         reporter.answer(answer.id, clock.epochMs(), answer);
       },
       received: (id, raw, local) => record.order(id, raw, local ? 'local' : 'broker', clock.epochMs()),
@@ -258,6 +263,17 @@ async function assemble(options: AgentOptions, unlock: () => void): Promise<Runn
     },
     restored.book,
   );
+  const sparkplug = openSparkplug(
+    loaded,
+    model,
+    {
+      order: (...order) => orders.receiveFor(...order),
+      book: () => orders.book,
+      log: (node, words) => log.info({ node }, words),
+    },
+    clock,
+    random,
+  );
   const levels = new TargetSources(config.mqtt, clock, orders);
   const asks = new Asks(
     config.transfers.askers.map((asker, index) => ({
@@ -266,7 +282,7 @@ async function assemble(options: AgentOptions, unlock: () => void): Promise<Runn
     })),
     model.limits[0]!.id,
     {
-      order: (issuer, id, args) => orders.receiveFor(issuer, 'transfer', args, id),
+      order: (issuer, id, args) => orders.receiveFor(issuer, 'transfer', args, { id }),
       answer: (answer) => reporter.answer(answer.id, clock.epochMs(), answer),
       now: () => clock.epochMs(),
     },
@@ -314,14 +330,22 @@ async function assemble(options: AgentOptions, unlock: () => void): Promise<Runn
       ...journal.conditions(),
       ...record.conditions(),
       ...(link?.conditions(snapshot.epochMs) ?? []),
+      ...(sparkplug?.conditions() ?? []),
       ...live.conditions(),
     ];
     // A meter that has not had time to answer is not yet silent.
     const settled = snapshot.monotonicMs - startedAt > live.config.control.staleAfter;
     const { raised, cleared } = alarmBook.update(
-      settled ? conditions : conditions.filter((condition) => condition.code !== 'meter-silent'),
+      groupByCause(
+        settled ? conditions : conditions.filter((condition) => condition.code !== 'meter-silent'),
+        () => placesOf(model, snapshot!),
+      ),
       snapshot.epochMs,
+      orders.book.acknowledged,
     );
+    const returned = snapshot.monotonicMs - startedAt > ALARMS_RETURN_MS;
+    const over = (id: string) => cleared.some((alarm) => alarm.id === id);
+    orders.forgetAlarms((id) => over(id) || (returned && alarmBook.get(id) === null));
     const events = [
       ...state.drainEvents(),
       ...control.events,
@@ -343,6 +367,7 @@ async function assemble(options: AgentOptions, unlock: () => void): Promise<Runn
     history.record(view);
     journal.recordView(view);
     reporter.cycle(view, snapshot, [...control.inForce.values()], events);
+    sparkplug?.cycle(view, snapshot);
     record.cycle(snapshot, orders.book.leases, control.result.decision.commands);
     if (control.decision !== null) {
       journal.recordDecision(control.decision);
@@ -360,6 +385,7 @@ async function assemble(options: AgentOptions, unlock: () => void): Promise<Runn
         inventory,
         agent: source.counters(),
         broker: link?.health() ?? null,
+        sparkplug: sparkplug?.health() ?? null,
       });
       minerPoller.counters.worstLatenessMs = 0;
     }
@@ -440,6 +466,7 @@ async function assemble(options: AgentOptions, unlock: () => void): Promise<Runn
   });
   page = await openPage(config, options, source, asks);
   link?.start();
+  sparkplug?.start();
   readInventory().then(
     (read) => {
       inventory = read;
@@ -456,18 +483,9 @@ async function assemble(options: AgentOptions, unlock: () => void): Promise<Runn
     stop: async () => {
       loop.stop();
       stop.abort();
-      const last = {
-        topic: 'state',
-        retain: true,
-        kind: 'retained',
-        body: envelope(
-          model.siteId,
-          clock.epochMs(),
-          stateBody(false, session, options.version, 'starting', ''),
-        ),
-      } as const;
       await Promise.all([
-        link?.stop(last),
+        link?.stop(reporter.lastWord(clock.epochMs())),
+        sparkplug?.stop(),
         page?.close(),
         local?.close(),
         ...loads.map(({ driver }) => driver[Symbol.asyncDispose]()),

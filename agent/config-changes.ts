@@ -139,7 +139,8 @@ function mergeSecrets(
       );
     });
   }
-  keep('mqtt.password', 'mqtt.password', old.secrets.get('mqtt.password'), next.secrets.get('mqtt.password'));
+  for (const path of ['mqtt.password', 'sparkplug.password'])
+    keep(path, path, old.secrets.get(path), next.secrets.get(path));
   return secrets;
 }
 

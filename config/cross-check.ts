@@ -51,6 +51,24 @@ export function crossCheck(config: Config): readonly CrossFinding[] {
     reference(['mqtt', 'targets', index, 'limit'], target.limit, limitIds, 'limit');
     unsigned(['mqtt', 'targets', index, 'issuer'], target.issuer);
   });
+  const { sparkplug } = config;
+  if (sparkplug?.issuer !== undefined) unsigned(['sparkplug', 'issuer'], sparkplug.issuer);
+  if (sparkplug !== undefined && sparkplug.url === undefined && config.mqtt === undefined)
+    findings.push({
+      severity: 'error',
+      code: 'sparkplug-without-broker',
+      path: ['sparkplug'],
+      message: 'there is no broker: neither `sparkplug.url` nor `mqtt` names one.',
+    });
+  for (const key of ['secondUrl', 'username', 'password', 'ca', 'cert', 'key'] as const)
+    if (sparkplug?.[key] !== undefined && sparkplug.url === undefined)
+      findings.push({
+        severity: 'error',
+        code: 'sparkplug-access-without-url',
+        path: ['sparkplug', key],
+        message: 'without `sparkplug.url` the broker and its access are those of `mqtt`.',
+        hint: 'Give `sparkplug.url` too, or leave this out.',
+      });
   const workloadIds = new Set(config.workloads.map((workload) => workload.id));
   config.transfers.askers.forEach((asker, index) => {
     const path = ['transfers', 'askers', index];

@@ -390,7 +390,11 @@ function readSecrets(
   config.issuers.forEach((issuer, index) => {
     take(['issuers', index, 'key'], issuer.key, false);
   });
+  config.transfers.askers.forEach((asker, index) => {
+    take(['transfers', 'askers', index, 'token'], asker.token);
+  });
   take(['mqtt', 'password'], config.mqtt?.password);
+  take(['sparkplug', 'password'], config.sparkplug?.password);
   return secrets;
 }
 

@@ -1,64 +1,24 @@
 import { z } from 'zod';
-import { ID_PATTERN } from '../protocols/units.ts';
 import { FIRMWARE_FAMILIES } from './miners/firmwares.ts';
-import { parseDuration, parsePower, parseSize, type Quantity } from './quantity.ts';
+import {
+  brokerUrl,
+  duration,
+  durationSeconds,
+  id,
+  percent,
+  port,
+  power,
+  secret,
+  size,
+  tags,
+  text,
+} from './schema-parts.ts';
+import { sparkplug } from './sparkplug-schema.ts';
 
 /**
  * The configuration file: one schema, from which the types, the editors' JSON Schema and every error
  * message come. Powers are watts, durations milliseconds once parsed.
  */
-
-function quantity(parse: (text: string) => Quantity, description: string) {
-  return z
-    .union([z.number().nonnegative(), z.string()])
-    .transform((value, context) => {
-      if (typeof value === 'number') return value;
-      const parsed = parse(value);
-      if (parsed.ok) return parsed.value;
-      context.addIssue({ code: 'custom', message: parsed.message });
-      return z.NEVER;
-    })
-    .describe(description);
-}
-
-const power = quantity(parsePower, 'Power, for example `20 MW`, `3.2 kW`; a plain number is watts');
-const duration = quantity(
-  parseDuration,
-  'Duration, for example `500ms`, `15min`; a plain number is milliseconds',
-);
-const durationSeconds = z
-  .union([z.number().nonnegative(), z.string()])
-  .transform((value, context) => {
-    if (typeof value === 'number') return value * 1000;
-    const parsed = parseDuration(value);
-    if (parsed.ok) return parsed.value;
-    context.addIssue({ code: 'custom', message: parsed.message });
-    return z.NEVER;
-  })
-  .describe('Duration, for example `1s`, `500ms`; a plain number is seconds');
-const size = quantity(parseSize, 'Size, for example `2 GB`; a plain number is bytes');
-const id = z
-  .string()
-  .regex(
-    ID_PATTERN,
-    'an id is lower-case letters, digits and dashes, at most 63, beginning with a letter or digit',
-  )
-  .describe('Stable id: lower-case letters, digits, dashes');
-const port = z.int().min(1).max(65_535);
-const text = z.string().min(1).max(200);
-const tags = z.array(text).default([]).describe('Free words for grouping');
-const percent = z.number().min(0).max(100);
-
-const secret = z
-  .union([
-    z.strictObject({
-      file: z.string().min(1).describe('File that holds it, relative to this configuration'),
-    }),
-    z.strictObject({ env: z.string().min(1).describe('Environment variable that holds it') }),
-    z.strictObject({ credential: z.string().min(1).describe('Name of a systemd credential') }),
-    z.string().describe('The secret itself: better a file'),
-  ])
-  .describe('A secret: {file: PATH}, {env: NAME} or {credential: NAME}');
 
 const rating = z.union([
   power,
@@ -293,6 +253,7 @@ export const ORDER_TYPES = [
   'prices',
   'hold',
   'release',
+  'acknowledge',
   'ping',
 ] as const;
 
@@ -385,7 +346,7 @@ const transfers = z.strictObject({
 });
 
 const mqtt = z.strictObject({
-  url: z.string().regex(/^mqtts?:\/\//, 'write mqtt://host:1883 or mqtts://host:8883'),
+  url: brokerUrl,
   root: z
     .string()
     .regex(/^[A-Za-z0-9_-]+(\/[A-Za-z0-9_-]+)*$/)
@@ -403,11 +364,7 @@ const mqtt = z.strictObject({
     .default(300_000)
     .describe('Every row is sent at least this often, changed or not'),
   compress: z.boolean().default(false).describe('Telemetry goes deflated to `.../z` in place of plain JSON'),
-  secondUrl: z
-    .string()
-    .regex(/^mqtts?:\/\//, 'write mqtt://host:1883 or mqtts://host:8883')
-    .optional()
-    .describe('A second broker, asked when the first does not answer'),
+  secondUrl: brokerUrl.optional().describe('A second broker, asked when the first does not answer'),
   targets: z
     .array(
       z.strictObject({
@@ -474,6 +431,7 @@ export const configSchema = z.strictObject({
   control: control.prefault({}),
   transfers: transfers.prefault({}),
   mqtt: mqtt.optional(),
+  sparkplug: sparkplug.optional(),
   page: page.prefault({}),
   store: store.prefault({}),
   log: log.prefault({}),
@@ -487,6 +445,7 @@ export type MinerConfig = Config['miners'][number];
 export type GpuNodeConfig = Config['gpuNodes'][number];
 export type IssuerConfig = Config['issuers'][number];
 export type MqttConfig = NonNullable<Config['mqtt']>;
+export type SparkplugConfig = NonNullable<Config['sparkplug']>;
 export type SecretSource = z.output<typeof secret>;
 export type Authority = (typeof AUTHORITIES)[number];
 export type OrderType = (typeof ORDER_TYPES)[number];

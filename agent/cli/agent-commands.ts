@@ -44,7 +44,8 @@ export function renderStatus(view: SiteView, leases: readonly Lease[] = []): str
     `GPU nodes: ${totals.gpuNodes.present} of ${totals.gpuNodes.configured} answer, ${totals.gpuNodes.working} work`,
   ];
   for (const alarm of view.alarms.slice(0, 10)) {
-    lines.push(`${alarm.severity.toUpperCase()} ${alarm.message} ${alarm.nextStep}`);
+    const seen = alarm.acknowledgedBy === null ? '' : ` (seen by ${alarm.acknowledgedBy})`;
+    lines.push(`${alarm.severity.toUpperCase()} ${alarm.message} ${alarm.nextStep}${seen}`);
   }
   if (view.alarms.length > 10) lines.push(`... and ${view.alarms.length - 10} more alarms`);
   return lines.join('\n');

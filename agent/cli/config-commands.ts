@@ -160,6 +160,9 @@ const SAMPLES: Readonly<Record<string, string>> = {
   # ca: /etc/switchyard/ca.pem
   # cert: /etc/switchyard/site.pem
   # key: /etc/switchyard/site.key
+# sparkplug:                # the site as Sparkplug B edge nodes too, at the same broker
+#   primaryHost: ignition
+#   issuer: fleet           # whose orders are what is written to metrics; without it nothing is writable
 `,
 };
 

@@ -63,6 +63,7 @@ export async function demoCommand(
     pagePort,
     stateFolder: join(folder, 'state'),
     smiCommand: (place: string) => [process.execPath, smi, place],
+    sparkplug: 'sparkplug' in options,
   };
   const siteFile = options['site'];
   writeFileSync(
@@ -93,7 +94,7 @@ export async function demoCommand(
       agent,
       { miners: miners.length, gpuNodes: config.gpuNodes.length },
       startedAt,
-      { file, mqttPort },
+      { file, mqttPort, sparkplug: places.sparkplug },
     );
     const perform = (act: DemoAct): void => {
       if (act.kind === 'simulator') simulator.send(act.request);
@@ -126,7 +127,7 @@ async function firstPicture(
   agent: RunningAgent,
   size: { miners: number; gpuNodes: number },
   startedAt: number,
-  places: { file: string; mqttPort: number },
+  places: { file: string; mqttPort: number; sparkplug: boolean },
 ): Promise<void> {
   const { source } = agent;
   while (!context.signal.aborted) {
@@ -160,7 +161,7 @@ async function firstPicture(
       `Everything was read once after ${seconds} s. All of it is simulated; Ctrl-C ends it.`,
       '',
       `  page    ${agent.pageUrl}`,
-      `  broker  mqtt://127.0.0.1:${places.mqttPort}   topics switchyard/v1/demo/#`,
+      `  broker  mqtt://127.0.0.1:${places.mqttPort}   topics switchyard/v1/demo/#${places.sparkplug ? ', spBv1.0/demo/#' : ''}`,
       `  config  ${places.file}`,
       '',
       'Try in another terminal:',

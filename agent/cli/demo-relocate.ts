@@ -8,6 +8,9 @@ const SMI_PORT = 9500;
 /** Any IPv4 address: its last two numbers are kept, its first two become the demo's loopback network. */
 const ADDRESS = /\b\d{1,3}\.\d{1,3}\.(\d{1,3}\.\d{1,3})\b/g;
 
+/** What of `sparkplug` says where it goes and who commands it. */
+const ELSEWHERE = ['url', 'secondUrl', 'username', 'password', 'ca', 'cert', 'key', 'primaryHost', 'issuer'];
+
 /**
  * A real site's configuration with every address moved to loopback, so that the demo can play it: the limits,
  * devices, workloads and conversions stay as they are. Broker, page and state become the demo's own.
@@ -44,6 +47,13 @@ export function relocateConfig(text: string, places: DemoPlaces): string {
     { id: 'demo', maxPriority: 80, orders: 'all', limits: 'all', onExpiry: 'release', unsigned: true },
   ];
   config['mqtt'] = { url: `mqtt://127.0.0.1:${places.mqttPort}`, root: 'switchyard' };
+  const { sparkplug } = config as { sparkplug?: Readonly<Record<string, unknown>> };
+  if (sparkplug !== undefined)
+    // The demo's own broker, without a host that nobody plays.
+    config['sparkplug'] = Object.fromEntries([
+      ...Object.entries(sparkplug).filter(([key]) => !ELSEWHERE.includes(key)),
+      ...('issuer' in sparkplug ? [['issuer', 'demo']] : []),
+    ]);
   config['page'] = { listen: `127.0.0.1:${places.pagePort}` };
   config['store'] = { path: places.stateFolder };
   return stringify(config);

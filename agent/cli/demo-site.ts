@@ -10,6 +10,8 @@ export interface DemoPlaces {
   readonly stateFolder: string;
   /** Command prefix of the simulated nvidia-smi that listens at `host:port`. */
   readonly smiCommand: (place: string) => readonly string[];
+  /** The site is Sparkplug edge nodes too, commanded by whoever may order in the demo. */
+  readonly sparkplug?: boolean;
 }
 
 export interface DemoSize {
@@ -126,6 +128,7 @@ export function demoConfig(size: DemoSize, places: DemoPlaces): string {
     '  - { id: demo, maxPriority: 80, orders: all, limits: all, onExpiry: release, unsigned: true }',
     'control: { dwell: 60s, restoreRampPercentPerMinute: 20 }',
     `mqtt: { url: "mqtt://127.0.0.1:${places.mqttPort}", root: switchyard }`,
+    ...(places.sparkplug === true ? ['sparkplug: { issuer: demo }'] : []),
     `page: { listen: "127.0.0.1:${places.pagePort}" }`,
     `store: { path: ${JSON.stringify(places.stateFolder)} }`,
     '',

@@ -10,7 +10,11 @@ export interface BrokerFlags {
   readonly url?: string;
 }
 
-function brokerOf(context: Context, flags: BrokerFlags): { broker: TestedBroker } | { outcome: Outcome } {
+/** The broker that is meant, or why there is none. */
+export function brokerOf(
+  context: Context,
+  flags: BrokerFlags,
+): { broker: TestedBroker } | { outcome: Outcome } {
   if (flags.url !== undefined) return { broker: brokerFrom(flags.url, 'switchyard/v1/+', null) };
   const need = needConfig(context);
   if ('outcome' in need) return need;

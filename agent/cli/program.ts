@@ -1,6 +1,7 @@
 import { Command, CommanderError } from 'commander';
 import { parseDuration } from '../../config/quantity.ts';
 import { explainCommand, reloadCommand, statusCommand, topCommand } from './agent-commands.ts';
+import { alarmsCommand } from './alarm-commands.ts';
 import { backupCommand, restoreCommand } from './backup-commands.ts';
 import { checkCommand, sampleCommand, schemaCommand } from './config-commands.ts';
 import type { Context } from './context.ts';
@@ -10,7 +11,7 @@ import { doctorCommand } from './doctor-command.ts';
 import { historyCommand, logCommand } from './history-commands.ts';
 import { type InitFlags, initCommand } from './init-command.ts';
 import { meterCommand, modbusReadCommand } from './meter-command.ts';
-import { mqttTestCommand, mqttWatchCommand } from './mqtt-commands.ts';
+import { addMqttCommands } from './mqtt-program.ts';
 import { limitCommand, localCommand, orderCommand } from './order-commands.ts';
 import {
   EXIT,
@@ -29,6 +30,12 @@ import { simulateCommand } from './simulate-command.ts';
 import { supportCommand } from './support-command.ts';
 import { type TopologyOptions, topologyCommand } from './topology-command.ts';
 import { type TransferOptions, transferCommand } from './transfer-command.ts';
+
+/** Makes a command out of a function from context to outcome. */
+export type ActionMaker = (
+  name: string,
+  body: (context: Context, ...args: never[]) => Promise<Outcome> | Outcome,
+) => (...args: unknown[]) => Promise<void>;
 
 export interface ProgramDeps {
   readonly version: string;
@@ -60,8 +67,8 @@ export function buildProgram(deps: ProgramDeps): {
     .exitOverride()
     .configureOutput({ writeOut: deps.streams.out, writeErr: deps.streams.err });
 
-  const action =
-    (name: string, body: (context: Context, ...args: never[]) => Promise<Outcome> | Outcome) =>
+  const action: ActionMaker =
+    (name, body) =>
     async (...args: unknown[]) => {
       const flags = globalFlags(program, deps);
       if (flags === null) {
@@ -105,6 +112,7 @@ export function buildProgram(deps: ProgramDeps): {
       'story, quiet, grid-emergency, meter-dies, miner-lies, broker-away, ai-job, breaker-trips, dead-tenth',
     )
     .option('--site <file>', 'play this configuration on loopback instead of the demo site')
+    .option('--sparkplug', 'publish the demo site as Sparkplug B edge nodes too')
     .action(action('demo', (context, options: Record<string, string>) => demoCommand(context, options)));
   program
     .command('simulate')
@@ -374,19 +382,16 @@ export function buildProgram(deps: ProgramDeps): {
     .command('replay <journal>')
     .description('decide again from a journal; exit 1 at the first difference')
     .action(action('replay', (_context, journal: string) => replayCommand(journal)));
-  const mqtt = program.command('mqtt').description('the broker');
-  mqtt
-    .command('test')
-    .option('--url <url>', 'instead of the configured broker')
-    .description('connection, credentials and a round trip')
-    .action(action('mqtt test', (context, options: { url?: string }) => mqttTestCommand(context, options)));
-  mqtt
-    .command('watch [topic]')
-    .option('--url <url>', 'instead of the configured broker')
-    .description('messages as they come')
+  addMqttCommands(program, action);
+  program
+    .command('alarms [verb] [id]')
+    .description('the active alarms; acknowledge ID or all: somebody has seen it')
+    .option('--who <name>', 'who has seen it', '')
     .action(
-      action('mqtt watch', (context, topic: string | undefined, options: { url?: string }) =>
-        mqttWatchCommand(context, options, topic),
+      action(
+        'alarms',
+        (context, verb: string | undefined, id: string | undefined, options: { who: string }) =>
+          alarmsCommand(context, verb, id, options.who),
       ),
     );
   program

@@ -97,6 +97,16 @@ export interface BookState {
   readonly schedules?: readonly Schedule[];
   /** Hand-overs between mining and AI; absent before the first cycle. */
   readonly transfers?: TransferState;
+  /** Alarms that somebody has seen, by their id; absent in books of earlier versions. */
+  readonly acknowledged?: Readonly<Record<string, Acknowledgement>>;
+}
+
+/** Somebody has seen an alarm. It ends with the alarm. */
+export interface Acknowledgement {
+  readonly who: string;
+  readonly at: EpochMs;
+  /** Since when the alarm was active. */
+  readonly since: EpochMs;
 }
 
 export const EMPTY_BOOK: BookState = { leases: [], holds: [], lastSeq: {}, answers: {}, prices: {} };
@@ -122,6 +132,8 @@ export interface AdmitContext {
   readonly local: boolean;
   /** Whether the signature of the raw message holds for this issuer's key. */
   readonly signatureHolds: (issuer: IssuerConfig) => boolean;
+  /** An active alarm by its id; `null`: there is none. */
+  readonly alarm: (id: string) => { readonly target: string; readonly since: EpochMs } | null;
   /** Draw and baseline of a limit, for `curtail`; `null` where not known. */
   readonly drawWatts: (limit: LimitId) => Watts | null;
   readonly baselineWatts: (limit: LimitId) => Watts | null;
@@ -242,6 +254,14 @@ export function admit(book: BookState, order: Order, context: AdmitContext): Adm
   } else if (order.type === 'release') {
     const { target } = order.args;
     next = { ...next, holds: next.holds.filter((old) => old.target !== target) };
+  } else if (order.type === 'acknowledge') {
+    const { alarm, who } = order.args;
+    const seen = {
+      who: who || issuer.id,
+      at: context.now,
+      since: context.alarm(alarm)?.since ?? context.now,
+    };
+    next = { ...next, acknowledged: { ...next.acknowledged, [alarm]: seen } };
   }
   const answer: OrderAnswer = {
     v: 1,
@@ -346,6 +366,12 @@ function refuse(
     if (above !== undefined && above.issuer !== issuer.id)
       return no(`a set point of ${above.issuer} with priority ${above.priority} holds on ${above.limit}`);
   }
+  if (order.type === 'acknowledge') {
+    const alarm = context.alarm(order.args.alarm);
+    if (alarm === null) return no(`no alarm "${order.args.alarm}" is active`);
+    if (issuer.limits !== 'all' && !issuer.limits.includes(alarm.target))
+      return no(`${issuer.id} has no authority over ${alarm.target}`);
+  }
   if (order.type === 'curtail') {
     const rating = context.limits.find((candidate) => candidate.id === order.args.limit)?.ratingWatts ?? 0;
     if (curtailedWatts(order.args, rating, context) === null)
@@ -366,7 +392,7 @@ function refuseRaising(
     ? 'the site is in local control'
     : 'the clock of the site is not synchronised';
   const no: Refusal = { status: 'rejected', reason: `${why}: only lowering is accepted` };
-  if (order.type === 'ping' || order.type === 'hold') return null;
+  if (order.type === 'ping' || order.type === 'hold' || order.type === 'acknowledge') return null;
   if (order.type !== 'set_limit' && order.type !== 'curtail') return no;
   const rating = context.limits.find((candidate) => candidate.id === order.args.limit)!.ratingWatts;
   const wanted = order.type === 'set_limit' ? order.args.watts : curtailedWatts(order.args, rating, context)!;

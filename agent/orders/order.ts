@@ -76,6 +76,10 @@ const hold = z.object({
   until: epochMs.nullable().default(null),
 });
 const release = z.object({ target: z.string().min(1).max(100), who: z.string().max(100).default('') });
+const acknowledge = z.object({
+  alarm: z.string().min(1).max(200).describe('Id of an active alarm'),
+  who: z.string().max(100).default(''),
+});
 const ping = z.object({ snapshot: z.boolean().default(false) });
 
 /** Arguments of each order type. */
@@ -89,6 +93,7 @@ export const ORDER_ARGS = {
   prices,
   hold,
   release,
+  acknowledge,
   ping,
 } as const satisfies Record<OrderType, z.ZodType>;
 

@@ -1,4 +1,4 @@
-import type { IssuerConfig } from '../../config/schema.ts';
+import type { IssuerConfig, OrderType } from '../../config/schema.ts';
 import type { EpochMs, LimitId, MonotonicMs, Watts } from '../../protocols/units.ts';
 import type { TransferState } from '../control/transfer-state.ts';
 import type { Condition } from '../site/alarms.ts';
@@ -28,6 +28,8 @@ export interface SiteFacts {
   readonly clockSynchronised: () => boolean | null;
   readonly drawWatts: (limit: LimitId) => Watts | null;
   readonly baselineWatts: (limit: LimitId) => Watts | null;
+  /** An active alarm by its id. */
+  readonly alarm: (id: string) => { readonly target: string; readonly since: EpochMs } | null;
   /** PEM of an issuer's public key, or null. */
   readonly keyOf: (issuer: IssuerConfig) => string | null;
 }
@@ -129,31 +131,35 @@ export class OrderService {
 
   /**
    * An order that follows from what an issuer said in another form: a level on a topic of its own, an ask. With
-   * the authority of that issuer, no more. `id`: its own, where it has one.
+   * the authority of that issuer, no more.
    */
   receiveFor(
     issuer: string,
-    type: 'set_limit' | 'restore' | 'transfer',
+    type: OrderType,
     args: Readonly<Record<string, unknown>>,
-    id?: string,
+    /** Of its own, where it has them. */
+    head: { readonly id?: string; readonly issued?: EpochMs; readonly expires?: EpochMs } = {},
+    retained = false,
   ): OrderAnswer {
     const now = this.facts.now();
     const seq = (this.state.lastSeq[issuer] ?? 0) + 1;
     const priority = this.facts.issuers.find((candidate) => candidate.id === issuer)?.maxPriority ?? 0;
     const value = {
       v: 1,
-      id: id ?? `${issuer}-level-${seq}`,
+      id: `${issuer}-level-${seq}`,
       site: this.facts.site,
       type,
       issuer,
       priority,
       issued: now,
+      ...head,
       seq,
       args,
     };
     const parsed = parseOrderValue(value);
-    if (!parsed.ok) throw new Error(`an order of our own is malformed: ${parsed.reason}`);
-    return this.take(parsed.order, value, false, false);
+    if (!parsed.ok)
+      return this.reply({ v: 1, id: value.id, status: 'rejected', reason: parsed.reason, at: now });
+    return this.take(parsed.order, value, retained, false);
   }
 
   /** An order from the command line on the gateway. */
@@ -254,6 +260,15 @@ export class OrderService {
     return { ...answer, status: 'running', step: schedule.applied, met: answer.status === 'done' };
   }
 
+  /** Alarms that are over take their acknowledgement with them. */
+  forgetAlarms(over: (id: string) => boolean): void {
+    const { acknowledged } = this.state;
+    if (acknowledged === undefined || !Object.keys(acknowledged).some(over)) return;
+    const kept = Object.fromEntries(Object.entries(acknowledged).filter(([id]) => !over(id)));
+    this.state = { ...this.state, acknowledged: kept };
+    this.effects.persist(this.state);
+  }
+
   /** What became of an order that others carry out. */
   conclude(answer: OrderAnswer): void {
     this.reply(this.note(answer));
@@ -315,6 +330,7 @@ export class OrderService {
       },
       drawWatts: this.facts.drawWatts,
       baselineWatts: this.facts.baselineWatts,
+      alarm: this.facts.alarm,
     };
     const admission = admit(this.state, order, context);
     if (!admission.accepted) return this.reply(admission.answer);

@@ -1,4 +1,4 @@
-import type { EpochMs } from '../../protocols/units.ts';
+import type { DeviceId, EpochMs, Milliseconds } from '../../protocols/units.ts';
 import type { SiteModel } from './model.ts';
 import type { DeviceState, MeterState, SiteEvent, Snapshot } from './snapshot.ts';
 
@@ -16,6 +16,11 @@ export interface Condition {
   readonly nextStep: string;
   /** How many devices one condition stands for. */
   readonly count?: number;
+  /** What those devices share, and the trouble most likely comes from: `entry hall-a`, `network 10.1.0.0/24`. */
+  readonly firstCause?: string;
+  readonly devices?: readonly DeviceId[];
+  /** Too young to be told on its own: others may follow, and then it is one cause. */
+  readonly fresh?: true;
 }
 
 export interface Alarm extends Condition {
@@ -25,15 +30,11 @@ export interface Alarm extends Condition {
   readonly acknowledgedBy: string | null;
 }
 
-/** More silent devices than this in one group are one fault, not many. */
-const GROUP_AT_LEAST = 5;
-const GROUP_SHARE = 0.5;
-
-/** Every condition that a snapshot alone shows. Pure. */
+/** Every condition that a snapshot alone shows, one for each device. Pure. */
 export function conditionsOf(model: SiteModel, snapshot: Snapshot): Condition[] {
   const conditions: Condition[] = [];
   for (const meter of snapshot.meters) meterCondition(meter, conditions);
-  deviceConditions(model, snapshot, conditions);
+  deviceConditions(snapshot, conditions);
   for (const limit of model.limits) {
     const state = snapshot.limits.find((candidate) => candidate.id === limit.id);
     if (state?.powerWatts == null || state.basis !== 'measured' || state.quality !== 'good') continue;
@@ -84,35 +85,21 @@ function meterCondition(meter: MeterState, conditions: Condition[]): void {
   }
 }
 
-function deviceConditions(model: SiteModel, snapshot: Snapshot, conditions: Condition[]): void {
-  const groups = new Map<string, DeviceState[]>();
-  const entryOf = new Map(model.devices.map((device) => [device.id, device]));
+function deviceConditions(snapshot: Snapshot, conditions: Condition[]): void {
   for (const device of snapshot.devices) {
-    const entry = entryOf.get(device.id)?.entry ?? device.id;
-    const group = groups.get(entry);
-    if (group === undefined) groups.set(entry, [device]);
-    else group.push(device);
-  }
-  for (const [entry, devices] of groups) {
-    const absent = devices.filter((device) => device.inventory === 'absent');
-    if (absent.length >= GROUP_AT_LEAST && absent.length >= devices.length * GROUP_SHARE) {
-      conditions.push({
-        code: 'group-silent',
-        severity: 'major',
-        target: entry,
-        count: absent.length,
-        message: `${absent.length} of ${devices.length} devices of ${entry} fell silent: most likely one common cause.`,
-        nextStep: 'Check the switch and the supply that they share before any single device.',
-      });
-    } else {
-      for (const device of absent) conditions.push(absentCondition(device));
-    }
-    for (const device of devices) readingConditions(device, conditions);
+    if (device.inventory === 'absent') conditions.push(absentCondition(device));
+    readingConditions(device, conditions);
   }
 }
 
+/** When its switch dies a hall falls silent within a minute, not in one moment. */
+const OLD_AFTER_MS: Milliseconds = 60_000;
+const OLD_AFTER_FAILURES = 6;
+
 function absentCondition(device: DeviceState): Condition {
+  const fresh = device.ageMs === null ? device.failures < OLD_AFTER_FAILURES : device.ageMs < OLD_AFTER_MS;
   return {
+    ...(fresh ? { fresh } : {}),
     code: 'device-silent',
     severity: 'minor',
     target: device.id,
@@ -194,12 +181,25 @@ export function disagreements(model: SiteModel, snapshot: Snapshot, conditions: 
   }
 }
 
+/** Who has seen an alarm, and since when it was active then. */
+export interface SeenAlarm {
+  readonly who: string;
+  readonly since: EpochMs;
+}
+
 /** Turns conditions that come and go into alarms with a beginning and an acknowledgement. */
 export class AlarmBook {
   private readonly alarms = new Map<string, Alarm>();
 
-  /** Brings the book up to the conditions of now; returns what was raised and what was cleared. */
-  update(conditions: readonly Condition[], epochMs: EpochMs): { raised: Alarm[]; cleared: Alarm[] } {
+  /**
+   * Brings the book up to the conditions of now; returns what was raised and what was cleared. `seen`: alarms that
+   * somebody acknowledged; one of them that comes again after a restart is the same alarm still.
+   */
+  update(
+    conditions: readonly Condition[],
+    epochMs: EpochMs,
+    seen: Readonly<Record<string, SeenAlarm>> = {},
+  ): { raised: Alarm[]; cleared: Alarm[] } {
     const raised: Alarm[] = [];
     const cleared: Alarm[] = [];
     const current = new Set<string>();
@@ -210,8 +210,8 @@ export class AlarmBook {
       const alarm: Alarm = {
         ...condition,
         id,
-        since: before?.since ?? epochMs,
-        acknowledgedBy: before?.acknowledgedBy ?? null,
+        since: before?.since ?? seen[id]?.since ?? epochMs,
+        acknowledgedBy: seen[id]?.who ?? null,
       };
       this.alarms.set(id, alarm);
       if (before === undefined) raised.push(alarm);
@@ -224,11 +224,9 @@ export class AlarmBook {
     return { raised, cleared };
   }
 
-  acknowledge(id: string, who: string): boolean {
-    const alarm = this.alarms.get(id);
-    if (alarm === undefined) return false;
-    this.alarms.set(id, { ...alarm, acknowledgedBy: who });
-    return true;
+  /** An active alarm by its id. */
+  get(id: string): Alarm | null {
+    return this.alarms.get(id) ?? null;
   }
 
   /** Worst first, then oldest. */

@@ -22,6 +22,7 @@ import { basename, dirname, join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { JOURNAL_TABLES, type TableSet, value } from './database.ts';
 import { RECORD_TABLES } from './record-book.ts';
+import { SPARKPLUG_TABLES } from './sparkplug-store.ts';
 import { SPOOL_TABLES } from './spool-rows.ts';
 import { lockState } from './state-lock.ts';
 
@@ -197,7 +198,7 @@ function unpackChecked(source: string, work: string): BackupManifest {
   return manifest;
 }
 
-const KNOWN: readonly TableSet[] = [JOURNAL_TABLES, SPOOL_TABLES, RECORD_TABLES];
+const KNOWN: readonly TableSet[] = [JOURNAL_TABLES, SPOOL_TABLES, RECORD_TABLES, SPARKPLUG_TABLES];
 
 function checkDatabase(path: string, name: string): void {
   const database = new DatabaseSync(path, { readOnly: true });

@@ -32,6 +32,7 @@ export function changesEffect(book: BookState, before: BookState | null): boolea
     book.lastSeq !== before.lastSeq ||
     book.prices !== before.prices ||
     book.transfers !== before.transfers ||
+    book.acknowledged !== before.acknowledged ||
     book.schedules !== before.schedules
   );
 }

@@ -16,11 +16,22 @@ export interface LinkOptions {
   readonly tls: TlsFiles;
   /** Topics to listen to: below the prefix, or whole where they begin with `/`, which is cut off. */
   readonly subscriptions: readonly string[];
+  /** `clean`: nothing of a session outlasts it, and its end sends the will. Default: the broker keeps it. */
+  readonly session?: 'kept' | 'clean';
+}
+
+/** A message in its final form; `topic` is below the prefix, or whole where it begins with `/`. */
+export interface LinkMessage {
+  readonly topic: string;
+  readonly payload: string | Uint8Array;
+  readonly retain: boolean;
 }
 
 export interface LinkHandlers {
-  /** The will as it stands at each attempt. */
-  will(): Readonly<Record<string, unknown>>;
+  /** The will as it stands at each attempt: the retained body of `state`, or a message of its own. */
+  will(): Readonly<Record<string, unknown>> | { readonly message: LinkMessage };
+  /** The line is open and the CONNECT with the last `will` goes out; a failed attempt may never come to that. */
+  onDialled?(): void;
   onConnected(): void;
   onLost(reason: string): void;
   /** `topic` is below the prefix, or whole with a leading `/`. */
@@ -47,6 +58,8 @@ const CONTESTED_LOSSES = 5;
 const CONTESTED_WITHIN_MS = 60_000;
 const CONTESTED_PAUSE_MS = 120_000;
 const SESSION_TAKEN_OVER = 0x8e;
+/** A broker that was left is not asked again at once, where there is no other. */
+const LEAVE_PAUSE_MS: Milliseconds = 2000;
 
 /**
  * The line to the broker. One MQTT.js client per attempt and own back-off: the library's own reconnection loses
@@ -61,6 +74,8 @@ export class MqttLink {
   private client: MqttClient | null = null;
   private isConnected = false;
   private stopped = false;
+  /** The client that is being ended on purpose. */
+  private leaving: MqttClient | null = null;
   private at = 0;
   /** Per broker: until when version 3.1.1 is spoken. */
   private readonly oldUntil = new Map<number, EpochMs>();
@@ -112,18 +127,43 @@ export class MqttLink {
     return this.publish(client, topic, payload, retain);
   }
 
-  /** Sends a last retained message, then ends the connection; resolves within two seconds. */
-  async stop(last: { topic: string; payload: string } | null): Promise<void> {
+  /** Sends one message, QoS 0: in the order of the calls, and gone when the line is. */
+  post(topic: string, payload: Uint8Array): void {
+    if (this.client !== null && this.isConnected)
+      this.client.publish(this.whole(topic), Buffer.from(payload), { qos: 0, retain: false });
+  }
+
+  /** Sends a last message, then ends the connection; resolves within two seconds. */
+  async stop(last: LinkMessage | null): Promise<void> {
     this.stopped = true;
     this.cancelRetry?.();
     this.cancelWatch?.();
     const { client } = this;
-    if (client === null) return;
+    if (client !== null) await this.end(client, last);
+  }
+
+  /** Leaves this broker after a last message; the next one is asked when the connection is over, never before. */
+  async leave(last: LinkMessage | null): Promise<void> {
+    const { client } = this;
+    if (client === null || this.stopped) return;
+    this.cancelWatch?.();
+    await this.end(client, last);
+    if (this.client !== client || this.stopped) return;
+    this.isConnected = false;
+    this.client = null;
+    this.at = (this.at + 1) % this.brokers.length;
+    this.cancelRetry = this.clock.after(200 + this.random() * LEAVE_PAUSE_MS, () => this.attempt());
+  }
+
+  private async end(client: MqttClient, last: LinkMessage | null): Promise<void> {
+    this.leaving = client;
+    // With a clean session the broker sends the will also after an end that was meant. Source: MQTT 5, 3.14.2.1.
+    const how = this.options.session === 'clean' && this.protocol() === 5 ? { reasonCode: 4 } : undefined;
     await Promise.race([
       (async () => {
         if (this.isConnected && last !== null)
-          await this.publish(client, last.topic, last.payload, true).catch(() => undefined);
-        await client.endAsync(false).catch(() => undefined);
+          await this.publish(client, last.topic, last.payload, last.retain).catch(() => undefined);
+        await client.endAsync(false, how).catch(() => undefined);
       })(),
       new Promise<void>((resolve) => this.clock.after(2000, resolve)),
     ]);
@@ -144,10 +184,11 @@ export class MqttLink {
     let client: MqttClient;
     try {
       const broker = this.brokers[this.at]!;
-      client = new MqttClient(
-        () => openStream(broker, this.options.tls, MAXIMUM_INBOUND_BYTES),
-        this.clientOptions(),
-      );
+      client = new MqttClient(() => {
+        const stream = openStream(broker, this.options.tls, MAXIMUM_INBOUND_BYTES);
+        stream.once(broker.secure ? 'secureConnect' : 'connect', () => this.handlers.onDialled?.());
+        return stream;
+      }, this.clientOptions());
     } catch (error) {
       this.lost((error as Error).message);
       return;
@@ -174,7 +215,7 @@ export class MqttLink {
       );
     });
     client.once('close', () => {
-      if (this.client !== client) return;
+      if (this.client !== client || this.leaving === client) return;
       client.end(true);
       // Code 1 (3.1.1) and 0x84 (5): the broker does not speak version 5.
       if (this.protocol() === 5 && (refused === 1 || refused === 0x84)) {
@@ -190,12 +231,13 @@ export class MqttLink {
   private clientOptions(): IClientOptions {
     const { options } = this;
     const protocolVersion = this.protocol();
+    const clean = options.session === 'clean';
     return {
       protocolVersion,
       protocolId: 'MQTT',
       clientId: options.clientId,
       // Orders that come while the line is down wait at the broker; late ones are rejected by their own expiry.
-      clean: false,
+      clean,
       keepalive: Math.max(1, Math.round(options.keepaliveMs / 1000)),
       connectTimeout: 10_000,
       reconnectPeriod: 0,
@@ -208,17 +250,29 @@ export class MqttLink {
             properties: {
               maximumPacketSize: MAXIMUM_INBOUND_BYTES,
               receiveMaximum: 100,
-              sessionExpiryInterval: 3600,
+              sessionExpiryInterval: clean ? 0 : 3600,
             },
           }
         : {}),
-      will: {
-        topic: `${options.prefix}/state`,
-        payload: Buffer.from(JSON.stringify(this.handlers.will())),
+      will: this.will(),
+    };
+  }
+
+  private will(): NonNullable<IClientOptions['will']> {
+    const will = this.handlers.will();
+    if (!isMessage(will))
+      return {
+        topic: this.whole('state'),
+        payload: Buffer.from(JSON.stringify(will)),
         qos: 1,
         retain: true,
-      },
-    };
+      };
+    const { topic, payload, retain } = will.message;
+    return { topic: this.whole(topic), payload: Buffer.from(payload), qos: 1, retain };
+  }
+
+  private whole(topic: string): string {
+    return topic.startsWith('/') ? topic.slice(1) : `${this.options.prefix}/${topic}`;
   }
 
   private async onConnect(client: MqttClient): Promise<void> {
@@ -226,13 +280,12 @@ export class MqttLink {
     try {
       // Always: a broker that restarted has forgotten them, whatever it says of the session.
       for (const topic of this.options.subscriptions) {
-        const whole = topic.startsWith('/') ? topic.slice(1) : `${this.options.prefix}/${topic}`;
-        await client.subscribeAsync(whole, { qos: 1 });
+        await client.subscribeAsync(this.whole(topic), { qos: 1 });
       }
     } catch (error) {
       this.lastError = `cannot subscribe: ${(error as Error).message}`;
     }
-    if (this.client !== client || this.stopped) return;
+    if (this.client !== client || this.leaving === client || this.stopped) return;
     this.isConnected = true;
     this.connectedAt = this.clock.monotonicMs();
     this.lastError = null;
@@ -315,7 +368,7 @@ export class MqttLink {
       client.setMaxListeners(200);
       client.once('close', onClose);
       client.publish(
-        `${this.options.prefix}/${topic}`,
+        this.whole(topic),
         typeof payload === 'string' ? payload : Buffer.from(payload),
         { qos: 1, retain },
         (error) => finish(error ?? undefined),
@@ -333,4 +386,10 @@ export class MqttLink {
     }
     return `${where}: ${error.message}`;
   }
+}
+
+function isMessage(
+  will: Readonly<Record<string, unknown>> | { readonly message: LinkMessage },
+): will is { readonly message: LinkMessage } {
+  return 'message' in will && typeof will.message === 'object';
 }

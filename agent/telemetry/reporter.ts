@@ -93,6 +93,17 @@ export class Reporter {
     );
   }
 
+  /** The last `state` of a session that ends on purpose. */
+  lastWord(epochMs: number): Outgoing {
+    const body = stateBody(false, this.session, this.agentVersion, 'starting', '');
+    return {
+      topic: 'state',
+      retain: true,
+      kind: 'retained',
+      body: envelope(this.model.siteId, epochMs, body),
+    };
+  }
+
   /** Publishes what one cycle has to say. */
   cycle(view: SiteView, snapshot: Snapshot, inForce: readonly InForce[], events: readonly SiteEvent[]): void {
     const { monotonicMs, epochMs } = snapshot;

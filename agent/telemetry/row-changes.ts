@@ -13,7 +13,7 @@ export function changesOf(before: Row | null, row: Row): Row | null {
   const changes: Row = { id: row.id };
   let news = false;
   for (const name in row) {
-    if (!moved(name, before[name], row[name])) continue;
+    if (!isNews(name, before[name], row[name])) continue;
     changes[name] = row[name];
     news = true;
   }
@@ -22,13 +22,14 @@ export function changesOf(before: Row | null, row: Row): Row | null {
   return changes;
 }
 
-function moved(name: string, old: unknown, value: unknown): boolean {
+/** Whether a value has left the dead band that its name gives, or is another word. Pure. */
+export function isNews(name: string, old: unknown, value: unknown): boolean {
   if (typeof value === 'number' && typeof old === 'number')
     return Math.abs(value - old) > deadBand(name, old);
   if (typeof value === 'object' && value !== null && typeof old === 'object' && old !== null) {
     const parts = value as Record<string, unknown>;
     for (const part in parts)
-      if (moved(name, (old as Record<string, unknown>)[part], parts[part])) return true;
+      if (isNews(name, (old as Record<string, unknown>)[part], parts[part])) return true;
     return false;
   }
   return value !== old;

@@ -108,6 +108,13 @@ const alarms = message({
       nextStep: z.string(),
       acknowledgedBy: z.string().nullable(),
       count: z.number().int().optional().describe('How many devices one first cause stands for'),
+      firstCause: z
+        .string()
+        .optional()
+        .describe(
+          'What those devices share: entry, rack, row, building, network, limit or site, and its name',
+        ),
+      devices: z.array(z.string()).optional().describe('Those devices, at most 250 of them'),
     }),
   ),
 });

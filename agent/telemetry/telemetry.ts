@@ -91,7 +91,7 @@ export function openTelemetry(
     start: () => link.start(),
     stop: async (last) => {
       outbox.stop();
-      await link.stop({ topic: last.topic, payload: JSON.stringify(last.body) });
+      await link.stop({ topic: last.topic, payload: JSON.stringify(last.body), retain: true });
     },
   };
 }

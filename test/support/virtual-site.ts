@@ -16,6 +16,7 @@ import { EMPTY_BOOK } from '../../agent/orders/book.ts';
 import { OrderService } from '../../agent/orders/service.ts';
 import type { SiteRecord } from '../../agent/record/site-record.ts';
 import { type Condition, conditionsOf } from '../../agent/site/alarms.ts';
+import { groupByCause, placesOf } from '../../agent/site/first-cause.ts';
 import { buildSiteModel, type SiteModel } from '../../agent/site/model.ts';
 import { SiteState } from '../../agent/site/state.ts';
 import { buildView } from '../../agent/site/view.ts';
@@ -228,6 +229,7 @@ export function startVirtualSite(options: VirtualOptions): VirtualSite {
       clockSynchronised: () => true,
       drawWatts: (limit) => site.watts(limit),
       baselineWatts: (limit) => site.watts(limit),
+      alarm: () => null,
       keyOf: () => null,
     },
     {
@@ -287,7 +289,10 @@ export function startVirtualSite(options: VirtualOptions): VirtualSite {
       },
       (limit) => control.worstWatts.get(limit) ?? null,
     );
-    conditions = [...conditionsOf(model, snapshot), ...control.conditions, ...transfers.conditions()];
+    conditions = groupByCause(
+      [...conditionsOf(model, snapshot), ...control.conditions, ...transfers.conditions()],
+      () => placesOf(model, snapshot),
+    );
     for (const event of [...state.drainEvents(), ...control.events, ...orders.drainEvents()])
       record?.event(event);
     record?.cycle(snapshot, orders.book.leases, control.result.decision.commands);

@@ -16,6 +16,21 @@ function messages(text: string, environment: Record<string, string> = {}): strin
 }
 
 describe('loadConfigText', () => {
+  it('reads the secrets of brokers and askers', () => {
+    const loaded = loadConfigText(
+      `${minimal}issuers: [{ id: i, maxPriority: 1, orders: all, limits: all, unsigned: true }]
+transfers: { askers: [{ id: slurm, issuer: i, token: { env: TOKEN } }] }
+sparkplug: { url: "mqtt://b", password: { env: WORD } }
+`,
+      'switchyard.yaml',
+      { TOKEN: 'abc', WORD: 'def' },
+    );
+    if (!loaded.ok) throw new Error(loaded.problems.map(formatProblem).join());
+    const { secrets } = loaded.value;
+    expect(secrets.get('transfers.askers[0].token')?.reveal()).toBe('abc');
+    expect(secrets.get('sparkplug.password')?.reveal()).toBe('def');
+  });
+
   it('takes quantities, fills defaults and reads 20 MW as watts', () => {
     const loaded = loadConfigText(minimal);
     expect(loaded.ok && loaded.value.config.limits[0]).toMatchObject({ rating: 20e6, losses: 1, margin: 0 });

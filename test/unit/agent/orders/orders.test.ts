@@ -43,6 +43,7 @@ function context(changes: Partial<AdmitContext> = {}): AdmitContext {
     signatureHolds: () => false,
     drawWatts: () => 800,
     baselineWatts: () => 900,
+    alarm: (id) => (id === 'over-rating:grid' ? { target: 'grid', since: 5 } : null),
     ...changes,
   };
 }
@@ -323,5 +324,36 @@ describe('signatures', () => {
         literals: [null, true, false],
       }),
     ).toBe('{"literals":[null,true,false],"numbers":[333333333.3333333,1e+30,4.5,0.002,1e-27]}');
+  });
+});
+
+describe('acknowledging an alarm', () => {
+  const seen = { alarm: 'over-rating:grid', who: 'jo' };
+
+  it('notes who saw it and since when it was active, and needs an alarm that is', () => {
+    const { book, answer } = take(EMPTY_BOOK, order('acknowledge', seen));
+    expect(answer.status).toBe('accepted');
+    expect(book.acknowledged).toEqual({ 'over-rating:grid': { who: 'jo', at: NOW, since: 5 } });
+    const wrong = take(EMPTY_BOOK, order('acknowledge', { alarm: 'over-rating:feeder' }));
+    expect(wrong.answer).toMatchObject({ status: 'rejected', reason: expect.stringContaining('no alarm') });
+    expect(wrong.book).toBe(EMPTY_BOOK);
+  });
+
+  it('needs authority for the order and over the target', () => {
+    const may = (issuer: string, orders: string[] | 'all', limits: string[] | 'all') =>
+      take(EMPTY_BOOK, order('acknowledge', seen, { issuer }), {
+        issuers: [{ id: issuer, maxPriority: 60, orders, limits, onExpiry: 'hold', unsigned: true }] as never,
+      }).answer;
+    expect(may('x', ['acknowledge'], ['grid']).status).toBe('accepted');
+    expect(may('x', ['set_limit'], 'all').reason).toMatch(/may not order acknowledge/);
+    expect(may('x', 'all', ['feeder']).reason).toMatch(/no authority over grid/);
+    expect(take(EMPTY_BOOK, order('acknowledge', seen, { issuer: 'signer' })).answer.reason).toMatch(
+      /unsigned/,
+    );
+  });
+
+  it('raises nothing: allowed in local control and with a wrong clock', () => {
+    for (const changes of [{ localControl: true }, { clockSynchronised: false }])
+      expect(take(EMPTY_BOOK, order('acknowledge', seen), changes).accepted).toBe(true);
   });
 });

@@ -53,6 +53,7 @@ function site(restored: BookState = EMPTY_BOOK, at = { ms: 0 }) {
       clockSynchronised: () => state.synchronised,
       drawWatts: () => state.draw,
       baselineWatts: () => 950,
+      alarm: (id) => (id === 'group-silent:hall-a' ? { target: 'hall-a', since: 5 } : null),
       keyOf: (issuer) => (issuer.id === 'grid' ? PEM : null),
     },
     {
@@ -388,5 +389,40 @@ describe('a schedule', () => {
     expect(
       send('schedule', { limit: 'grid', steps: [{ from: 1, watts: 1, targetWatts: 2 }] }).reason,
     ).toMatch(/either/);
+  });
+});
+
+describe('an acknowledged alarm', () => {
+  it('is on the disk, survives a restart, and goes with the alarm', () => {
+    const { service, send, persisted } = site();
+    expect(send('acknowledge', { alarm: 'group-silent:hall-a', who: 'jo' }).status).toBe('done');
+    expect(persisted.at(-1)?.acknowledged).toMatchObject({ 'group-silent:hall-a': { who: 'jo', since: 5 } });
+    const again = site(afterRestart(service.book));
+    expect(again.service.book.acknowledged).toEqual(service.book.acknowledged);
+    again.service.forgetAlarms((id) => id === 'something-else');
+    expect(again.persisted).toEqual([]);
+    again.service.forgetAlarms((id) => id === 'group-silent:hall-a');
+    expect(again.persisted.at(-1)?.acknowledged).toEqual({});
+  });
+});
+
+describe('an order in another form', () => {
+  it('that is malformed is rejected like any other, and the same id is the same order', () => {
+    const { service } = site();
+    const args = { limit: 'grid', watts: 700 };
+    expect(service.receiveFor('fleet', 'set_limit', { ...args, watts: -1 })).toMatchObject({
+      status: 'rejected',
+      reason: expect.stringContaining('malformed'),
+    });
+    const head = { id: 'scada-1', issued: START, expires: START + 60_000 };
+    expect(service.receiveFor('fleet', 'set_limit', args, head).status).toBe('accepted');
+    const { lastSeq } = service.book;
+    expect(service.receiveFor('fleet', 'set_limit', args, head).id).toBe('scada-1');
+    expect(service.book.lastSeq).toEqual(lastSeq);
+    const late = { id: 'scada-2', issued: START - 90_000, expires: START - 30_000 };
+    expect(service.receiveFor('fleet', 'set_limit', args, late).status).toBe('expired');
+    expect(service.receiveFor('fleet', 'set_limit', args, { id: 'scada-3' }, true).reason).toMatch(
+      /retained/,
+    );
   });
 });

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { AlarmBook, conditionsOf } from '../../../../agent/site/alarms.ts';
+import { groupByCause, placesOf } from '../../../../agent/site/first-cause.ts';
 import { buildSiteModel } from '../../../../agent/site/model.ts';
 import { SiteState } from '../../../../agent/site/state.ts';
 import { loadConfigText } from '../../../../config/load.ts';
@@ -112,25 +113,30 @@ describe('alarms', () => {
       }
     };
     fail(2);
-    state.recordMeter('gm', meterReading(1000, 1));
-    expect(conditionsOf(model, state.freeze(1000, 0)).map((condition) => condition.code)).toEqual([
-      'device-silent',
-      'device-silent',
-    ]);
+    state.recordMeter('gm', meterReading(61_000, 1));
+    const conditions = () => {
+      const snapshot = state.freeze(61_000, 0);
+      return groupByCause(conditionsOf(model, snapshot), () => placesOf(model, snapshot));
+    };
+    expect(conditions().map((condition) => condition.code)).toEqual(['device-silent', 'device-silent']);
     fail(7);
-    expect(
-      conditionsOf(model, state.freeze(1000, 0)).map((condition) => `${condition.code} ${condition.count}`),
-    ).toEqual(['group-silent 7']);
+    expect(conditions().map((condition) => `${condition.code} ${condition.count}`)).toEqual([
+      'group-silent 7',
+    ]);
   });
 
   it('keeps its beginning and acknowledgement, and clears', () => {
     const book = new AlarmBook();
     const condition = { code: 'x', severity: 'minor', target: 't', message: 'm', nextStep: 'n' } as const;
     expect(book.update([condition], 10).raised).toHaveLength(1);
-    expect(book.acknowledge('x:t', 'jo')).toBe(true);
-    expect(book.update([condition], 20).raised).toHaveLength(0);
+    const seen = { 'x:t': { who: 'jo', since: 10 } };
+    expect(book.update([condition], 20, seen).raised).toHaveLength(0);
     expect(book.active()[0]).toMatchObject({ since: 10, acknowledgedBy: 'jo' });
     expect(book.update([], 30).cleared).toHaveLength(1);
     expect(book.active()).toEqual([]);
+    // After a restart it is the same alarm still.
+    const again = new AlarmBook();
+    again.update([condition], 500, seen);
+    expect(again.get('x:t')).toMatchObject({ since: 10, acknowledgedBy: 'jo' });
   });
 });

@@ -1,5 +1,7 @@
 import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { join } from 'node:path';
+import { Ajv } from 'ajv';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import { describe, expect, it } from 'vitest';
 import { asyncApiDocument, messageSchemas } from '../../../../agent/telemetry/asyncapi.ts';
@@ -21,6 +23,37 @@ describe('the documents that are generated from the schemas', () => {
     const ajv = new Ajv2020({ strict: false });
     for (const [name, schema] of Object.entries(messageSchemas()))
       expect(ajv.validateSchema(schema as object), name).toBe(true);
+  });
+
+  it('form an AsyncAPI document that the JSON Schema of its specification takes', () => {
+    const specification = JSON.parse(
+      readFileSync(createRequire(import.meta.url).resolve('@asyncapi/specs/schemas/3.0.0.json'), 'utf8'),
+    ) as object;
+    // The file brings the schema of its schemas along.
+    const validate = new Ajv({
+      strict: false,
+      allErrors: true,
+      validateFormats: false,
+      meta: false,
+      validateSchema: false,
+    }).compile(specification);
+    const findings = (change: (document: Record<string, Record<string, never>>) => void) => {
+      const document = plain(asyncApiDocument());
+      change(document as never);
+      validate(document);
+      return (validate.errors ?? []).map(({ instancePath, message }) => `${instancePath} ${message}`);
+    };
+    expect(findings(() => undefined)).toEqual([]);
+    // It finds what is wrong.
+    const wrong: ((document: Record<string, Record<string, object>>) => void)[] = [
+      (document) => Object.assign(document, { asyncapi: '2.6.0' }),
+      (document) => Object.assign(document['operations']!['send-state']!, { action: 'publish' }),
+      (document) => delete (document['info'] as Record<string, unknown>)['version'],
+      (document) => Object.assign(document['channels']!['state']!, { adress: 'x' }),
+      (document) => Object.assign(document['servers']!['broker']!, { protocol: 5 }),
+      (document) => Object.assign(document['operations']!['send-state']!, { bindings: { mqtt: { qos: 7 } } }),
+    ];
+    for (const change of wrong) expect(findings(change as never).length, String(change)).toBeGreaterThan(0);
   });
 
   /** Rules of the AsyncAPI 3.0.0 specification that this document can break. */
