@@ -190,6 +190,17 @@ const miner = z.strictObject({
 
 const command = z.array(z.string().min(1)).min(1).describe('Program and arguments; no shell');
 
+const secureUrl = z
+  .string()
+  .regex(
+    /^https:\/\/(\[[0-9a-f:]+\]|[A-Za-z0-9.-]+)(:\d{1,5})?\/?$/i,
+    'write https://host or https://host:port',
+  );
+const fingerprint = z
+  .string()
+  .regex(/^([0-9a-f]{2}:?){31}[0-9a-f]{2}$/i, '64 hexadecimal digits, with or without colons')
+  .describe('SHA-256 of its certificate, in place of an authority');
+
 const gpuNode = z.strictObject({
   id,
   name: text.optional(),
@@ -235,6 +246,25 @@ const gpuNode = z.strictObject({
         command: command
           .optional()
           .describe('What stands before `scontrol`, such as [ssh, head], or where it lies'),
+      }),
+      z.strictObject({
+        kind: z.literal('kubernetes'),
+        node: z
+          .string()
+          .regex(/^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/, 'one node, as `kubectl get nodes` names it')
+          .describe('Its name in Kubernetes'),
+        url: secureUrl.describe('The API server, such as https://10.0.0.1:6443'),
+        tokenFile: z
+          .string()
+          .min(1)
+          .describe('File with the bearer token; it is read again at every request'),
+        ca: z.string().min(1).optional().describe('PEM file of the authority that signed its certificate'),
+        fingerprint: fingerprint.optional(),
+        grace: durationSeconds.default(120_000).describe('How long an evicted pod has to end'),
+        evict: z
+          .enum(['gpu', 'all'])
+          .default('gpu')
+          .describe('Pods that hold a GPU, or every one; those of DaemonSets and mirror pods always stay'),
       }),
       z.strictObject({ kind: z.literal('command'), command }),
     ])

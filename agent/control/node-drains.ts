@@ -1,6 +1,6 @@
-import type { DrainDriver, ServiceReading } from '../../drivers/gpu/drain.ts';
+import type { DrainDriver, ServiceReading, ServiceWrite } from '../../drivers/gpu/drain.ts';
 import type { Clock } from '../../protocols/clock.ts';
-import type { Result } from '../../protocols/result.ts';
+import type { Failure, Result } from '../../protocols/result.ts';
 import type { DeviceId, EpochMs, Milliseconds, MonotonicMs } from '../../protocols/units.ts';
 import type { Condition } from '../site/alarms.ts';
 import type { SiteEvent } from '../site/snapshot.ts';
@@ -19,32 +19,45 @@ const STALE_MS: Milliseconds = 60_000;
 const INTERVAL_MS: Milliseconds = 5000;
 /** What showed no effect is tried again after this. */
 const RETRY_MS: Milliseconds = 30_000;
+/** Work is told to end so long before its time to end must begin: a budget may say "not now" once or twice. */
+const EVICT_AHEAD_MS: Milliseconds = 15_000;
 /** Failures in a row before somebody is told. */
 const ALARM_AFTER = 3;
+
+type ServiceAction = 'drain' | 'evict' | 'resume';
 
 interface Watched {
   readonly id: DeviceId;
   readonly driver: DrainDriver;
   reading: ServiceReading | null;
   /** The write under way or last tried, and when. */
-  tried: 'drain' | 'resume' | null;
+  tried: ServiceAction | null;
   triedAt: MonotonicMs | null;
   resumedAt: MonotonicMs | null;
   inFlight: boolean;
-  failures: number;
+  /** In a row, of readings and of writes: that one goes well says nothing of the other. */
+  readonly failures: { read: number; write: number };
   failure: string;
+  hint: string | null;
   lastNote: string;
 }
 
-/** What to do about a node: pure. `wanted`: the hand-over that keeps it out of service, or `null`. */
+/**
+ * What to do about a node: pure. `wanted`: the hand-over that keeps it out of service, or `null`; `mayEvict`: it is
+ * time to tell what still runs to end, and there is a way.
+ */
 export function serviceAction(
   wanted: string | null,
   reading: Pick<ServiceReading, 'state' | 'mark'>,
-): 'drain' | 'resume' | null {
+  mayEvict: boolean,
+): ServiceAction | null {
   // What runs on a node that is down nobody knows: it is left to who looks after it.
   if (reading.state === 'down') return null;
   const inService = reading.state === 'in-service';
-  if (wanted !== null) return inService ? 'drain' : null;
+  if (wanted !== null && inService) return 'drain';
+  // What somebody else drained is left to end as they see fit.
+  if (wanted !== null)
+    return mayEvict && reading.state === 'draining' && reading.mark !== null ? 'evict' : null;
   // Only what bears this agent's mark is its own to resume.
   return !inService && reading.mark !== null ? 'resume' : null;
 }
@@ -66,8 +79,9 @@ export class NodeDrains {
       triedAt: null,
       resumedAt: null,
       inFlight: false,
-      failures: 0,
+      failures: { read: 0, write: 0 },
       failure: '',
+      hint: null,
       lastNote: '',
     }));
   }
@@ -97,29 +111,42 @@ export class NodeDrains {
     return resumed;
   }
 
-  /** `withdrawn`: the nodes to keep out of service, by hand-over; every other one that bears our mark goes back. */
-  want(withdrawn: Readonly<Record<DeviceId, string>>, now: MonotonicMs): void {
+  /**
+   * `withdrawn`: the nodes to keep out of service, by hand-over; every other one that bears our mark goes back.
+   * `noticeEnds`: when a hand-over takes the watts, `null` = it has. Before its notice is used up no work is told to
+   * end, where the workload manager can do that.
+   */
+  want(
+    withdrawn: Readonly<Record<DeviceId, string>>,
+    noticeEnds: (handOver: string) => MonotonicMs | null,
+    now: MonotonicMs,
+  ): void {
     for (const node of this.nodes) {
       const { reading, triedAt } = node;
       if (node.inFlight || reading === null || now - reading.requestedAt > STALE_MS) continue;
       // What was sent is judged by a reading from after it.
       if (triedAt !== null && reading.requestedAt <= triedAt) continue;
       const mark = withdrawn[node.id] ?? null;
-      const action = serviceAction(mark, reading);
-      if (action === node.tried && triedAt !== null && now - triedAt < RETRY_MS) continue;
+      const { graceMs = 0, evict } = node.driver;
+      const endsAt = mark === null ? null : noticeEnds(mark);
+      const isTime = endsAt === null || now >= endsAt - graceMs - EVICT_AHEAD_MS;
+      const action = serviceAction(mark, reading, evict !== undefined && isTime);
+      // To tell work to end is asked again at every reading: a budget may say "not now".
+      const againMs = action === 'evict' ? 0 : RETRY_MS;
+      if (action === node.tried && triedAt !== null && now - triedAt < againMs) continue;
       if (action !== null) void this.act(node, action, mark, now);
     }
   }
 
   conditions(): readonly Condition[] {
     return this.nodes
-      .filter((node) => node.failures >= ALARM_AFTER)
+      .filter(({ failures }) => Math.max(failures.read, failures.write) >= ALARM_AFTER)
       .map((node) => ({
         code: 'workload-manager',
         severity: 'minor',
         target: node.id,
         message: `The workload manager of ${node.id} does not do what it is asked: ${node.failure}.`,
-        nextStep: 'Hand-overs go on by caps alone. Try its command by hand, as the user of the agent.',
+        nextStep: `Hand-overs go on by caps alone. ${node.hint ?? 'Try its command by hand, as the user of the agent.'}`,
       }));
   }
 
@@ -131,13 +158,13 @@ export class NodeDrains {
 
   private onReading(node: Watched, result: Result<ServiceReading>): void {
     if (!result.ok) {
-      this.failed(node, result.error.message);
+      this.failed(node, 'read', result.error);
       return;
     }
     const before = node.reading;
     const after = result.value;
     node.reading = after;
-    if (!node.inFlight) node.failures = 0;
+    node.failures.read = 0;
     if (before === null || before.state === after.state) return;
     const reason = after.reason === null ? '' : ` (${after.reason})`;
     this.event('service', node.id, `${node.id} is ${after.state}${reason}`, {
@@ -151,36 +178,41 @@ export class NodeDrains {
 
   private async act(
     node: Watched,
-    action: 'drain' | 'resume',
+    action: ServiceAction,
     mark: string | null,
     now: MonotonicMs,
   ): Promise<void> {
     const { stop, dryRun } = this.deps;
+    const { driver } = node;
     node.inFlight = true;
     node.tried = action;
     node.triedAt = now;
     if (action === 'resume') node.resumedAt = now;
-    const result =
-      action === 'drain'
-        ? await node.driver.drain(mark ?? '', { dryRun }, stop)
-        : await node.driver.resume({ dryRun }, stop);
+    let result: Result<ServiceWrite>;
+    if (action === 'resume') result = await driver.resume({ dryRun }, stop);
+    else if (action === 'evict' && driver.evict !== undefined) result = await driver.evict({ dryRun }, stop);
+    else result = await driver.drain(mark ?? '', { dryRun }, stop);
     node.inFlight = false;
     if (stop.aborted) return;
     if (!result.ok) {
-      this.failed(node, result.error.message);
+      this.failed(node, 'write', result.error);
       return;
     }
+    node.failures.write = 0;
     if (result.value.note !== node.lastNote || result.value.sent)
       this.event(action, node.id, `${node.id}: ${result.value.note}`, { sent: result.value.sent });
     node.lastNote = result.value.note;
     this.deps.hurry(targetOf(node.id));
   }
 
-  private failed(node: Watched, message: string): void {
-    node.failures += 1;
-    if (node.failure !== message || node.failures === ALARM_AFTER)
-      this.event('workload-manager', node.id, message, { failures: node.failures });
+  private failed(node: Watched, what: 'read' | 'write', error: Failure): void {
+    const { message, hint } = error;
+    node.failures[what] += 1;
+    const failures = node.failures[what];
+    if (node.failure !== message || failures === ALARM_AFTER)
+      this.event('workload-manager', node.id, message, { failures });
     node.failure = message;
+    node.hint = hint ?? null;
   }
 
   private event(kind: string, target: DeviceId, message: string, detail: Record<string, unknown>): void {

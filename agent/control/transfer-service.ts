@@ -158,7 +158,7 @@ export class TransferService {
     const services = drains?.readings(now) ?? new Map();
     this.feed({ kind: 'tick', now, epochMs, ...evidenceOf(context, result, inForce, reserves, services) });
     if (this.facts.askedByNodes) this.listenToNodes(result, now, epochMs);
-    drains?.want(this.state.withdrawn, now);
+    drains?.want(this.state.withdrawn, (id) => this.noticeEnds(id), now);
     for (const view of this.list()) this.outlets.publish(view.id, epochMs, { ...view });
   }
 
@@ -178,6 +178,12 @@ export class TransferService {
     const events = [...this.events, ...(this.outlets.drains?.drainEvents(this.state.epochMs) ?? [])];
     this.events = [];
     return events;
+  }
+
+  /** When a hand-over takes the watts of its nodes; `null`: it has. */
+  private noticeEnds(id: string): MonotonicMs | null {
+    const transfer = this.state.transfers.find((candidate) => candidate.id === id);
+    return transfer === undefined || transfer.cut ? null : transfer.cutAt;
   }
 
   private feed(input: TransferInput): readonly TransferEffect[] {

@@ -1,7 +1,8 @@
 import type { Clock } from '../../protocols/clock.ts';
 import type { Result } from '../../protocols/result.ts';
-import type { MonotonicMs } from '../../protocols/units.ts';
+import type { Milliseconds, MonotonicMs } from '../../protocols/units.ts';
 import { CommandDrain } from './command-drain.ts';
+import { type KubernetesConfig, KubernetesDrain } from './kubernetes-drain.ts';
 import { SlurmDrain } from './slurm-drain.ts';
 
 /**
@@ -38,21 +39,31 @@ export interface DrainOptions {
  * nothing. What somebody else drained is never resumed (`refused`).
  */
 export interface DrainDriver {
-  readonly kind: 'slurm' | 'command';
+  readonly kind: 'slurm' | 'kubernetes' | 'command';
+  /** How long work has to end once it is told to; absent where it is never told and ends by itself. */
+  readonly graceMs?: Milliseconds;
   read(signal: AbortSignal): Promise<Result<ServiceReading>>;
   /** `mark`: the hand-over, written down with the node. */
   drain(mark: string, options: DrainOptions, signal: AbortSignal): Promise<Result<ServiceWrite>>;
   resume(options: DrainOptions, signal: AbortSignal): Promise<Result<ServiceWrite>>;
+  /** Tells what still runs on a node that drains to end. May be repeated. */
+  evict?(options: DrainOptions, signal: AbortSignal): Promise<Result<ServiceWrite>>;
 }
 
 /** How a node is drained, as configured. */
 export type DrainConfig =
   | { readonly kind: 'slurm'; readonly node: string; readonly command?: readonly string[] | undefined }
+  | KubernetesConfig
   | { readonly kind: 'command'; readonly command: readonly string[] };
 
 /** `nodeId`: the agent's name of the node. */
 export function openDrain(nodeId: string, config: DrainConfig, clock: Clock): DrainDriver {
-  return config.kind === 'slurm'
-    ? new SlurmDrain(config.node, config.command ?? [], clock)
-    : new CommandDrain(nodeId, config.command, clock);
+  switch (config.kind) {
+    case 'slurm':
+      return new SlurmDrain(config.node, config.command ?? [], clock);
+    case 'kubernetes':
+      return new KubernetesDrain(config, clock);
+    case 'command':
+      return new CommandDrain(nodeId, config.command, clock);
+  }
 }
