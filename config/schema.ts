@@ -216,6 +216,20 @@ const gpuNode = z.strictObject({
         .default(30_000)
         .describe('How often the exporter itself collects: older figures prove nothing'),
     }),
+    z.strictObject({
+      kind: z.literal('redfish'),
+      url: secureUrl.describe('Its management controller, such as https://10.0.0.1'),
+      user: text,
+      passwordFile: z.string().min(1).describe('File with the password; it is read again at every login'),
+      ca: z.string().min(1).optional().describe('PEM file of the authority that signed its certificate'),
+      fingerprint: fingerprint.optional(),
+      chassis: z
+        .string()
+        .regex(/^\/redfish\/v1\/Chassis\/[A-Za-z0-9._~-]+$/, 'write /redfish/v1/Chassis/<id>')
+        .optional()
+        .describe('The chassis that is the whole node; needed where several show power'),
+      gpus: z.int().min(1).max(128).default(8).describe('How many GPUs it has: what it earns goes by them'),
+    }),
   ]),
   cap: z
     .discriminatedUnion('kind', [
@@ -225,6 +239,13 @@ const gpuNode = z.strictObject({
         command: command.optional(),
         min: power.optional(),
         max: power.optional(),
+      }),
+      z.strictObject({
+        kind: z.literal('redfish'),
+        min: power
+          .optional()
+          .describe('Least limit of the whole node; needed where the node does not say its own'),
+        max: power.optional().describe('Highest limit of the whole node'),
       }),
       z.strictObject({
         kind: z.literal('command'),
