@@ -7,6 +7,7 @@ import { RedfishNode, type RedfishNodeConfig } from '../../drivers/gpu/redfish-n
 import type { GpuNodeReading } from '../../drivers/load-driver.ts';
 import { prove } from '../../drivers/prove.ts';
 import { systemClock } from '../../protocols/clock.ts';
+import { runCli } from '../support/live-site.ts';
 import { type FakeController, startRedfishServer } from '../support/redfish-server.ts';
 import { certificate } from '../support/tls-server.ts';
 import { VirtualClock } from '../support/virtual-clock.ts';
@@ -233,6 +234,27 @@ describe('the session', () => {
     expect(JSON.stringify(first)).not.toContain('wrong-password');
     await driver.read(never);
     expect(server.calls()).toHaveLength(1);
+  });
+});
+
+describe('the command', () => {
+  test('reads a node; a cap is only said without --apply, and proved with it', async () => {
+    const { server, node } = await start();
+    const access = ['--redfish', server.url, '--user', 'operator', '--password-file', passwordFile];
+    const gpu = async (...args: string[]) => {
+      const said = await runCli(['gpu', ...args, ...access, '--fingerprint', fingerprint, '--json']);
+      return { code: said.code, data: (JSON.parse(said.stdout) as { data: unknown }).data };
+    };
+    expect(await gpu()).toMatchObject({ code: 0, data: { source: 'redfish', powerWatts: 6000 } });
+    server.calls();
+    expect(await gpu('cap', 'node', '4500')).toMatchObject({ data: { outcome: 'not-applied' } });
+    expect(server.calls().filter((call) => call.startsWith('PATCH'))).toEqual([]);
+    expect(await gpu('cap', 'node', '4500', '--apply')).toMatchObject({
+      code: 0,
+      data: { outcome: 'verified' },
+    });
+    expect(node.setPointWatts).toBe(4500);
+    expect(server.sessions()).toBe(0);
   });
 });
 
