@@ -267,6 +267,11 @@ const gpuNode = z.strictObject({
         command: command
           .optional()
           .describe('What stands before `scontrol`, such as [ssh, head], or where it lies'),
+        powerDownAfter: durationSeconds
+          .optional()
+          .describe(
+            'Slurm switches the node off when it was drained, and its watts handed over, for so long; absent: never',
+          ),
       }),
       z.strictObject({
         kind: z.literal('kubernetes'),
@@ -304,6 +309,10 @@ const workload = z.strictObject({
   flexible: power.default(0).describe('Watts on top that may be withdrawn with notice'),
   notice: duration.default(0),
   checkpoint: duration.default(0),
+  caps: z
+    .enum(['together', 'separate'])
+    .default('together')
+    .describe('Caps of its nodes: the same share of their maximum, as one job needs, or each for itself'),
   dollarsPerGpuHour: z.number().nonnegative().default(0),
   penaltyDollarsPerHour: z.number().nonnegative().default(0),
 });

@@ -34,6 +34,9 @@ export function stepContext(config: Config, model: SiteModel): StepContext {
           // Such a node shows as one part.
           (node?.reader.kind === 'redfish' ? node.reader.gpus : 1),
         cappable: node !== undefined && node.cap.kind !== 'none',
+        ...(node === undefined || node.cap.kind === 'none'
+          ? {}
+          : { capBounds: { minWatts: node.cap.min ?? null, maxWatts: node.cap.max ?? null } }),
       };
     }),
     floors: config.workloads.map((workload) => ({
@@ -41,6 +44,9 @@ export function stepContext(config: Config, model: SiteModel): StepContext {
       devices: workload.nodes,
       watts: workload.firm,
     })),
+    jobs: config.workloads
+      .filter((workload) => workload.caps === 'together' && workload.nodes.length > 1)
+      .map((workload) => ({ id: workload.id, devices: workload.nodes })),
     rules: controlRules(config),
   };
 }

@@ -12,6 +12,7 @@ import {
 } from './class-memory.ts';
 import type { Decision } from './decision.ts';
 import { commandsOf } from './gate.ts';
+import { levelJobs } from './job-caps.ts';
 import { type DeviceInput, type Entry, type Finding, learn, NEW_ENTRY } from './ledger.ts';
 import { type LimitMemory, newLimitMemory, updateLimit } from './limit-memory.ts';
 import { type NodeInput, sumNodes } from './node-sums.ts';
@@ -197,7 +198,8 @@ function solveWithGrants(
 ): { plan: Plan; answer: Answer } {
   const solve = (floors: readonly PlanFloor[]) => {
     const plan = buildPlan(planLimits, inputs, floors, rules);
-    return { plan, answer: solver(plan.problem, { workUnits: TICK_WORK_UNITS }) };
+    const answer = solver(plan.problem, { workUnits: TICK_WORK_UNITS });
+    return { plan, answer: levelJobs(plan.problem, answer, context.jobs, solver) };
   };
   const floors = grantedFloors(context, orders, limits, inputs);
   const granted = solve(floors);
@@ -281,6 +283,7 @@ function factsOf(
       { dollarsPerGpuHour: stepDevice.dollarsPerGpuHour },
       orders.economics,
       stepDevice.cappable,
+      stepDevice.capBounds,
     );
   }
   const memory = {
