@@ -24,7 +24,23 @@ const EVICT_AHEAD_MS: Milliseconds = 15_000;
 /** Failures in a row before somebody is told. */
 const ALARM_AFTER = 3;
 
-type ServiceAction = 'drain' | 'evict' | 'resume';
+type ServiceAction = 'drain' | 'evict' | 'resume' | 'power-down' | 'power-up';
+
+/** What a hand-over says of its nodes. */
+export interface HandOverTimes {
+  /** When it takes their watts; `null` = it has. */
+  readonly noticeEnds: MonotonicMs | null;
+  /** Their watts are elsewhere, proved: the nodes need not be seen any more. */
+  readonly isSettled: boolean;
+}
+
+/** What it is time for, and what there is a way for. */
+export interface ServiceMay {
+  readonly evict: boolean;
+  readonly powerDown: boolean;
+  /** It was this agent that last put the node back: a switching-on that got lost is repeated. */
+  readonly powerUpAgain: boolean;
+}
 
 interface Watched {
   readonly id: DeviceId;
@@ -34,6 +50,7 @@ interface Watched {
   tried: ServiceAction | null;
   triedAt: MonotonicMs | null;
   resumedAt: MonotonicMs | null;
+  drainedSince: MonotonicMs | null;
   inFlight: boolean;
   /** In a row, of readings and of writes: that one goes well says nothing of the other. */
   readonly failures: { read: number; write: number };
@@ -43,23 +60,41 @@ interface Watched {
 }
 
 /**
- * What to do about a node: pure. `wanted`: the hand-over that keeps it out of service, or `null`; `mayEvict`: it is
- * time to tell what still runs to end, and there is a way.
+ * What to do about a node: pure. `wanted`: the hand-over that keeps it out of service, or `null`.
  */
 export function serviceAction(
   wanted: string | null,
-  reading: Pick<ServiceReading, 'state' | 'mark'>,
-  mayEvict: boolean,
+  reading: Pick<ServiceReading, 'state' | 'mark' | 'power' | 'closed'>,
+  may: ServiceMay,
 ): ServiceAction | null {
+  if (reading.power !== undefined && reading.power !== 'on') return offAction(wanted, reading, may);
   // What runs on a node that is down nobody knows: it is left to who looks after it.
   if (reading.state === 'down') return null;
   const inService = reading.state === 'in-service';
   if (wanted !== null && inService) return 'drain';
   // What somebody else drained is left to end as they see fit.
-  if (wanted !== null)
-    return mayEvict && reading.state === 'draining' && reading.mark !== null ? 'evict' : null;
+  if (wanted !== null) {
+    if (reading.mark === null) return null;
+    if (reading.state === 'draining') return may.evict ? 'evict' : null;
+    return may.powerDown ? 'power-down' : null;
+  }
   // Only what bears this agent's mark is its own to resume.
   return !inService && reading.mark !== null ? 'resume' : null;
+}
+
+/** The same for a node that is off, or on its way there or back. */
+function offAction(
+  wanted: string | null,
+  { power, closed, mark }: Pick<ServiceReading, 'mark' | 'power' | 'closed'>,
+  may: ServiceMay,
+): ServiceAction | null {
+  if (wanted !== null) {
+    // Work that waits would wake it: its watts are elsewhere. What somebody else switched off bears no mark.
+    return closed === false && mark !== null && power !== 'coming-on' ? 'drain' : null;
+  }
+  // On its way down it would not hear.
+  if (power !== 'off') return null;
+  return mark !== null || may.powerUpAgain ? 'power-up' : null;
 }
 
 /** Reads what workload managers say of their nodes and brings it to what hand-overs want, level by level. */
@@ -78,6 +113,7 @@ export class NodeDrains {
       tried: null,
       triedAt: null,
       resumedAt: null,
+      drainedSince: null,
       inFlight: false,
       failures: { read: 0, write: 0 },
       failure: '',
@@ -113,12 +149,12 @@ export class NodeDrains {
 
   /**
    * `withdrawn`: the nodes to keep out of service, by hand-over; every other one that bears our mark goes back.
-   * `noticeEnds`: when a hand-over takes the watts, `null` = it has. Before its notice is used up no work is told to
-   * end, where the workload manager can do that.
+   * Before the notice of a hand-over is used up no work is told to end, where the workload manager can do that; before
+   * it is settled no node is switched off.
    */
   want(
     withdrawn: Readonly<Record<DeviceId, string>>,
-    noticeEnds: (handOver: string) => MonotonicMs | null,
+    times: (handOver: string) => HandOverTimes,
     now: MonotonicMs,
   ): void {
     for (const node of this.nodes) {
@@ -127,10 +163,7 @@ export class NodeDrains {
       // What was sent is judged by a reading from after it.
       if (triedAt !== null && reading.requestedAt <= triedAt) continue;
       const mark = withdrawn[node.id] ?? null;
-      const { graceMs = 0, evict } = node.driver;
-      const endsAt = mark === null ? null : noticeEnds(mark);
-      const isTime = endsAt === null || now >= endsAt - graceMs - EVICT_AHEAD_MS;
-      const action = serviceAction(mark, reading, evict !== undefined && isTime);
+      const action = serviceAction(mark, reading, mayNow(node, mark === null ? null : times(mark), now));
       // To tell work to end is asked again at every reading: a budget may say "not now".
       const againMs = action === 'evict' ? 0 : RETRY_MS;
       if (action === node.tried && triedAt !== null && now - triedAt < againMs) continue;
@@ -165,6 +198,8 @@ export class NodeDrains {
     const after = result.value;
     node.reading = after;
     node.failures.read = 0;
+    if (after.state !== 'drained') node.drainedSince = null;
+    else node.drainedSince ??= after.requestedAt;
     if (before === null || before.state === after.state) return;
     const reason = after.reason === null ? '' : ` (${after.reason})`;
     this.event('service', node.id, `${node.id} is ${after.state}${reason}`, {
@@ -187,10 +222,14 @@ export class NodeDrains {
     node.inFlight = true;
     node.tried = action;
     node.triedAt = now;
-    if (action === 'resume') node.resumedAt = now;
+    if (action === 'resume' || action === 'power-up') node.resumedAt = now;
     let result: Result<ServiceWrite>;
     if (action === 'resume') result = await driver.resume({ dryRun }, stop);
     else if (action === 'evict' && driver.evict !== undefined) result = await driver.evict({ dryRun }, stop);
+    else if (action === 'power-down' && driver.powerDown !== undefined)
+      result = await driver.powerDown({ dryRun }, stop);
+    else if (action === 'power-up' && driver.powerUp !== undefined)
+      result = await driver.powerUp({ dryRun }, stop);
     else result = await driver.drain(mark ?? '', { dryRun }, stop);
     node.inFlight = false;
     if (stop.aborted) return;
@@ -218,6 +257,22 @@ export class NodeDrains {
   private event(kind: string, target: DeviceId, message: string, detail: Record<string, unknown>): void {
     if (this.events.length < 1000) this.events.push({ kind, target, message, detail });
   }
+}
+
+/** `times`: of the hand-over that the node is out of service for. */
+function mayNow(node: Watched, times: HandOverTimes | null, now: MonotonicMs): ServiceMay {
+  const { graceMs = 0, evict, powerDown, powerDownAfterMs } = node.driver;
+  const endsAt = times?.noticeEnds ?? null;
+  return {
+    evict: evict !== undefined && (endsAt === null || now >= endsAt - graceMs - EVICT_AHEAD_MS),
+    powerDown:
+      powerDown !== undefined &&
+      powerDownAfterMs !== undefined &&
+      times?.isSettled === true &&
+      node.drainedSince !== null &&
+      now - node.drainedSince >= powerDownAfterMs,
+    powerUpAgain: node.tried === 'power-up',
+  };
 }
 
 function targetOf(id: DeviceId): string {

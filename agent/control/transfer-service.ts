@@ -3,7 +3,7 @@ import type { OrderAnswer } from '../orders/book.ts';
 import type { Order } from '../orders/order.ts';
 import type { Condition } from '../site/alarms.ts';
 import type { SiteEvent } from '../site/snapshot.ts';
-import type { NodeDrains } from './node-drains.ts';
+import type { HandOverTimes, NodeDrains } from './node-drains.ts';
 import type { StepResult } from './step.ts';
 import type { Permitted, StepContext } from './step-context.ts';
 import { applyTransfer, restoreTransfers } from './transfer.ts';
@@ -158,7 +158,7 @@ export class TransferService {
     const services = drains?.readings(now) ?? new Map();
     this.feed({ kind: 'tick', now, epochMs, ...evidenceOf(context, result, inForce, reserves, services) });
     if (this.facts.askedByNodes) this.listenToNodes(result, now, epochMs);
-    drains?.want(this.state.withdrawn, (id) => this.noticeEnds(id), now);
+    drains?.want(this.state.withdrawn, (id) => this.timesOf(id), now);
     for (const view of this.list()) this.outlets.publish(view.id, epochMs, { ...view });
   }
 
@@ -180,10 +180,13 @@ export class TransferService {
     return events;
   }
 
-  /** When a hand-over takes the watts of its nodes; `null`: it has. */
-  private noticeEnds(id: string): MonotonicMs | null {
+  private timesOf(id: string): HandOverTimes {
     const transfer = this.state.transfers.find((candidate) => candidate.id === id);
-    return transfer === undefined || transfer.cut ? null : transfer.cutAt;
+    if (transfer === undefined) return { noticeEnds: null, isSettled: true };
+    return {
+      noticeEnds: transfer.cut ? null : transfer.cutAt,
+      isSettled: transfer.phase === 'active' || transfer.phase === 'released',
+    };
   }
 
   private feed(input: TransferInput): readonly TransferEffect[] {

@@ -3,7 +3,7 @@ import type { Result } from '../../protocols/result.ts';
 import type { Milliseconds, MonotonicMs } from '../../protocols/units.ts';
 import { CommandDrain } from './command-drain.ts';
 import { type KubernetesConfig, KubernetesDrain } from './kubernetes-drain.ts';
-import { SlurmDrain } from './slurm-drain.ts';
+import { type SlurmConfig, SlurmDrain } from './slurm-drain.ts';
 
 /**
  * What a workload manager says of a node: `in-service` takes new work, `draining` takes none and still works,
@@ -11,12 +11,19 @@ import { SlurmDrain } from './slurm-drain.ts';
  */
 export type ServiceState = 'in-service' | 'draining' | 'drained' | 'down';
 
+/** Whether the workload manager has the node switched on. */
+export type NodePower = 'on' | 'going-off' | 'off' | 'coming-on';
+
 export interface ServiceReading {
   readonly state: ServiceState;
   /** The hand-over for which this agent drained it; `null`: nobody did, or somebody else. */
   readonly mark: string | null;
   /** Why it is out of service, in the words of who did it. */
   readonly reason: string | null;
+  /** Only where the workload manager switches nodes off and on. */
+  readonly power?: NodePower;
+  /** Of a node that is not on: no work may wake it. */
+  readonly closed?: boolean;
   /** When it was asked for: evidence of what was commanded before. */
   readonly requestedAt: MonotonicMs;
 }
@@ -48,11 +55,17 @@ export interface DrainDriver {
   resume(options: DrainOptions, signal: AbortSignal): Promise<Result<ServiceWrite>>;
   /** Tells what still runs on a node that drains to end. May be repeated. */
   evict?(options: DrainOptions, signal: AbortSignal): Promise<Result<ServiceWrite>>;
+  /** How long a node is drained, and its watts handed over, before it is switched off; absent: never. */
+  readonly powerDownAfterMs?: Milliseconds | undefined;
+  /** Switches off a node that this agent drained. */
+  powerDown?(options: DrainOptions, signal: AbortSignal): Promise<Result<ServiceWrite>>;
+  /** Puts it back into service and switches it on. May be repeated while it is off. */
+  powerUp?(options: DrainOptions, signal: AbortSignal): Promise<Result<ServiceWrite>>;
 }
 
 /** How a node is drained, as configured. */
 export type DrainConfig =
-  | { readonly kind: 'slurm'; readonly node: string; readonly command?: readonly string[] | undefined }
+  | SlurmConfig
   | KubernetesConfig
   | { readonly kind: 'command'; readonly command: readonly string[] };
 
@@ -60,7 +73,7 @@ export type DrainConfig =
 export function openDrain(nodeId: string, config: DrainConfig, clock: Clock): DrainDriver {
   switch (config.kind) {
     case 'slurm':
-      return new SlurmDrain(config.node, config.command ?? [], clock);
+      return new SlurmDrain(config, clock);
     case 'kubernetes':
       return new KubernetesDrain(config, clock);
     case 'command':

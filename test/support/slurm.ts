@@ -83,7 +83,8 @@ function kill(pid: number): void {
   }
 }
 
-export async function startSlurm(): Promise<RunningSlurm> {
+/** `saves`: its node is switched off and on by programs, which end its slurmd and start another. */
+export async function startSlurm(options: { saves?: boolean } = {}): Promise<RunningSlurm> {
   const folder = mkdtempSync(join(tmpdir(), 'switchyard-slurm-'));
   const file = (name: string) => join(folder, name);
   for (const name of ['state', 'spool']) mkdirSync(file(name));
@@ -91,6 +92,20 @@ export async function startSlurm(): Promise<RunningSlurm> {
   const [controller, daemon] = [await freePort(), await freePort()];
   const host = hostname().split('.')[0]!;
   const conf = file('slurm.conf');
+  const script = (name: string, body: string): string => {
+    writeFileSync(file(name), `#!/bin/sh\nexport SLURM_CONF='${conf}' PATH='${WIDE_PATH}'\n${body}\n`, {
+      mode: 0o755,
+    });
+    return file(name);
+  };
+  const power = options.saves
+    ? `SuspendTime=36000
+SuspendTimeout=3
+ResumeTimeout=120
+SuspendProgram=${script('suspend', `kill "$(cat '${file('slurmd.pid')}')"`)}
+ResumeProgram=${script('resume', 'slurmd -N gpu01 -b')}
+`
+    : '';
   writeFileSync(
     conf,
     `ClusterName=site
@@ -117,7 +132,7 @@ SelectTypeParameters=CR_Core
 ReturnToService=2
 MpiDefault=none
 SwitchType=switch/none
-NodeName=gpu01 NodeHostname=${host} NodeAddr=127.0.0.1 Port=${daemon} CPUs=1 RealMemory=100 State=UNKNOWN
+${power}NodeName=gpu01 NodeHostname=${host} NodeAddr=127.0.0.1 Port=${daemon} CPUs=1 RealMemory=100 State=UNKNOWN
 PartitionName=flex Nodes=gpu01 Default=YES MaxTime=INFINITE State=UP
 `,
   );

@@ -19,8 +19,33 @@ describe('what is done about a node', () => {
     [null, 'draining', null, true, null],
     [null, 'in-service', null, true, null],
   ] as const)('wanted for %s, %s under %s, may evict: %s', (wanted, state, mark, mayEvict, action) => {
-    expect(serviceAction(wanted, { state, mark }, mayEvict)).toBe(action);
+    const may = { evict: mayEvict, powerDown: false, powerUpAgain: false };
+    expect(serviceAction(wanted, { state, mark }, may)).toBe(action);
   });
+
+  it.each([
+    // Drained and handed over for long enough.
+    ['h-1', 'drained', 'h-1', 'on', true, { powerDown: true }, 'power-down'],
+    ['h-1', 'drained', null, 'on', true, { powerDown: true }, null],
+    ['h-1', 'draining', 'h-1', 'on', true, { powerDown: true }, null],
+    // Going down takes the drain away: the queue must not wake it.
+    ['h-1', 'down', 'h-1', 'going-off', false, {}, 'drain'],
+    ['h-1', 'down', 'h-1', 'off', false, {}, 'drain'],
+    ['h-1', 'down', 'h-1', 'off', true, {}, null],
+    ['h-1', 'down', null, 'off', false, {}, null],
+    // Back: not while it goes down, where it would be lost; again while it is off.
+    [null, 'down', 'h-1', 'going-off', true, {}, null],
+    [null, 'down', 'h-1', 'off', true, {}, 'power-up'],
+    [null, 'down', null, 'off', false, { powerUpAgain: true }, 'power-up'],
+    [null, 'down', null, 'off', false, {}, null],
+    [null, 'down', null, 'coming-on', false, { powerUpAgain: true }, null],
+  ] as const)(
+    'wanted for %s, %s under %s, %s, closed: %s, may %j',
+    (wanted, state, mark, power, closed, own, action) => {
+      const may = { evict: false, powerDown: false, powerUpAgain: false, ...own };
+      expect(serviceAction(wanted, { state, mark, power, closed }, may)).toBe(action);
+    },
+  );
 });
 
 function start(graceMs: number, refusing: 'evict' | 'nothing') {
@@ -56,7 +81,7 @@ function start(graceMs: number, refusing: 'evict' | 'nothing') {
   const round = async (noticeEnds: number | null) => {
     await clock.advance(5000);
     target!.onResult(await target!.read(stop));
-    drains.want({ g1: 'h-1' }, () => noticeEnds, clock.monotonicMs());
+    drains.want({ g1: 'h-1' }, () => ({ noticeEnds, isSettled: false }), clock.monotonicMs());
     await clock.advance(0);
   };
   return { clock, calls, drains, round };
