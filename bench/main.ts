@@ -8,7 +8,7 @@ import { benchTick } from './tick.ts';
 
 /** `npm run bench -- NAME`: timings, which never belong in tests. */
 const BENCHES: Readonly<Record<string, (args: readonly string[]) => void | Promise<void>>> = {
-  gpus: benchGpus,
+  gpus: ([rounds = '4', parsers]) => benchGpus(Number(rounds), parsers),
   meters: ([seconds = '30', modbusSerial]) => benchMeters(Number(seconds), modbusSerial),
   poll: benchPoll,
   scan: benchScan,
