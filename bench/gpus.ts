@@ -5,6 +5,8 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { openGpuNode } from '../drivers/gpu/gpu-node.ts';
 import { systemClock } from '../protocols/clock.ts';
 import { parsePrometheus } from '../protocols/prometheus.ts';
@@ -69,6 +71,15 @@ interface Contender {
   readonly name: string;
   /** Reads the body; gives how many samples it found. */
   readonly parse: (text: Buffer) => number | Promise<number>;
+}
+
+/** What is still referred to, after everything else was collected: what a leak would make grow. */
+function liveMegabytes(): number {
+  setFlagsFromString('--expose-gc');
+  const collect = runInNewContext('gc') as () => void;
+  collect();
+  const { heapUsed, external } = process.memoryUsage();
+  return (heapUsed + external) / 1e6;
 }
 
 /** Parsers of npm that were installed in `folder`: the project depends on none of them. */
@@ -158,6 +169,7 @@ export async function benchGpus(rounds = 4, folder?: string): Promise<void> {
   let failures = 0;
   let known = 0;
   const memory: number[] = [];
+  const live: number[] = [];
   const shares: number[] = [];
   for (let round = 0; round < rounds; round += 1) {
     const from = performance.now();
@@ -176,6 +188,7 @@ export async function benchGpus(rounds = 4, folder?: string): Promise<void> {
     const { user, system } = process.threadCpuUsage(before);
     shares.push((user + system) / 10 / (performance.now() - from));
     memory.push(process.memoryUsage().rss / 1e6);
+    live.push(liveMegabytes());
   }
   child.disconnect();
   const [low, median, high] = [0, Math.floor(rounds / 2), rounds - 1].map(
@@ -185,7 +198,7 @@ export async function benchGpus(rounds = 4, folder?: string): Promise<void> {
     `${NODES} nodes of ${GPUS} GPUs, ${(bytes / 1000).toFixed(0)} kB a scrape, every ${INTERVAL_MS / 1000} s, ${rounds} rounds: ${median!.toFixed(1)} % of one core (median; ${low!.toFixed(1)} to ${high!.toFixed(1)}; the reading thread)`,
   );
   console.log(
-    `readings with power: ${known} of ${NODES * rounds}, failures: ${failures}; resident ${memory.map((megabytes) => megabytes.toFixed(0)).join(', ')} MB after each round`,
+    `readings with power: ${known} of ${NODES * rounds}, failures: ${failures}; resident ${memory.map((megabytes) => megabytes.toFixed(0)).join(', ')} MB after each round; referred to ${live.map((megabytes) => megabytes.toFixed(1)).join(', ')} MB`,
   );
   if (failures > 0 || known < NODES * rounds) process.exitCode = 1;
 }

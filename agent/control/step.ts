@@ -3,6 +3,7 @@ import type { Solver } from '../allocation/planner.ts';
 import type { Answer } from '../allocation/problem.ts';
 import { solveProblem } from '../allocation/solve.ts';
 import { correctBias } from './bias.ts';
+import { judgeCaps } from './cap-proof.ts';
 import {
   type ClassMemories,
   learnClasses,
@@ -95,9 +96,9 @@ export function step(
 ): StepResult {
   const { now } = observation;
   const findings: Finding[] = [];
-  const inputs = learnAll(context, before, observation, orders, findings);
-  const classes = learnClasses(before.classes, before.entries, inputs);
-  const overshed = overshedShares(context.limits, inputs, classes, context.rules);
+  const learnt = learnAll(context, before, observation, orders, findings);
+  const classes = learnClasses(before.classes, before.entries, learnt);
+  const overshed = overshedShares(context.limits, learnt, classes, context.rules);
   const meterOf = new Map(observation.meters.map((meter) => [meter.limit, meter]));
   const limits: Record<string, LimitMemory> = {};
   for (const limit of context.limits) {
@@ -112,6 +113,7 @@ export function step(
       },
     );
   }
+  const inputs = judgeCaps(context, limits, learnt, now, findings);
   const unseen = plannedUnseen(context, inputs, limits, now);
   const sums = sumNodes(nodeInputs(context, limits, now), inputs, {
     driftShare: context.rules.driftShare,
