@@ -6,6 +6,7 @@ import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { RedfishNode } from '../../drivers/gpu/redfish-node.ts';
 import { systemClock } from '../../protocols/clock.ts';
+import { freePort, runCli, startAgentProcess, until } from '../support/live-site.ts';
 import { startRedfishServer } from '../support/redfish-server.ts';
 import { AUTHORITY } from '../support/tls-server.ts';
 
@@ -98,5 +99,47 @@ describe('Redfish', () => {
     expect(await cap(4100)).toMatchObject({ ok: true, value: { acknowledged: true } });
     expect(await sushy()).toEqual({ serial: 'SN-1', watts: 4100, limit: 4100 });
     expect(server.sessions()).toBe(1);
+  });
+});
+
+describe('a whole agent that caps a node by Redfish', () => {
+  it('does so when its limit falls, proves it by the draw, and ends its session with itself', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'switchyard-redfish-'));
+    const server = await startRedfishServer({ demandWatts: 9500 }, 'server');
+    const passwordFile = join(folder, 'password');
+    const socket = join(folder, 'state', 'agent.sock');
+    writeFileSync(passwordFile, 'secret-password');
+    const reader = `{ kind: redfish, url: "${server.url}", user: operator, passwordFile: "${passwordFile}", ca: "${AUTHORITY}" }`;
+    writeFileSync(
+      join(folder, 'switchyard.yaml'),
+      `site: { id: t }
+limits: [{ id: grid, rating: 20 kW, authority: full }]
+gpuNodes:
+  - { id: g1, limit: grid, nameplate: 10.2 kW, reader: ${reader}, cap: { kind: redfish } }
+page: { listen: "127.0.0.1:${await freePort()}" }
+store: { path: "${join(folder, 'state')}" }
+`,
+    );
+    const agent = startAgentProcess(join(folder, 'switchyard.yaml'));
+    const switchyard = async (...args: string[]) => {
+      const said = await runCli([...args, '--json'], { SWITCHYARD_SOCKET: socket });
+      return JSON.parse(said.stdout || '{}') as {
+        ok?: boolean;
+        data?: { limits?: { powerWatts: number }[] };
+      };
+    };
+    const watts = async () => (await switchyard('status')).data?.limits?.[0]?.powerWatts ?? null;
+    await until(async () => ((await watts()) === 9500 ? true : null));
+    expect(server.node.setPointWatts).toBeNull();
+    expect(await switchyard('limit', 'set', 'grid', '6 kW', '--yes')).toMatchObject({ ok: true });
+    await until(() => server.node.setPointWatts);
+    expect(server.node.setPointWatts).toBeLessThanOrEqual(6000);
+    await until(async () => ((await watts()) === server.draw() ? true : null));
+    const ended = new Promise((resolve) => agent.once('exit', resolve));
+    agent.kill('SIGTERM');
+    await ended;
+    expect(server.sessions()).toBe(0);
+    await server.stop();
+    rmSync(folder, { recursive: true, force: true });
   });
 });
