@@ -18,7 +18,8 @@ export function judgeCaps(
   inputs: readonly DeviceInput[],
   now: MonotonicMs,
   findings: Finding[],
-): DeviceInput[] {
+): readonly DeviceInput[] {
+  if (!inputs.some(({ facts }) => facts.kind === 'gpu-node')) return inputs;
   const alone = metersOfOne(context, limits, inputs, now);
   return inputs.map((input) => {
     const { entry, facts, device } = input;
@@ -51,19 +52,21 @@ function metersOfOne(
   inputs: readonly DeviceInput[],
   now: MonotonicMs,
 ): Map<string, Metered> {
-  const devices = new Map<string, string[]>();
+  // The only GPU node on a limit; `null`: more than one, or something else beside it.
+  const only = new Map<string, string | null>();
   for (const { facts, device } of inputs) {
     if (device.inventory === 'removed') continue;
-    devices.set(facts.limit, [...(devices.get(facts.limit) ?? []), facts.id]);
+    const isFirst = facts.kind === 'gpu-node' && !only.has(facts.limit);
+    only.set(facts.limit, isFirst ? facts.id : null);
   }
   const parents = new Set(context.limits.map((limit) => limit.parent));
   const alone = new Map<string, Metered>();
   for (const limit of context.limits) {
-    const [only, ...more] = devices.get(limit.id) ?? [];
-    if (only === undefined || more.length > 0 || parents.has(limit.id)) continue;
+    const node = only.get(limit.id) ?? null;
+    if (node === null || parents.has(limit.id)) continue;
     const latest = limits[limit.id]?.samples.at(-1);
     if (latest === undefined || now - latest[0] > context.rules.meterStaleMs) continue;
-    alone.set(only, { watts: latest[1] - limit.loadWorstWatts, sampledAt: latest[0] });
+    alone.set(node, { watts: latest[1] - limit.loadWorstWatts, sampledAt: latest[0] });
   }
   return alone;
 }
