@@ -3,6 +3,7 @@ import type { GpuNodeConfig, MeterConfig } from '../config/schema.ts';
 import type { Secret } from '../config/secret.ts';
 import { type DrainDriver, openDrain } from '../drivers/gpu/drain.ts';
 import { openGpuNode } from '../drivers/gpu/gpu-node.ts';
+import { RedfishNode } from '../drivers/gpu/redfish-node.ts';
 import type { Identity, LoadDriver, MeterDriver } from '../drivers/load-driver.ts';
 import { openMiner } from '../drivers/miners/registry.ts';
 import type { MeterConfig as MeterOptions } from '../drivers/modbus-meter.ts';
@@ -70,23 +71,33 @@ export function realDrivers(
               lessons: { known: lessons.of(meter.id), keep: (learnt) => lessons.keep(meter.id, learnt) },
             }),
       }),
-    gpuNode: (node) =>
-      openGpuNode(
-        {
-          id: node.id,
-          reader:
-            node.reader.kind === 'dcgm'
-              ? { kind: 'dcgm', url: node.reader.url, collectIntervalMs: node.reader.collectInterval }
-              : viaSmi(node.reader.command),
-          cap: node.cap.kind === 'nvidia-smi' ? viaSmi(node.cap.command) : node.cap,
-          nameplateWatts: node.nameplate,
-          ...(node.cap.kind === 'none' || node.cap.min === undefined ? {} : { capMinWatts: node.cap.min }),
-          ...(node.cap.kind === 'none' || node.cap.max === undefined ? {} : { capMaxWatts: node.cap.max }),
-        },
-        { clock },
-      ),
+    gpuNode: (node) => openNode(node, clock),
     drain: ({ id, drain }) => (drain.kind === 'none' ? null : openDrain(id, drain, clock)),
   };
+}
+
+function openNode(node: GpuNodeConfig, clock: Clock): LoadDriver {
+  const { id, reader, cap } = node;
+  const bounds = {
+    ...(cap.kind === 'none' || cap.min === undefined ? {} : { capMinWatts: cap.min }),
+    ...(cap.kind === 'none' || cap.max === undefined ? {} : { capMaxWatts: cap.max }),
+  };
+  if (reader.kind === 'redfish')
+    return new RedfishNode({ id, ...reader, canCap: cap.kind === 'redfish', ...bounds }, clock);
+  return openGpuNode(
+    {
+      id,
+      reader:
+        reader.kind === 'dcgm'
+          ? { kind: 'dcgm', url: reader.url, collectIntervalMs: reader.collectInterval }
+          : viaSmi(reader.command),
+      // The configuration was checked: a cap by Redfish goes with a reader by Redfish.
+      cap: cap.kind === 'nvidia-smi' ? viaSmi(cap.command) : cap.kind === 'redfish' ? { kind: 'none' } : cap,
+      nameplateWatts: node.nameplate,
+      ...bounds,
+    },
+    { clock },
+  );
 }
 
 function viaSmi(command: readonly string[] | undefined): { kind: 'nvidia-smi'; command?: readonly string[] } {

@@ -8,8 +8,8 @@ import { benchTick } from './tick.ts';
 
 /** `npm run bench -- NAME`: timings, which never belong in tests. */
 const BENCHES: Readonly<Record<string, (args: readonly string[]) => void | Promise<void>>> = {
-  gpus: benchGpus,
   meters: ([seconds = '30']) => benchMeters(Number(seconds)),
+  gpus: ([rounds = '4', parsers]) => benchGpus(Number(rounds), parsers),
   poll: benchPoll,
   scan: benchScan,
   shed: benchShed,

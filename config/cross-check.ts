@@ -105,6 +105,7 @@ export function crossCheck(config: Config): readonly CrossFinding[] {
   config.gpuNodes.forEach((node, index) => {
     reference(['gpuNodes', index, 'limit'], node.limit, limitIds, 'limit');
     reference(['gpuNodes', index, 'tenant'], node.tenant, tenantIds, 'tenant');
+    oneCovers(node, index, findings);
   });
   config.workloads.forEach((workload, index) => {
     workload.nodes.forEach((node, position) => {
@@ -156,6 +157,27 @@ export function crossCheck(config: Config): readonly CrossFinding[] {
     });
   });
   return findings;
+}
+
+/** What Redfish reads and limits is the whole node: caps of single GPUs and a host part do not go with it. */
+function oneCovers(node: Config['gpuNodes'][number], index: number, findings: CrossFinding[]): void {
+  const isWhole = node.reader.kind === 'redfish';
+  if (isWhole ? node.cap.kind !== 'redfish' && node.cap.kind !== 'none' : node.cap.kind === 'redfish')
+    findings.push({
+      severity: 'error',
+      code: 'cap-without-reader',
+      path: ['gpuNodes', index, 'cap'],
+      message: isWhole
+        ? `a node that is read by Redfish is capped by Redfish or not at all, not by ${node.cap.kind}.`
+        : `a cap by Redfish covers the whole node and needs \`reader: { kind: redfish, ... }\` to show it.`,
+    });
+  if (isWhole && node.hostWatts !== undefined)
+    findings.push({
+      severity: 'error',
+      code: 'host-in-reading',
+      path: ['gpuNodes', index, 'hostWatts'],
+      message: 'what Redfish shows is the whole node: its host part is in it already.',
+    });
 }
 
 function duplicates(config: Config, findings: CrossFinding[]): void {

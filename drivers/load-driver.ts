@@ -150,7 +150,7 @@ export interface GpuReading {
 
 export interface GpuNodeReading extends SampleTime {
   readonly kind: 'gpu-node';
-  readonly source: 'nvidia-smi' | 'dcgm';
+  readonly source: 'nvidia-smi' | 'dcgm' | 'redfish';
   readonly driverVersion: string | null;
   /** Sum of the GPUs' board power; `null` when any of them is unknown. */
   readonly powerWatts: Watts | null;

@@ -1,4 +1,5 @@
 import { request as httpRequest, type IncomingHttpHeaders } from 'node:http';
+import { TLSSocket } from 'node:tls';
 import type { Clock } from './clock.ts';
 import { type FailureKind, ok, type Result } from './result.ts';
 import {
@@ -9,6 +10,7 @@ import {
   type ExchangeLimits,
   exchangeFailure,
 } from './tcp-exchange.ts';
+import { certificateFailure } from './tls-connect.ts';
 import type { MonotonicMs } from './units.ts';
 
 /** Where a web server is, and how patient one exchange with it is. */
@@ -21,7 +23,7 @@ export interface HttpTarget {
 }
 
 export interface HttpRequest {
-  readonly method: 'GET' | 'POST' | 'PUT';
+  readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
   readonly path: string;
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: string;
@@ -71,7 +73,8 @@ export function exchangeOverHttp(
       },
       createConnection: () => {
         const socket = (target.connect ?? connectTcp)({ host, port });
-        socket.on('connect', () => {
+        // Nothing can have arrived before the other side is known to be the right one.
+        socket.on(socket instanceof TLSSocket ? 'secureConnect' : 'connect', () => {
           connected = true;
           cancelConnect();
           cancelSilence = clock.after(limits.idleMs, onSilence);
@@ -89,8 +92,8 @@ export function exchangeOverHttp(
       request.destroy();
       resolve(result);
     };
-    const failed = (kind: FailureKind, message: string): void =>
-      settle(exchangeFailure(connected, kind, message));
+    const failed = (kind: FailureKind, message: string, hint?: string): void =>
+      settle(exchangeFailure(connected, kind, message, hint));
     const onAbort = (): void => failed('cancelled', `gave up while waiting for ${place}`);
     let cancelSilence = (): void => undefined;
     const onSilence = (): void =>
@@ -108,7 +111,9 @@ export function exchangeOverHttp(
       sentAt = clock.monotonicMs();
     });
     request.on('error', (error: NodeJS.ErrnoException) => {
-      if (error.code?.startsWith('HPE_') === true)
+      const untrusted = certificateFailure(place, error.code);
+      if (untrusted !== null) failed(untrusted.kind, untrusted.message, untrusted.hint);
+      else if (error.code?.startsWith('HPE_') === true)
         failed('malformed', `${place} does not speak HTTP: ${error.message.slice(0, 100)}`);
       else failed('unreachable', connectionFailure(place, error));
     });

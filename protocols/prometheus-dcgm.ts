@@ -96,7 +96,7 @@ export function decodeDcgm(samples: readonly PrometheusSample[]): DcgmReport {
   }
   const gpus = [...rows.values()].map(rowToGpu);
   gpus.sort((a, b) => (a.index ?? 1e9) - (b.index ?? 1e9) || a.uuid.localeCompare(b.uuid));
-  return { driverVersion, gpus, hosts: [...hosts] };
+  return { driverVersion: detached(driverVersion), gpus, hosts: [...hosts].map(detached) };
 }
 
 /** Figures that differ between the instances of one board: none of them is the board's. */
@@ -117,6 +117,14 @@ function presentValue(field: Field, sample: PrometheusSample): number | null {
   return isRatio ? value * 100 : value;
 }
 
+/**
+ * The same text on its own. A piece cut out of a body keeps the whole body in memory for as long as somebody remembers
+ * the piece, and identities are remembered for ever.
+ */
+function detached<T extends string | null>(text: T): T {
+  return text === null ? text : (Buffer.from(text, 'utf8').toString('utf8') as T);
+}
+
 function rowToGpu(row: Row): DcgmGpu {
   const { values, labels } = row;
   const of = (field: Field) => values.get(field) ?? null;
@@ -126,9 +134,9 @@ function rowToGpu(row: Row): DcgmGpu {
   const index = labels['gpu'];
   const mig = of('mig');
   return {
-    uuid: row.uuid,
+    uuid: detached(row.uuid),
     index: index !== undefined && /^\d+$/.test(index) ? Number(index) : null,
-    name: labels['modelName'] ?? labels['model_name'] ?? null,
+    name: detached(labels['modelName'] ?? labels['model_name'] ?? null),
     powerWatts: of('power') ?? of('instantPower'),
     requestedLimitWatts: of('requested'),
     enforcedLimitWatts: of('enforced'),

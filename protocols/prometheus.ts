@@ -1,3 +1,4 @@
+import { isAscii } from 'node:buffer';
 import type { Result } from './result.ts';
 import { fail, ok } from './result.ts';
 
@@ -41,19 +42,16 @@ const FLOAT = /^[+-]?((\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?|inf|infinity)$|^nan$/i;
 /** A whole body to its samples. Fails `malformed` with the line, also when the body was cut inside a line. */
 export function parsePrometheus(body: Uint8Array): Result<PrometheusText> {
   if (body.length > BYTES_MOST) return fail('malformed', `the metrics are longer than ${BYTES_MOST} bytes`);
-  let text: string;
-  try {
-    text = new TextDecoder('utf-8', { fatal: true }).decode(body);
-  } catch {
-    return fail('malformed', 'the metrics are not UTF-8');
-  }
+  const text = textOf(body);
+  if (text === null) return fail('malformed', 'the metrics are not UTF-8');
   const lines = text.split('\n');
   const rest = lines.pop() ?? '';
   const families = new Families();
+  const known = new KnownParts();
   const samples: PrometheusSample[] = [];
   for (const [index, line] of lines.entries()) {
     try {
-      const sample = readLine(line, families);
+      const sample = readKnown(line, known, families) ?? readLine(line, known, families);
       if (sample !== null) samples.push(sample);
     } catch (error) {
       if (!(error instanceof LineError)) throw error;
@@ -66,6 +64,44 @@ export function parsePrometheus(body: Uint8Array): Result<PrometheusText> {
   return ok({ samples, types: families.types, oddities: families.oddities });
 }
 
+/** `null` where it is not UTF-8. Plain ASCII, as nearly every body is, takes a byte per character from here on. */
+function textOf(body: Uint8Array): string | null {
+  if (isAscii(body)) return Buffer.from(body.buffer, body.byteOffset, body.length).toString('latin1');
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(body);
+  } catch {
+    return null;
+  }
+}
+
+/**
+ * Names and label parts that were read in full in this body already. Every metric of a GPU repeats its labels to the
+ * byte: what was read once, up to its closing brace, means the same wherever it stands.
+ */
+class KnownParts {
+  readonly names = new Set<string>();
+  readonly labels = new Map<string, PrometheusSample['labels']>();
+}
+
+/** The rest of a usual line; anything else (blanks, exponents, time stamps) is read in full. */
+const PLAIN_REST = /^ -?\d+(\.\d+)?$/;
+
+/** A line of which only the value is new, or `null`: then it must be read in full. */
+function readKnown(line: string, known: KnownParts, families: Families): PrometheusSample | null {
+  const opens = line.indexOf('{');
+  if (opens <= 0) return null;
+  const name = line.slice(0, opens);
+  if (!known.names.has(name)) return null;
+  const closes = line.lastIndexOf('}');
+  const labels = known.labels.get(line.slice(opens, closes + 1));
+  if (labels === undefined) return null;
+  const rest = line.slice(closes + 1);
+  if (!PLAIN_REST.test(rest)) return null;
+  const value = Number(rest);
+  families.check(name, labels, value);
+  return { name, labels, value, timestampMs: null };
+}
+
 /** Found inside one line; becomes a failure at once, so no trace is kept. */
 class LineError extends Error {}
 
@@ -74,10 +110,13 @@ class Families {
   oddities = 0;
   private readonly helped = new Set<string>();
   private readonly sampled = new Set<string>();
+  /** The name that was checked last: most lines are of the same family as the one before. */
+  private last: { readonly name: string; readonly isPlain: boolean } | null = null;
 
   declare(name: string, type: string): void {
     if (this.types.has(name) || this.sampled.has(name)) this.oddities += 1;
     if (!this.types.has(name)) this.types.set(name, type);
+    this.last = null;
   }
 
   help(name: string): void {
@@ -87,11 +126,14 @@ class Families {
 
   /** Bounds and quantiles must be numbers, populations cannot be negative. */
   check(name: string, labels: Readonly<Record<string, string>>, value: number): void {
+    if (this.last?.name === name && this.last.isPlain) return;
     this.sampled.add(name);
     const base = name.replace(/_(bucket|count|sum)$/, '');
     const isHistogram = /histogram$/.test(this.types.get(base) ?? '');
     const bound = isHistogram && name.endsWith('_bucket') ? labels['le'] : undefined;
-    const quantile = this.types.get(name) === 'summary' ? labels['quantile'] : undefined;
+    const isSummary = this.types.get(name) === 'summary';
+    const quantile = isSummary ? labels['quantile'] : undefined;
+    this.last = { name, isPlain: !isHistogram && !isSummary };
     for (const text of [bound, quantile]) {
       if (text !== undefined && !FLOAT.test(text)) throw new LineError(`"${text}" is no number`);
     }
@@ -101,7 +143,7 @@ class Families {
   }
 }
 
-function readLine(line: string, families: Families): PrometheusSample | null {
+function readLine(line: string, known: KnownParts, families: Families): PrometheusSample | null {
   const cursor = new Cursor(line);
   cursor.skipBlanks();
   if (cursor.atEnd()) return null;
@@ -109,7 +151,7 @@ function readLine(line: string, families: Families): PrometheusSample | null {
     readComment(cursor, families);
     return null;
   }
-  return readSample(cursor, families);
+  return readSample(cursor, known, families);
 }
 
 function readComment(cursor: Cursor, families: Families): void {
@@ -131,15 +173,18 @@ function readComment(cursor: Cursor, families: Families): void {
   families.declare(name, type);
 }
 
-function readSample(cursor: Cursor, families: Families): PrometheusSample {
+function readSample(cursor: Cursor, known: KnownParts, families: Families): PrometheusSample {
   let name: string | null = null;
   if (cursor.peek() !== '{') {
     name = cursor.while(NAME_RUN);
     if (!isMetricName(name)) throw new LineError('no metric name');
     cursor.skipBlanks();
   }
-  const labels: Record<string, string> = Object.create(null) as Record<string, string>;
-  if (cursor.take('{')) name = readLabels(cursor, labels, name);
+  const found: Record<string, string> = Object.create(null) as Record<string, string>;
+  const outside = name;
+  const from = cursor.position;
+  if (cursor.take('{')) name = readLabels(cursor, found, name);
+  const to = cursor.position;
   if (name === null || name === '') throw new LineError('no metric name');
   cursor.skipBlanks();
   const number = cursor.token();
@@ -156,8 +201,12 @@ function readSample(cursor: Cursor, families: Families): PrometheusSample {
     if (!cursor.atEnd() && cursor.peek() !== '#')
       throw new LineError('something stands after the time stamp');
   }
+  const labels = { ...found };
   families.check(name, labels, value);
-  return { name, labels: { ...labels }, value, timestampMs };
+  if (outside !== null) known.names.add(outside);
+  // With the metric's name inside the braces they mean more than labels.
+  if (outside !== null && to > from) known.labels.set(cursor.between(from, to), labels);
+  return { name, labels, value, timestampMs };
 }
 
 /** The inside of the braces; returns the metric name, which may stand there in quotes. */
@@ -207,6 +256,14 @@ class Cursor {
 
   constructor(line: string) {
     this.line = line;
+  }
+
+  get position(): number {
+    return this.at;
+  }
+
+  between(from: number, to: number): string {
+    return this.line.slice(from, to);
   }
 
   atEnd(): boolean {

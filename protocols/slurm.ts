@@ -36,6 +36,17 @@ export const resumeArguments = (node: string): readonly string[] => [
   'state=resume',
 ];
 
+/**
+ * Switches a node off or on by Slurm's own programs. Refused ("Invalid node state") where slurm.conf has no SuspendTime.
+ * As 22.05.8 was seen to do: going down takes the drain away and leaves its reason, so the queue could wake the node;
+ * `power_up` while it goes down is answered well and lost; it takes the reason of a drained node away.
+ */
+export const powerArguments = (node: string, to: 'power_down' | 'power_up'): readonly string[] => [
+  'update',
+  `nodename=${node}`,
+  `state=${to}`,
+];
+
 /** Symbols that older releases put behind a state, by the flag that newer ones spell out. */
 const SUFFIXES: Readonly<Record<string, string>> = {
   '*': 'NOT_RESPONDING',
@@ -88,8 +99,23 @@ const DOWN_FLAGS: ReadonlySet<string> = new Set([
   'POWER_DOWN',
   'POWERING_UP',
   'POWER_UP',
+  'POWER_DOWN_ASAP',
+  'POWER_DOWN_FORCE',
   'INVALID_REG',
 ]);
+
+/** Whether the node is switched on. What was asked for counts as under way. */
+export function slurmPower({ flags }: SlurmNode): 'on' | 'going-off' | 'off' | 'coming-on' {
+  const has = (...any: string[]) => any.some((flag) => flags.includes(flag));
+  if (has('POWERING_UP', 'POWER_UP')) return 'coming-on';
+  if (has('POWERING_DOWN', 'POWER_DOWN', 'POWER_DOWN_ASAP', 'POWER_DOWN_FORCE')) return 'going-off';
+  return has('POWERED_DOWN') ? 'off' : 'on';
+}
+
+/** New work may not start, whether the node is on or off. */
+export function isSlurmClosed(node: SlurmNode): boolean {
+  return DOWN_BASES.has(node.base) || node.flags.includes('DRAIN') || node.flags.includes('FAIL');
+}
 
 /** Whether work may start (`in-service`), still runs (`draining`), is over (`drained`), or nobody knows (`down`). */
 export function slurmService(node: SlurmNode): 'in-service' | 'draining' | 'drained' | 'down' {

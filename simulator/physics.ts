@@ -218,6 +218,8 @@ export class SimulatedGpuNode {
   readonly hostWatts: Watts;
   /** Set to true: nvidia-smi hangs, the exporter goes silent. Draw goes on. */
   dead = false;
+  /** Caps are shown and not kept: `openly`, by its own figures as well; `silently`, by a meter alone. */
+  ignoresCaps: 'no' | 'openly' | 'silently' = 'no';
   private readonly random: Random;
   private nowMs = 0;
 
@@ -245,15 +247,27 @@ export class SimulatedGpuNode {
     for (const gpu of this.gpus) gpu.utilization = utilization;
   }
 
+  /** As nvidia-smi shows it. */
   gpuWatts(gpu: SimulatedGpu): Watts {
+    return this.wattsUnder(gpu, this.ignoresCaps === 'openly' ? gpu.maxLimitWatts : gpu.limitWatts);
+  }
+
+  private wattsUnder(gpu: SimulatedGpu, limitWatts: Watts): Watts {
     const wanted = gpu.idleWatts + (gpu.maxLimitWatts * 0.97 - gpu.idleWatts) * gpu.utilization;
     // Training steps: a few per cent of ripple below the cap, never above it.
     const ripple = gpu.utilization > 0 ? 1 - 0.04 * this.random() : 1;
-    return Math.max(gpu.idleWatts, Math.min(wanted, gpu.limitWatts) * ripple);
+    return Math.max(gpu.idleWatts, Math.min(wanted, limitWatts) * ripple);
   }
 
   get powerWatts(): Watts {
-    return this.hostWatts + this.gpus.reduce((sum, gpu) => sum + this.gpuWatts(gpu), 0);
+    const isKept = this.ignoresCaps === 'no';
+    return (
+      this.hostWatts +
+      this.gpus.reduce(
+        (sum, gpu) => sum + this.wattsUnder(gpu, isKept ? gpu.limitWatts : gpu.maxLimitWatts),
+        0,
+      )
+    );
   }
 
   get uptimeMs(): Milliseconds {

@@ -151,6 +151,14 @@ const SAMPLES: Readonly<Record<string, string>> = {
     limit: feeder-g
     nameplate: 10.2 kW
     reader: { kind: dcgm, url: "http://dgx-2:9400/metrics" }
+    # drain: { kind: slurm, node: dgx-2, command: [ssh, head] }     # or kubernetes, command
+    # drain: { kind: kubernetes, node: dgx-2, url: "https://10.0.0.1:6443", tokenFile: /etc/switchyard/secrets/kube-token, ca: /etc/switchyard/kube-ca.pem, grace: 2min }
+  # - id: dgx-3             # the whole node, by its management controller
+  #   limit: feeder-g
+  #   nameplate: 10.2 kW
+  #   interval: 10s
+  #   reader: { kind: redfish, url: "https://10.0.9.3", user: switchyard, passwordFile: /etc/switchyard/secrets/bmc, ca: /etc/switchyard/bmc-ca.pem }
+  #   cap: { kind: redfish, min: 4 kW, max: 10 kW }
 `,
   mqtt: `mqtt:
   url: mqtts://broker.example:8883

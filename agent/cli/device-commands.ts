@@ -4,6 +4,7 @@ import { loadConfig, type MinerPlace } from '../../config/load.ts';
 import { nearest } from '../../config/problem.ts';
 import { Secret } from '../../config/secret.ts';
 import { openGpuNode } from '../../drivers/gpu/gpu-node.ts';
+import { RedfishNode } from '../../drivers/gpu/redfish-node.ts';
 import type {
   GpuNodeReading,
   LoadCommand,
@@ -266,21 +267,12 @@ export async function gpuCommand(
   let { host, verb, uuid, watts } = args;
   // `gpu --nvidia-smi cap UUID W`: no host was given, the words move up.
   if (host === 'cap') [host, verb, uuid, watts] = [undefined, 'cap', args.verb, args.uuid];
-  const reader =
-    typeof options['dcgm'] === 'string'
-      ? ({ kind: 'dcgm', url: options['dcgm'] } as const)
-      : smiReader(typeof smi === 'string' ? smi : null, host);
-  if (reader.kind === 'nvidia-smi' && host === undefined && smi === undefined)
-    return usage('name a host, --dcgm URL or --nvidia-smi [PATH].');
-  const driver = openGpuNode(
-    {
-      id: 'gpu',
-      reader,
-      cap: { kind: reader.kind === 'nvidia-smi' ? 'nvidia-smi' : 'none' },
-      nameplateWatts: 0,
-    },
-    { clock: systemClock },
-  );
+  const opened =
+    typeof options['redfish'] === 'string'
+      ? openByRedfish(options['redfish'], options)
+      : openByGpus(host, smi, options['dcgm']);
+  if ('exit' in opened) return opened;
+  const driver = opened;
   try {
     const reading = await driver.read(limited(context, Math.max(context.flags.timeoutMs, 15_000)));
     if (!reading.ok) return deviceFailure(context, host ?? 'the GPU node', reading.error);
@@ -310,6 +302,41 @@ export async function gpuCommand(
   } finally {
     await driver[Symbol.asyncDispose]();
   }
+}
+
+function openByGpus(
+  host: string | undefined,
+  smi: Options[string],
+  dcgm: Options[string],
+): LoadDriver | Outcome {
+  const reader =
+    typeof dcgm === 'string'
+      ? ({ kind: 'dcgm', url: dcgm } as const)
+      : smiReader(typeof smi === 'string' ? smi : null, host);
+  if (reader.kind === 'nvidia-smi' && host === undefined && smi === undefined)
+    return usage('name a host, --dcgm URL, --redfish URL or --nvidia-smi [PATH].');
+  const cap = { kind: reader.kind === 'nvidia-smi' ? 'nvidia-smi' : 'none' } as const;
+  return openGpuNode({ id: 'gpu', reader, cap, nameplateWatts: 0 }, { clock: systemClock });
+}
+
+function openByRedfish(url: string, options: Options): LoadDriver | Outcome {
+  const { user, passwordFile, ca, fingerprint, chassis } = options;
+  if (typeof user !== 'string' || typeof passwordFile !== 'string')
+    return usage('--redfish needs --user U and --password-file F.');
+  if (!/^https:\/\/[^/]+\/?$/.test(url)) return usage('write --redfish https://host or https://host:port.');
+  return new RedfishNode(
+    {
+      id: 'gpu',
+      url,
+      user,
+      passwordFile,
+      canCap: true,
+      ...(typeof ca === 'string' && { ca }),
+      ...(typeof fingerprint === 'string' && { fingerprint }),
+      ...(typeof chassis === 'string' && { chassis }),
+    },
+    systemClock,
+  );
 }
 
 /** `--nvidia-smi PATH` names the program, or (with words in it) the command to put before it; a host is asked by ssh. */

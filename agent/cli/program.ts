@@ -220,9 +220,15 @@ export function buildProgram(deps: ProgramDeps): {
     );
   program
     .command('gpu [host] [verb] [uuid] [watts]')
-    .description('read one GPU node now; cap UUID W with --apply')
+    .description('read one GPU node now; cap UUID W with --apply (by Redfish: cap node W)')
     .option('--dcgm <url>')
     .option('--nvidia-smi [path]')
+    .option('--redfish <url>', 'its management controller, with --user and --password-file')
+    .option('--user <user>')
+    .option('--password-file <file>')
+    .option('--ca <file>', 'authority that signed its certificate')
+    .option('--fingerprint <sha256>', 'its certificate')
+    .option('--chassis <path>')
     .option('--apply', 'really write')
     .action(
       action(

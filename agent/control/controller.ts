@@ -12,7 +12,7 @@ import { controlConditions } from './conditions.ts';
 import { type DecisionRecord, recordOf } from './decision.ts';
 import { Dispatcher, type Sent } from './dispatch.ts';
 import { observe } from './observation.ts';
-import type { Economics } from './points.ts';
+import { capRange, type Economics } from './points.ts';
 import {
   type ControlState,
   INITIAL_STATE,
@@ -290,12 +290,16 @@ export class Controller {
     const share = most === 0 ? 0 : (limitWatts - host) / most;
     return gpus.map((gpu) => ({
       uuid: gpu.uuid,
-      limitWatts: Math.max(gpu.minWatts, Math.min(gpu.maxWatts, Math.round(gpu.maxWatts * share))),
+      limitWatts: within(capRange(gpu, stepDevice.capBounds), Math.round(gpu.maxWatts * share)),
     }));
   }
 
   /** Set by the assembly: the GPUs of a node as last read. */
   gpusOf: ((device: DeviceId) => readonly { uuid: string; minWatts: Watts; maxWatts: Watts }[]) | null = null;
+}
+
+function within({ minWatts, maxWatts }: { minWatts: Watts; maxWatts: Watts }, watts: Watts): Watts {
+  return Math.max(minWatts, Math.min(maxWatts, watts));
 }
 
 /**

@@ -28,6 +28,8 @@ export interface Entry {
   readonly heldWatts?: Watts | null;
   /** When something else raised its caps above that, within the last hour. */
   readonly capRises?: readonly MonotonicMs[];
+  /** Of a GPU node: since when more flows than its caps allow. */
+  readonly overCapSince?: MonotonicMs | null;
   /** The last fall that evidence showed: meters with a lag have yet to follow. */
   readonly lastDrop: { readonly watts: Watts; readonly at: MonotonicMs } | null;
   /** Its last reading, while it is silent; `null` while it is read. A pause of the agent is no silence. */

@@ -37,6 +37,21 @@ export interface Economics {
   readonly poolFeePercent: number;
 }
 
+/** Bounds for the cap of one GPU beside its own; `null` = none. */
+export interface CapBounds {
+  readonly minWatts: Watts | null;
+  readonly maxWatts: Watts | null;
+}
+
+/** The range in which one GPU may be capped: its own, inside the site's where that leaves anything. Pure. */
+export function capRange(
+  gpu: { readonly minWatts: Watts; readonly maxWatts: Watts },
+  bounds: CapBounds | undefined,
+): { readonly minWatts: Watts; readonly maxWatts: Watts } {
+  const minWatts = Math.max(gpu.minWatts, Math.min(bounds?.minWatts ?? 0, gpu.maxWatts));
+  return { minWatts, maxWatts: Math.max(minWatts, Math.min(gpu.maxWatts, bounds?.maxWatts ?? gpu.maxWatts)) };
+}
+
 /** What the GPUs of a node earn: of the workload that names it. */
 export interface NodeValue {
   readonly dollarsPerGpuHour: number;
@@ -175,6 +190,7 @@ export function gpuNodeFacts(
   value: NodeValue,
   economics: Economics,
   cappable: boolean,
+  bounds?: CapBounds,
 ): DeviceFacts {
   const nameplateWatts = Math.ceil(model.nameplateWatts ?? 0);
   const gpus = device.gpus ?? [];
@@ -192,7 +208,8 @@ export function gpuNodeFacts(
       let allowed = true;
       for (const gpu of gpus) {
         const cap = Math.round(gpu.maxWatts! * share);
-        if (cap < gpu.minWatts! || share < LEAST_CAP_SHARE) allowed = false;
+        const range = capRange({ minWatts: gpu.minWatts!, maxWatts: gpu.maxWatts! }, bounds);
+        if (cap < range.minWatts || cap >= range.maxWatts || share < LEAST_CAP_SHARE) allowed = false;
         watts += cap;
       }
       if (allowed)
@@ -205,16 +222,14 @@ export function gpuNodeFacts(
         });
     }
   }
-  const full = known
-    ? Math.ceil(hostWatts + gpus.reduce((sum, gpu) => sum + gpu.maxWatts!, 0))
-    : nameplateWatts;
+  const full = known ? Math.ceil(hostWatts + highestCaps(device, most, hostWatts, bounds)) : nameplateWatts;
   const fullWatts = nameplateWatts > 0 ? Math.min(full, nameplateWatts) : full;
   points.push({
     id: 'cap-100',
     kind: 'run',
     watts: fullWatts,
     limitWatts: known && cappable ? full : null,
-    dollarsPerHour: worth(1, fullWatts),
+    dollarsPerHour: worth(known && most > 0 ? (full - hostWatts) / most : 1, fullWatts),
   });
   return {
     id: model.id,
@@ -228,6 +243,16 @@ export function gpuNodeFacts(
     changeMs: device.control?.changeMs ?? 10_000,
     wakeDollars: 0,
   };
+}
+
+/** The highest caps that may be set; what is in force above them counts until it was lowered. */
+function highestCaps(device: ObservedDevice, most: Watts, hostWatts: Watts, bounds?: CapBounds): Watts {
+  const allowed = (device.gpus ?? []).reduce(
+    (sum, gpu) => sum + capRange({ minWatts: gpu.minWatts!, maxWatts: gpu.maxWatts! }, bounds).maxWatts,
+    0,
+  );
+  const inForce = device.limitWatts === null ? most : device.limitWatts - hostWatts;
+  return Math.min(most, Math.max(allowed, inForce));
 }
 
 /**

@@ -1,5 +1,5 @@
 import type { Config } from '../../config/schema.ts';
-import type { SiteModel } from '../site/model.ts';
+import { hostWattsIn, type SiteModel } from '../site/model.ts';
 import type { Economics } from './points.ts';
 import type { ControlRules, StepContext } from './step-context.ts';
 
@@ -28,12 +28,17 @@ export function stepContext(config: Config, model: SiteModel): StepContext {
       const workloads = config.workloads.filter((workload) => workload.nodes.includes(device.id));
       return {
         model: device,
-        hostWatts: node?.hostWatts ?? null,
+        hostWatts: node === undefined ? null : hostWattsIn(node),
         // A node that nobody prices is not worthless: it is not to be capped for the price of its energy.
         dollarsPerGpuHour:
-          Math.max(0, ...workloads.map((workload) => workload.dollarsPerGpuHour)) ||
-          config.economics.dollarsPerGpuHour,
+          (Math.max(0, ...workloads.map((workload) => workload.dollarsPerGpuHour)) ||
+            config.economics.dollarsPerGpuHour) *
+          // Such a node shows as one part.
+          (node?.reader.kind === 'redfish' ? node.reader.gpus : 1),
         cappable: node !== undefined && node.cap.kind !== 'none',
+        ...(node === undefined || node.cap.kind === 'none'
+          ? {}
+          : { capBounds: { minWatts: node.cap.min ?? null, maxWatts: node.cap.max ?? null } }),
       };
     }),
     floors: config.workloads.map((workload) => ({
@@ -41,6 +46,9 @@ export function stepContext(config: Config, model: SiteModel): StepContext {
       devices: workload.nodes,
       watts: workload.firm,
     })),
+    jobs: config.workloads
+      .filter((workload) => workload.caps === 'together' && workload.nodes.length > 1)
+      .map((workload) => ({ id: workload.id, devices: workload.nodes })),
     rules: controlRules(config),
   };
 }

@@ -2,13 +2,17 @@ import type { Authority } from '../../config/schema.ts';
 import type { DeviceId, LimitId, Milliseconds, Watts } from '../../protocols/units.ts';
 import type { DeviceModel } from '../site/model.ts';
 import type { BoundedLimit } from './derived-limits.ts';
+import type { Job } from './job-caps.ts';
 import type { PlanFloor } from './plan.ts';
+import type { CapBounds } from './points.ts';
 
 /** What does not change from cycle to cycle: site, facts of the configuration, rules. */
 export interface StepContext {
   readonly limits: readonly StepLimit[];
   readonly devices: readonly StepDevice[];
   readonly floors: readonly PlanFloor[];
+  /** Nodes whose caps are level. */
+  readonly jobs: readonly Job[];
   readonly rules: ControlRules;
 }
 
@@ -28,6 +32,8 @@ export interface StepDevice {
   readonly dollarsPerGpuHour: number;
   /** Caps may be set. */
   readonly cappable: boolean;
+  /** The site's own bounds for the cap of one GPU; absent: those of the device. */
+  readonly capBounds?: CapBounds;
 }
 
 export interface ControlRules {

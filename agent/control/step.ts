@@ -3,6 +3,7 @@ import type { Solver } from '../allocation/planner.ts';
 import type { Answer } from '../allocation/problem.ts';
 import { solveProblem } from '../allocation/solve.ts';
 import { correctBias } from './bias.ts';
+import { judgeCaps } from './cap-proof.ts';
 import {
   type ClassMemories,
   learnClasses,
@@ -12,6 +13,7 @@ import {
 } from './class-memory.ts';
 import type { Decision } from './decision.ts';
 import { commandsOf } from './gate.ts';
+import { levelJobs } from './job-caps.ts';
 import { type DeviceInput, type Entry, type Finding, learn, NEW_ENTRY } from './ledger.ts';
 import { type LimitMemory, newLimitMemory, updateLimit } from './limit-memory.ts';
 import { type NodeInput, sumNodes } from './node-sums.ts';
@@ -94,9 +96,9 @@ export function step(
 ): StepResult {
   const { now } = observation;
   const findings: Finding[] = [];
-  const inputs = learnAll(context, before, observation, orders, findings);
-  const classes = learnClasses(before.classes, before.entries, inputs);
-  const overshed = overshedShares(context.limits, inputs, classes, context.rules);
+  const learnt = learnAll(context, before, observation, orders, findings);
+  const classes = learnClasses(before.classes, before.entries, learnt);
+  const overshed = overshedShares(context.limits, learnt, classes, context.rules);
   const meterOf = new Map(observation.meters.map((meter) => [meter.limit, meter]));
   const limits: Record<string, LimitMemory> = {};
   for (const limit of context.limits) {
@@ -112,6 +114,7 @@ export function step(
       },
     );
   }
+  const inputs = judgeCaps(context, limits, learnt, now, findings);
   const unseen = plannedUnseen(context, inputs, limits, now);
   const sums = sumNodes(nodeInputs(context, limits, now), inputs, {
     driftShare: context.rules.driftShare,
@@ -198,7 +201,8 @@ function solveWithGrants(
 ): { plan: Plan; answer: Answer } {
   const solve = (floors: readonly PlanFloor[]) => {
     const plan = buildPlan(planLimits, inputs, floors, rules);
-    return { plan, answer: solver(plan.problem, { workUnits: TICK_WORK_UNITS }) };
+    const answer = solver(plan.problem, { workUnits: TICK_WORK_UNITS });
+    return { plan, answer: levelJobs(plan.problem, answer, context.jobs, solver) };
   };
   const floors = grantedFloors(context, orders, limits, inputs);
   const granted = solve(floors);
@@ -282,6 +286,7 @@ function factsOf(
       { dollarsPerGpuHour: stepDevice.dollarsPerGpuHour },
       orders.economics,
       stepDevice.cappable,
+      stepDevice.capBounds,
     );
   }
   const memory = {

@@ -3,7 +3,7 @@ import type { OrderAnswer } from '../orders/book.ts';
 import type { Order } from '../orders/order.ts';
 import type { Condition } from '../site/alarms.ts';
 import type { SiteEvent } from '../site/snapshot.ts';
-import type { NodeDrains } from './node-drains.ts';
+import type { HandOverTimes, NodeDrains } from './node-drains.ts';
 import type { StepResult } from './step.ts';
 import type { Permitted, StepContext } from './step-context.ts';
 import { applyTransfer, restoreTransfers } from './transfer.ts';
@@ -158,7 +158,7 @@ export class TransferService {
     const services = drains?.readings(now) ?? new Map();
     this.feed({ kind: 'tick', now, epochMs, ...evidenceOf(context, result, inForce, reserves, services) });
     if (this.facts.askedByNodes) this.listenToNodes(result, now, epochMs);
-    drains?.want(this.state.withdrawn, now);
+    drains?.want(this.state.withdrawn, (id) => this.timesOf(id), now);
     for (const view of this.list()) this.outlets.publish(view.id, epochMs, { ...view });
   }
 
@@ -178,6 +178,15 @@ export class TransferService {
     const events = [...this.events, ...(this.outlets.drains?.drainEvents(this.state.epochMs) ?? [])];
     this.events = [];
     return events;
+  }
+
+  private timesOf(id: string): HandOverTimes {
+    const transfer = this.state.transfers.find((candidate) => candidate.id === id);
+    if (transfer === undefined) return { noticeEnds: null, isSettled: true };
+    return {
+      noticeEnds: transfer.cut ? null : transfer.cutAt,
+      isSettled: transfer.phase === 'active' || transfer.phase === 'released',
+    };
   }
 
   private feed(input: TransferInput): readonly TransferEffect[] {

@@ -160,6 +160,11 @@ function minerModel(place: MinerPlace): DeviceModel {
   };
 }
 
+/** What a node draws beside what its reader shows; `null`: what its nameplate leaves above its caps. */
+export function hostWattsIn(node: Config['gpuNodes'][number]): Watts | null {
+  return node.reader.kind === 'redfish' ? 0 : (node.hostWatts ?? null);
+}
+
 function gpuNodeModel(node: Config['gpuNodes'][number]): DeviceModel {
   return {
     id: node.id,
@@ -167,12 +172,12 @@ function gpuNodeModel(node: Config['gpuNodes'][number]): DeviceModel {
     limit: node.limit,
     entry: node.id,
     address:
-      node.reader.kind === 'dcgm' ? node.reader.url : (node.reader.command ?? ['nvidia-smi']).join(' '),
+      node.reader.kind === 'nvidia-smi' ? (node.reader.command ?? ['nvidia-smi']).join(' ') : node.reader.url,
     tenant: node.tenant ?? null,
     tags: node.tags,
     location: (node.location as Record<string, string> | undefined) ?? null,
     nameplateWatts: node.nameplate,
-    hostWatts: node.hostWatts ?? null,
+    hostWatts: hostWattsIn(node),
     modelName: null,
     intervalMs: node.interval,
   };

@@ -35,6 +35,9 @@ export interface CapPort {
   persist?(uuid: string, signal: AbortSignal): Promise<Result<CapWrite>>;
 }
 
+/** Stands for a UUID where one limit covers the whole node. */
+export const NODE_UUID = 'node';
+
 /** The enforced limit is printed with two decimals; half a watt is rounding, not disobedience. */
 const ROUNDING_WATTS: Watts = 0.5;
 
@@ -50,7 +53,7 @@ export async function applyCap(
   signal: AbortSignal,
 ): Promise<Result<Applied>> {
   const { uuid, limitWatts } = command;
-  if (!/^GPU-[0-9A-Za-z-]+$/.test(uuid)) return fail('refused', `${uuid} is no GPU`);
+  if (uuid !== NODE_UUID && !/^GPU-[0-9A-Za-z-]+$/.test(uuid)) return fail('refused', `${uuid} is no GPU`);
   if (!Number.isFinite(limitWatts)) return fail('refused', `${limitWatts} W is no limit`);
   const before = await port.view(signal);
   if (!before.ok) return before;
@@ -63,7 +66,12 @@ export async function applyCap(
   const low = Math.max(minLimitWatts, bounds.capMinWatts ?? 0);
   const high = Math.min(maxLimitWatts, bounds.capMaxWatts ?? maxLimitWatts);
   if (limitWatts < low || limitWatts > high) {
-    return fail('refused', `${uuid}: ${limitWatts} W is outside ${low} to ${high} W`);
+    const own = `${minLimitWatts} to ${maxLimitWatts} W`;
+    const whose =
+      low === minLimitWatts && high === maxLimitWatts
+        ? 'the range of the device'
+        : `the range of the configuration (\`cap.min\`, \`cap.max\`); the device's is ${own}`;
+    return fail('refused', `${uuid}: ${limitWatts} W is outside ${low} to ${high} W, ${whose}`);
   }
   const notes: string[] = [];
   if (gpu.persistenceEnabled === false && port.persist !== undefined) {

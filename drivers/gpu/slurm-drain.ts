@@ -5,11 +5,14 @@ import type { Result } from '../../protocols/result.ts';
 import { fail, ok } from '../../protocols/result.ts';
 import {
   drainArguments,
+  isSlurmClosed,
   parseSlurmNode,
+  powerArguments,
   resumeArguments,
   SLURM_NODE_NAME,
   showNodeArguments,
   slurmFailure,
+  slurmPower,
   slurmService,
 } from '../../protocols/slurm.ts';
 import type { Milliseconds } from '../../protocols/units.ts';
@@ -21,6 +24,13 @@ import { assertSafe, toolPrefix } from './remote-command.ts';
 const TIMEOUT_MS: Milliseconds = 15_000;
 const OUTPUT_MOST = 200_000;
 
+export interface SlurmConfig {
+  readonly kind: 'slurm';
+  readonly node: string;
+  readonly command?: readonly string[] | undefined;
+  readonly powerDownAfter?: Milliseconds | undefined;
+}
+
 /** A node of Slurm, by `scontrol` on this machine or through a prefix such as `[ssh, head]`. */
 export class SlurmDrain implements DrainDriver {
   readonly kind = 'slurm';
@@ -29,10 +39,13 @@ export class SlurmDrain implements DrainDriver {
   private readonly clock: Clock;
   private readonly lane: ProcessLane;
 
-  constructor(node: string, prefix: readonly string[], clock: Clock) {
+  readonly powerDownAfterMs: Milliseconds | undefined;
+
+  constructor({ node, command = [], powerDownAfter }: SlurmConfig, clock: Clock) {
     if (!SLURM_NODE_NAME.test(node)) throw new Error(`"${node}" is no name of one Slurm node`);
     this.node = node;
-    this.prefix = toolPrefix(prefix, 'scontrol');
+    this.prefix = toolPrefix(command, 'scontrol');
+    this.powerDownAfterMs = powerDownAfter;
     this.clock = clock;
     this.lane = new ProcessLane('scontrol', clock);
   }
@@ -46,13 +59,23 @@ export class SlurmDrain implements DrainDriver {
     if (node.value.name !== this.node)
       return fail('wrong-device', `scontrol shows ${node.value.name}, not ${this.node}`);
     const { reason } = node.value;
-    return ok({ state: slurmService(node.value), mark: markIn(reason), reason, requestedAt });
+    return ok({
+      state: slurmService(node.value),
+      mark: markIn(reason),
+      reason,
+      power: slurmPower(node.value),
+      closed: isSlurmClosed(node.value),
+      requestedAt,
+    });
   }
 
   async drain(mark: string, options: DrainOptions, signal: AbortSignal): Promise<Result<ServiceWrite>> {
     const now = await this.read(signal);
     if (!now.ok) return now;
-    return beforeDrain(now.value) ?? this.write(drainArguments(this.node, reasonOf(mark)), options, signal);
+    // Going down takes the drain away; a node that is off is drained again, or the queue would wake it.
+    const isOpenAndOff = now.value.power !== 'on' && now.value.closed === false;
+    const verdict = isOpenAndOff ? null : beforeDrain(now.value);
+    return verdict ?? this.write(drainArguments(this.node, reasonOf(mark)), options, signal);
   }
 
   async resume(options: DrainOptions, signal: AbortSignal): Promise<Result<ServiceWrite>> {
@@ -67,6 +90,37 @@ export class SlurmDrain implements DrainDriver {
     if (after.ok && after.value.state === 'in-service')
       return ok({ sent: false, note: 'already in service' });
     return written;
+  }
+
+  async powerDown(options: DrainOptions, signal: AbortSignal): Promise<Result<ServiceWrite>> {
+    const now = await this.read(signal);
+    if (!now.ok) return now;
+    const { state, mark, power } = now.value;
+    if (power !== 'on') return ok({ sent: false, note: `already ${power}` });
+    if (state !== 'drained' || mark === null)
+      return fail('refused', `${this.node} is ${state}: only what this agent drained is switched off`);
+    const written = await this.write(powerArguments(this.node, 'power_down'), options, signal);
+    if (written.ok || written.error.kind !== 'refused') return written;
+    return fail(
+      'refused',
+      written.error.message,
+      'slurm.conf needs SuspendTime of 0 or more, SuspendProgram and ResumeProgram.',
+    );
+  }
+
+  async powerUp(options: DrainOptions, signal: AbortSignal): Promise<Result<ServiceWrite>> {
+    const now = await this.read(signal);
+    if (!now.ok) return now;
+    const { power, closed, mark } = now.value;
+    if (power === 'on' || power === 'coming-on') return ok({ sent: false, note: `already ${power}` });
+    if (power === 'going-off') return fail('busy', `${this.node} is going down: Slurm would lose a power_up`);
+    if (closed === true) {
+      if (mark === null) return fail('refused', 'somebody else drained it: it stays so');
+      // First, while its mark is there: power_up would take it away and leave the drain.
+      const resumed = await this.write(resumeArguments(this.node), options, signal);
+      if (!resumed.ok) return resumed;
+    }
+    return this.write(powerArguments(this.node, 'power_up'), options, signal);
   }
 
   private async write(

@@ -1,12 +1,14 @@
-import { chmodSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import type { DrainDriver } from '../../drivers/gpu/drain.ts';
 import { openDrain } from '../../drivers/gpu/drain.ts';
 import { Hook } from '../../drivers/gpu/hook.ts';
 import { systemClock } from '../../protocols/clock.ts';
-import { fakeManager } from '../support/fake-manager.ts';
+import { type FakeNode, fakeManager } from '../support/fake-manager.ts';
+import { startKubernetesApi } from '../support/kubernetes-api.ts';
+import { AUTHORITY } from '../support/tls-server.ts';
 import { VirtualClock } from '../support/virtual-clock.ts';
 
 const never = new AbortController().signal;
@@ -20,12 +22,38 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
+const KINDS = ['slurm', 'kubernetes', 'command'] as const;
+type Kind = (typeof KINDS)[number];
+
 function open(kind: 'slurm' | 'command'): DrainDriver {
   return openDrain(
     'dgx-1',
     kind === 'slurm' ? { kind, node: 'n1', command: [manager.scontrol] } : { kind, command: [manager.hook] },
     systemClock,
   );
+}
+
+/** A workload manager of one node, and a driver that speaks with it. */
+interface World {
+  readonly driver: DrainDriver;
+  set(node: FakeNode): void;
+  node(): FakeNode;
+  refuse(said: string): void;
+  /** What changed something, since this was last asked. */
+  writes(): string[];
+}
+
+async function start(kind: Kind): Promise<World> {
+  if (kind === 'kubernetes') {
+    const api = await startKubernetesApi();
+    onTestFinished(api.stop);
+    const tokenFile = join(folder, 'token');
+    writeFileSync(tokenFile, 'first-token\n');
+    const { url } = api;
+    const config = { kind, node: 'n1', url, ca: AUTHORITY, tokenFile, grace: 120_000, evict: 'gpu' } as const;
+    return { ...api, driver: openDrain('dgx-1', config, systemClock) };
+  }
+  return { ...manager, driver: open(kind), writes };
 }
 
 async function read(driver: DrainDriver) {
@@ -37,11 +65,11 @@ async function read(driver: DrainDriver) {
 /** Calls that change something. */
 const writes = () => manager.calls().filter((call) => /^(update|drain|resume)/.test(call));
 
-describe.each(['slurm', 'command'] as const)('a node drained by %s', (kind) => {
+describe.each(KINDS)('a node drained by %s', (kind) => {
   const marked = kind === 'slurm' ? 'switchyard:h-1' : 'h-1';
 
   test('drains under its mark while work runs, is drained when it ends, and comes back', async () => {
-    const driver = open(kind);
+    const { driver, ...manager } = await start(kind);
     manager.set({ state: 'MIXED', reason: '' });
     expect(await read(driver)).toMatchObject({ state: 'in-service', mark: null });
     expect(await driver.drain('h-1', live, never)).toMatchObject({ ok: true, value: { sent: true } });
@@ -54,46 +82,48 @@ describe.each(['slurm', 'command'] as const)('a node drained by %s', (kind) => {
   });
 
   test('what is so already is not sent again', async () => {
-    const driver = open(kind);
+    const { driver, ...manager } = await start(kind);
     expect(await driver.resume(live, never)).toMatchObject({ ok: true, value: { sent: false } });
     await driver.drain('h-1', live, never);
-    expect(writes()).toHaveLength(1);
+    expect(manager.writes()).toHaveLength(1);
     expect(await driver.drain('h-2', live, never)).toMatchObject({ ok: true, value: { sent: false } });
-    expect(writes()).toEqual([]);
+    expect(manager.writes()).toEqual([]);
     expect(manager.node().reason).toBe(marked);
   });
 
   test('what somebody else drained keeps its reason and is never resumed', async () => {
-    const driver = open(kind);
+    const { driver, ...manager } = await start(kind);
     const reason = kind === 'slurm' ? 'bad fan' : '';
     manager.set({ state: 'IDLE+DRAIN', reason });
     expect(await read(driver)).toMatchObject({ state: 'drained', mark: null });
     expect(await driver.drain('h-1', live, never)).toMatchObject({ ok: true, value: { sent: false } });
     expect(await driver.resume(live, never)).toMatchObject({ ok: false, error: { kind: 'refused' } });
     expect(manager.node()).toEqual({ state: 'IDLE+DRAIN', reason });
-    expect(writes()).toEqual([]);
+    expect(manager.writes()).toEqual([]);
   });
 
   test('a dry run says what it would do and does nothing', async () => {
-    const driver = open(kind);
+    const { driver, ...manager } = await start(kind);
     const dry = await driver.drain('h-1', { dryRun: true }, never);
     expect(dry).toMatchObject({ ok: true, value: { sent: false } });
-    expect(dry.ok && dry.value.note).toMatch(/^would run: .*drain/);
+    expect(dry.ok && dry.value.note).toMatch(/^would run: .*(drain|cordon)/);
     expect(manager.node()).toEqual({ state: 'IDLE', reason: '' });
   });
 
   test('a node that is down is not drained', async () => {
+    const { driver, ...manager } = await start(kind);
     manager.set({ state: 'DOWN', reason: '' });
-    expect(await open(kind).drain('h-1', live, never)).toMatchObject({
+    expect(await driver.drain('h-1', live, never)).toMatchObject({
       ok: false,
       error: { kind: 'refused' },
     });
-    expect(writes()).toEqual([]);
+    expect(manager.writes()).toEqual([]);
   });
 
   test('a failure is said in a sentence', async () => {
+    const { driver, ...manager } = await start(kind);
     manager.refuse('slurm_load_node error: Unable to contact slurm controller (connect failure)');
-    const reading = await open(kind).read(never);
+    const reading = await driver.read(never);
     expect(reading).toMatchObject({
       ok: false,
       error: { kind: kind === 'slurm' ? 'unreachable' : 'refused' },

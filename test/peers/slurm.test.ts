@@ -1,13 +1,14 @@
 import type { ChildProcess } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { openDrain } from '../../drivers/gpu/drain.ts';
+import { openDrain, type ServiceReading } from '../../drivers/gpu/drain.ts';
 import { systemClock } from '../../protocols/clock.ts';
 import { type LiveSite, runCli, startAgentProcess, startLiveSite, until } from '../support/live-site.ts';
 import { type RunningSlurm, startSlurm, whyNoSlurm } from '../support/slurm.ts';
 
 const never = new AbortController().signal;
 const missing = whyNoSlurm();
+const live = { dryRun: false };
 
 describe.skipIf(missing !== null)(`real Slurm (${missing ?? 'slurmctld and slurmd on loopback'})`, () => {
   let slurm: RunningSlurm;
@@ -29,7 +30,6 @@ describe.skipIf(missing !== null)(`real Slurm (${missing ?? 'slurmctld and slurm
 
   it('is drained, read and resumed by the driver, and its traps are known', async () => {
     const driver = open();
-    const live = { dryRun: false };
     expect(await state()).toBe('in-service -');
     expect(await driver.resume(live, never)).toMatchObject({ ok: true, value: { sent: false } });
     expect(await driver.drain('h-1', { dryRun: true }, never)).toMatchObject({
@@ -49,6 +49,13 @@ describe.skipIf(missing !== null)(`real Slurm (${missing ?? 'slurmctld and slurm
     expect(await state()).toBe('drained -');
     await slurm.tool('scontrol', 'update', 'nodename=gpu01', 'state=resume');
     expect(await open('gpu99').read(never)).toMatchObject({ ok: false, error: { kind: 'wrong-device' } });
+    await reaches('in-service -');
+    // It saves no power: that it is not set up is said with what it needs.
+    await driver.drain('h-3', live, never);
+    const off = await driver.powerDown?.(live, never);
+    expect(off).toMatchObject({ ok: false, error: { kind: 'refused' } });
+    expect(off?.ok === false && off.error.hint).toContain('SuspendProgram');
+    await driver.resume(live, never);
     await reaches('in-service -');
   });
 
@@ -74,31 +81,32 @@ describe.skipIf(missing !== null)(`real Slurm (${missing ?? 'slurmctld and slurm
       await live.stop();
     });
 
-    const switchyard = async (...args: string[]) => {
-      const said = await runCli([...args, '--json'], { SWITCHYARD_SOCKET: live.socket });
-      return JSON.parse(said.stdout || '{}') as { ok?: boolean; data?: Record<string, unknown> };
-    };
     interface View {
       readonly direction: string;
       readonly state: string;
       readonly reason: string;
     }
-    const transfer = async (direction: string) => {
-      const { data } = await switchyard('transfer');
-      return ((data?.['transfers'] ?? []) as View[]).findLast((one) => one.direction === direction) ?? null;
+    // Asked of the page: a command for each question would cost more than the agent itself.
+    const transfers = async () => {
+      const answer = await fetch(`http://127.0.0.1:${live.pagePort}/api/v1/transfers`).catch(() => null);
+      if (answer?.status !== 200) return null;
+      return ((await answer.json()) as { transfers: View[] }).transfers;
     };
+    const transfer = async (direction: string) =>
+      (await transfers())?.findLast((one) => one.direction === direction) ?? null;
 
     const ask = async (to: 'ai' | 'mining') => {
       const watts = to === 'ai' ? ['--watts', '2kW'] : [];
-      const said = await switchyard('transfer', 'start', '--limit', 'grid', '--to', to, ...watts, '--yes');
-      expect(said.ok).toBe(true);
+      const args = ['transfer', 'start', '--limit', 'grid', '--to', to, ...watts, '--yes'];
+      const said = await runCli(args, { SWITCHYARD_SOCKET: live.socket });
+      expect(said.code, said.stderr).toBe(0);
     };
 
     it('a node with a running job is drained, waited for, handed over and resumed', async () => {
       const first = await job();
       await until(async () => ((await running(first)) ? true : null));
       // The demo's nodes are found at their lowest caps: AI gets something that it can give back.
-      await until(async () => ((await switchyard('transfer')).ok === true ? true : null));
+      await until(transfers);
       await ask('ai');
       await until(async () => ((await transfer('mining-to-ai'))?.state === 'active' ? true : null));
       await ask('mining');
@@ -123,5 +131,51 @@ describe.skipIf(missing !== null)(`real Slurm (${missing ?? 'slurmctld and slurm
       expect(['granted', 'ramping', 'active']).toContain((await transfer('mining-to-ai'))?.state);
       await slurm.tool('scancel', second);
     });
+  });
+});
+
+describe.skipIf(missing !== null)(`real Slurm that saves power (${missing ?? 'suspend and resume'})`, () => {
+  let slurm: RunningSlurm;
+  beforeAll(async () => {
+    slurm = await startSlurm({ saves: true });
+  });
+  afterAll(async () => slurm?.stop());
+
+  it('switches a drained node off, keeps the queue from waking it, and switches it on again', async () => {
+    const driver = openDrain('gpu-1', { kind: 'slurm', node: 'gpu01', command: slurm.command }, systemClock);
+    const read = async () => {
+      const reading = await driver.read(never);
+      if (!reading.ok) throw new Error(reading.error.message);
+      return reading.value;
+    };
+    const seen = (wanted: Partial<ServiceReading>) =>
+      until(async () => {
+        const now = await read();
+        return Object.entries(wanted).every(([key, value]) => now[key as keyof ServiceReading] === value)
+          ? now
+          : null;
+      });
+    // Nothing that works, and nothing that somebody else drained, is switched off.
+    expect(await driver.powerDown?.(live, never)).toMatchObject({ ok: false, error: { kind: 'refused' } });
+    await driver.drain('h-1', live, never);
+    expect(await driver.powerDown?.({ dryRun: true }, never)).toMatchObject({
+      ok: true,
+      value: { sent: false },
+    });
+    expect(await driver.powerDown?.(live, never)).toMatchObject({ ok: true, value: { sent: true } });
+    // The drain goes as it goes down, and its mark stays: so it is drained again.
+    await seen({ power: 'going-off', closed: false, mark: 'h-1' });
+    expect(await driver.powerUp?.(live, never)).toMatchObject({ ok: false, error: { kind: 'busy' } });
+    expect(await driver.drain('h-1', live, never)).toMatchObject({ ok: true, value: { sent: true } });
+    await seen({ power: 'off', closed: true, mark: 'h-1', state: 'down' });
+    const job = await slurm.tool('sbatch', '--parsable', '-o', '/dev/null', '-n1', '--wrap', 'sleep 600');
+    await until(async () =>
+      (await slurm.tool('squeue', '-h', '-j', job, '-o', '%r')).includes('DRAINED') ? true : null,
+    );
+    expect((await read()).power).toBe('off');
+    await slurm.tool('scancel', job);
+    expect(await driver.powerUp?.(live, never)).toMatchObject({ ok: true, value: { sent: true } });
+    await seen({ power: 'on', state: 'in-service', mark: null });
+    expect(await driver.powerUp?.(live, never)).toMatchObject({ ok: true, value: { sent: false } });
   });
 });

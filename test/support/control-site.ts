@@ -77,6 +77,7 @@ export function controlSite(count: number, seed: number, faulty = true): Control
       cappable: false,
     })),
     floors: [],
+    jobs: [],
     rules: {
       meterStaleMs: 5000,
       deviceStaleMs: 15_000,

@@ -1,6 +1,14 @@
 import { type ChildProcess, execFile, execFileSync, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -34,7 +42,49 @@ export interface RunningSlurm {
   stop(): Promise<void>;
 }
 
-export async function startSlurm(): Promise<RunningSlurm> {
+/** While its daemons live: every job ends, and its slurmstepd reports so and ends too. */
+async function endJobs(tool: RunningSlurm['tool']): Promise<void> {
+  const jobs = (await tool('squeue', '-h', '-o', '%i')).split('\n').filter(Boolean);
+  if (jobs.length > 0) await tool('scancel', ...jobs);
+  await until(async () => ((await tool('squeue', '-h', '-o', '%i')) === '' ? true : null));
+}
+
+/** Running processes that were started from `folder`, however they came loose: they bear its path. */
+function processesOf(folder: string): number[] {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid)
+    .filter((name) => bears(`/proc/${name}`, folder))
+    .map(Number);
+}
+
+/** An ended process that nobody has reaped yet has neither environment nor files. */
+function bears(place: string, folder: string): boolean {
+  try {
+    if (readFileSync(`${place}/environ`, 'utf8').includes(folder)) return true;
+    return readdirSync(`${place}/fd`).some((fd) => linkOf(`${place}/fd/${fd}`).startsWith(folder));
+  } catch {
+    return false;
+  }
+}
+
+function linkOf(path: string): string {
+  try {
+    return readlinkSync(path);
+  } catch {
+    return '';
+  }
+}
+
+function kill(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch {
+    // It ended by itself meanwhile.
+  }
+}
+
+/** `saves`: its node is switched off and on by programs, which end its slurmd and start another. */
+export async function startSlurm(options: { saves?: boolean } = {}): Promise<RunningSlurm> {
   const folder = mkdtempSync(join(tmpdir(), 'switchyard-slurm-'));
   const file = (name: string) => join(folder, name);
   for (const name of ['state', 'spool']) mkdirSync(file(name));
@@ -42,6 +92,20 @@ export async function startSlurm(): Promise<RunningSlurm> {
   const [controller, daemon] = [await freePort(), await freePort()];
   const host = hostname().split('.')[0]!;
   const conf = file('slurm.conf');
+  const script = (name: string, body: string): string => {
+    writeFileSync(file(name), `#!/bin/sh\nexport SLURM_CONF='${conf}' PATH='${WIDE_PATH}'\n${body}\n`, {
+      mode: 0o755,
+    });
+    return file(name);
+  };
+  const power = options.saves
+    ? `SuspendTime=36000
+SuspendTimeout=3
+ResumeTimeout=120
+SuspendProgram=${script('suspend', `kill "$(cat '${file('slurmd.pid')}')"`)}
+ResumeProgram=${script('resume', 'slurmd -N gpu01 -b')}
+`
+    : '';
   writeFileSync(
     conf,
     `ClusterName=site
@@ -68,7 +132,7 @@ SelectTypeParameters=CR_Core
 ReturnToService=2
 MpiDefault=none
 SwitchType=switch/none
-NodeName=gpu01 NodeHostname=${host} NodeAddr=127.0.0.1 Port=${daemon} CPUs=1 RealMemory=100 State=UNKNOWN
+${power}NodeName=gpu01 NodeHostname=${host} NodeAddr=127.0.0.1 Port=${daemon} CPUs=1 RealMemory=100 State=UNKNOWN
 PartitionName=flex Nodes=gpu01 Default=YES MaxTime=INFINITE State=UP
 `,
   );
@@ -79,6 +143,7 @@ PartitionName=flex Nodes=gpu01 Default=YES MaxTime=INFINITE State=UP
   const tool = async (program: string, ...args: string[]) =>
     (await run(program, args, { env, cwd: folder })).stdout.trim();
   const stop = async () => {
+    await endJobs(tool).catch(() => undefined);
     for (const child of children.reverse()) {
       if (child.exitCode !== null || child.signalCode !== null) continue;
       const ended = new Promise((resolve) => child.once('exit', resolve));
@@ -87,6 +152,12 @@ PartitionName=flex Nodes=gpu01 Default=YES MaxTime=INFINITE State=UP
       await ended;
       clearTimeout(cancel);
     }
+    // slurmd starts a slurmstepd per job step that is no child of its own: without slurmd it would wait on.
+    await until(() => {
+      const left = processesOf(folder);
+      for (const pid of left) kill(pid);
+      return left.length === 0 ? true : null;
+    });
     rmSync(folder, { recursive: true, force: true });
   };
   try {

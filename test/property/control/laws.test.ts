@@ -42,6 +42,7 @@ const context: StepContext = {
     cappable: false,
   })),
   floors: [],
+  jobs: [],
   rules: {
     meterStaleMs: 5000,
     deviceStaleMs: 15_000,

@@ -75,6 +75,26 @@ sparkplug: { url: "mqtt://b", password: { env: WORD } }
       'switchyard.yaml:4:22 limits[1].parent: "x" is above itself: x -> y -> x.',
     ],
     [
+      'a cap by Redfish of what is read by GPU',
+      `${minimal}gpuNodes:\n  - { id: g, limit: grid, nameplate: 9 kW, reader: { kind: nvidia-smi }, cap: { kind: redfish } }\n`,
+      'switchyard.yaml:5:79 gpuNodes[0].cap: a cap by Redfish covers the whole node and needs `reader: { kind: redfish, ... }` to show it.',
+    ],
+    [
+      'a cap by GPU of what is read as a whole',
+      `${minimal}gpuNodes:\n  - { id: g, limit: grid, nameplate: 9 kW, hostWatts: 2 kW, reader: { kind: redfish, url: "https://b", user: u, passwordFile: p }, cap: { kind: nvidia-smi } }\n`,
+      'switchyard.yaml:5:137 gpuNodes[0].cap: a node that is read by Redfish is capped by Redfish or not at all, not by nvidia-smi.',
+    ],
+    [
+      'a host part of what is read as a whole',
+      `${minimal}gpuNodes:\n  - { id: g, limit: grid, nameplate: 9 kW, hostWatts: 2 kW, reader: { kind: redfish, url: "https://b", user: u, passwordFile: p } }\n`,
+      'switchyard.yaml:5:55 gpuNodes[0].hostWatts: what Redfish shows is the whole node: its host part is in it already.',
+    ],
+    [
+      'an API server in clear text',
+      `${minimal}gpuNodes:\n  - { id: g, limit: grid, nameplate: 9 kW, reader: { kind: nvidia-smi }, drain: { kind: kubernetes, node: n, url: "http://k:6443", tokenFile: t } }\n`,
+      'switchyard.yaml:5:115 gpuNodes[0].drain.url: write https://host or https://host:port.',
+    ],
+    [
       'an address used twice',
       `${minimal}miners:\n  - { id: m, limit: grid, hosts: [10.0.0.1-10.0.0.3, 10.0.0.2] }\n`,
       'switchyard.yaml:5:34 miners[0].hosts: 10.0.0.2:4028 is already m-002.',

@@ -154,6 +154,64 @@ describe('the Prometheus text format, by the vectors of its reference', () => {
     expect(parsePrometheus(new Uint8Array(8_000_001)).ok).toBe(false);
   });
 
+  test('a line means in company what it means alone (property)', () => {
+    // Label parts that were read once are not read again: none may be taken for another, nor a broken line for a good one.
+    const names = ['power', 'temp_c', 'power ', ' power', '0bad', ''];
+    const labels = [
+      '{gpu="0",UUID="GPU-1"}',
+      '{gpu="0",UUID="GPU-2"}',
+      '{gpu="0",UUID="GPU-1",}',
+      '{ gpu="0" }',
+      '{a="} 1"}',
+      '{a="b"} 1 # {c="d"}',
+      '{a="x{y"}',
+      '{a="\\"}"}',
+      '{}',
+      '{a="1",a="2"}',
+      '{a="1"',
+      'a="1"}',
+      '{"quoted.name",a="1"}',
+      '{"power"}',
+      '',
+    ];
+    const rests = [
+      ' 1',
+      ' -2.5',
+      ' 1e3',
+      '3',
+      ' 4 1700000000000',
+      ' NaN',
+      ' 0x1',
+      ' 1 2 3',
+      ' ',
+      '} 5',
+      '  6 ',
+    ];
+    const line = fc
+      .tuple(fc.constantFrom(...names), fc.constantFrom(...labels), fc.constantFrom(...rests))
+      .map((parts) => parts.join(''));
+    fc.assert(
+      fc.property(fc.array(line, { minLength: 1, maxLength: 12 }), (lines) => {
+        const alone = lines.map((text) => parsePrometheus(Buffer.from(`${text}\n`)));
+        const firstBad = alone.findIndex((result) => !result.ok);
+        const company = parsePrometheus(Buffer.from(`${lines.join('\n')}\n`));
+        if (firstBad >= 0) {
+          expect(!company.ok && company.error.message).toContain(`metrics line ${firstBad + 1}:`);
+          return;
+        }
+        const expected = alone.flatMap((result) => (result.ok ? result.value.samples : []));
+        expect(company.ok && company.value.samples).toEqual(expected);
+      }),
+      { numRuns: 2000 },
+    );
+  });
+
+  test('what follows a declaration is judged by it, however alike its line is to one before', () => {
+    const body = 'x_bucket{le="abc"} 1\n# TYPE x histogram\nx_bucket{le="abc"} 1\n';
+    const result = parsePrometheus(Buffer.from(body));
+    expect(!result.ok && result.error.message).toContain('line 3: "abc" is no number');
+  });
+
   test('no bytes make the parser throw', () => {
     const pieces = fc.constantFrom(
       'a',
