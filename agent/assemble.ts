@@ -30,7 +30,7 @@ import { pathUp } from './site/model.ts';
 import type { Snapshot } from './site/snapshot.ts';
 import { SiteState } from './site/state.ts';
 import { buildView, type SiteView } from './site/view.ts';
-import { applyHolds, gpusOf, healthOf, measuredOf } from './site-lookups.ts';
+import { applyHolds, gpusOf, healthOf, measuredOf, pathsOf } from './site-lookups.ts';
 import { openIdentities } from './store/identities.ts';
 import { openJournal } from './store/journal.ts';
 import { decisionEvent } from './store/journal-events.ts';
@@ -228,6 +228,7 @@ async function assemble(options: AgentOptions, unlock: () => void): Promise<Runn
       clockSynchronised: () => host.read().clockSynchronised,
       drawWatts: (limit) => limitOf(limit)?.powerWatts ?? null,
       baselineWatts: (limit) => baselineOf(history.points(limit, '1h')),
+      pathsOf: (target) => pathsOf(model, target),
       alarm: (id) => alarmBook.get(id),
       keyOf: (issuer) =>
         live.loaded.secrets.get(`issuers[${live.config.issuers.indexOf(issuer)}].key`)?.reveal() ?? null,

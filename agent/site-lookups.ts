@@ -1,3 +1,4 @@
+import type { LimitId } from '../protocols/units.ts';
 import { pathUp, type SiteModel } from './site/model.ts';
 import type { Snapshot } from './site/snapshot.ts';
 import type { SiteState } from './site/state.ts';
@@ -18,6 +19,18 @@ export function applyHolds(
         pathUp(model, device.limit).some((limit) => targets.has(limit)));
     state.setHeld(device.id, held);
   }
+}
+
+/** Limits from each device that a hold on `target` means up to the grid; of a limit without devices its own path. */
+export function pathsOf(model: SiteModel, target: string): (readonly LimitId[])[] {
+  const paths = model.devices
+    .map((device) => ({ device, path: pathUp(model, device.limit) }))
+    .filter(
+      ({ device, path }) => device.id === target || device.tags.includes(target) || path.includes(target),
+    )
+    .map(({ path }) => path);
+  const own = pathUp(model, target);
+  return own.length === 0 ? paths : [...paths, own];
 }
 
 /** The last good sample of a limit's own meter. */

@@ -66,6 +66,8 @@ export interface Hold {
   readonly why: string;
   readonly since: EpochMs;
   readonly until: EpochMs | null;
+  /** The issuer that ordered it; absent in books of earlier versions: then it counts as the local operator's. */
+  readonly issuer?: string;
 }
 
 export type AnswerStatus = 'accepted' | 'running' | 'done' | 'failed' | 'rejected' | 'expired' | 'superseded';
@@ -132,6 +134,8 @@ export interface AdmitContext {
   readonly local: boolean;
   /** Whether the signature of the raw message holds for this issuer's key. */
   readonly signatureHolds: (issuer: IssuerConfig) => boolean;
+  /** The limits from each device that a target (device, tag, limit) means up to the grid; a limit alone: its own. */
+  readonly pathsOf: (target: string) => readonly (readonly LimitId[])[];
   /** An active alarm by its id; `null`: there is none. */
   readonly alarm: (id: string) => { readonly target: string; readonly since: EpochMs } | null;
   /** Draw and baseline of a limit, for `curtail`; `null` where not known. */
@@ -248,7 +252,7 @@ export function admit(book: BookState, order: Order, context: AdmitContext): Adm
       ...next,
       holds: [
         ...next.holds.filter((old) => old.target !== target),
-        { target, who, why, since: context.now, until },
+        { target, who, why, since: context.now, until, issuer: issuer.id },
       ],
     };
   } else if (order.type === 'release') {
@@ -366,6 +370,10 @@ function refuse(
     if (above !== undefined && above.issuer !== issuer.id)
       return no(`a set point of ${above.issuer} with priority ${above.priority} holds on ${above.limit}`);
   }
+  if (order.type === 'hold' || order.type === 'release') {
+    const refused = refuseHold(book, order, issuer, context);
+    if (refused !== null) return no(refused);
+  }
   if (order.type === 'acknowledge') {
     const alarm = context.alarm(order.args.alarm);
     if (alarm === null) return no(`no alarm "${order.args.alarm}" is active`);
@@ -378,6 +386,28 @@ function refuse(
       return no(`the ${order.args.of} of ${order.args.limit} is not known now`);
   }
   return refuseRaising(book, order, issuer, context);
+}
+
+/**
+ * Why a hold or its end is refused; `null`: it is not. What somebody at the site holds, because people are in the racks,
+ * nobody releases or takes over from afar.
+ */
+function refuseHold(
+  book: BookState,
+  { type, args: { target } }: Extract<Order, { type: 'hold' | 'release' }>,
+  issuer: IssuerConfig,
+  context: AdmitContext,
+): string | null {
+  const held = book.holds.find((hold) => hold.target === target);
+  const places = context.pathsOf(target);
+  if (places.length === 0 && (type === 'hold' || held === undefined))
+    return `unknown target "${target}": no device, tag or limit`;
+  const { limits } = issuer;
+  const inside = places.length > 0 && places.every((path) => path.some((id) => limits.includes(id)));
+  if (limits !== 'all' && !inside) return `${issuer.id} has no authority over ${target}`;
+  if (context.local || held === undefined || (held.issuer ?? LOCAL_ISSUER.id) !== LOCAL_ISSUER.id)
+    return null;
+  return `${held.who} holds ${target} at the site: only somebody there releases it`;
 }
 
 /** In local control, and while the clock is not right, orders from afar may only lower. */

@@ -13,6 +13,7 @@ import {
   remember,
   type Schedule,
 } from './book.ts';
+import { orderConditions } from './conditions.ts';
 import { type Order, parseOrder, parseOrderValue } from './order.ts';
 import { advanceSchedules } from './schedule.ts';
 import { verifyOrderSignature } from './signature.ts';
@@ -28,6 +29,8 @@ export interface SiteFacts {
   readonly clockSynchronised: () => boolean | null;
   readonly drawWatts: (limit: LimitId) => Watts | null;
   readonly baselineWatts: (limit: LimitId) => Watts | null;
+  /** As in `AdmitContext`. */
+  readonly pathsOf: (target: string) => readonly (readonly LimitId[])[];
   /** An active alarm by its id. */
   readonly alarm: (id: string) => { readonly target: string; readonly since: EpochMs } | null;
   /** PEM of an issuer's public key, or null. */
@@ -280,29 +283,9 @@ export class OrderService {
     this.effects.persist(this.state);
   }
 
-  /** Alarms of orders: leases held past their end, holds past theirs. */
+  /** Alarms of orders. */
   conditions(): Condition[] {
-    const now = this.facts.now();
-    const conditions: Condition[] = this.state.leases
-      .filter((lease) => lease.overdue)
-      .map((lease) => ({
-        code: 'lease-overdue',
-        severity: 'major',
-        target: lease.limit,
-        message: `The limit of ${lease.watts} W that ${lease.issuer} set on ${lease.limit} is past its end and still held.`,
-        nextStep: `Ask ${lease.issuer} to restore it, or run \`switchyard limit clear ${lease.limit}\`.`,
-      }));
-    for (const hold of this.state.holds) {
-      if (hold.until === null || hold.until > now) continue;
-      conditions.push({
-        code: 'hold-overdue',
-        severity: 'major',
-        target: hold.target,
-        message: `${hold.who} holds ${hold.target} past the time named (${hold.why}). Nothing is woken until it is released.`,
-        nextStep: `Make sure nobody is at work there, then run \`switchyard release ${hold.target}\`.`,
-      });
-    }
-    return conditions;
+    return orderConditions(this.state, this.facts.now());
   }
 
   drainEvents(): readonly SiteEvent[] {
@@ -330,6 +313,7 @@ export class OrderService {
       },
       drawWatts: this.facts.drawWatts,
       baselineWatts: this.facts.baselineWatts,
+      pathsOf: this.facts.pathsOf,
       alarm: this.facts.alarm,
     };
     const admission = admit(this.state, order, context);

@@ -20,6 +20,7 @@ import { groupByCause, placesOf } from '../../agent/site/first-cause.ts';
 import { buildSiteModel, type SiteModel } from '../../agent/site/model.ts';
 import { SiteState } from '../../agent/site/state.ts';
 import { buildView } from '../../agent/site/view.ts';
+import { pathsOf } from '../../agent/site-lookups.ts';
 import { recoverState } from '../../agent/store/recover.ts';
 import { type LoadedConfig, loadConfigText } from '../../config/load.ts';
 import type { DrainDriver } from '../../drivers/gpu/drain.ts';
@@ -222,6 +223,7 @@ export function startVirtualSite(options: VirtualOptions): VirtualSite {
     {
       site: model.siteId,
       limits: model.limits,
+      pathsOf: (target) => pathsOf(model, target),
       issuers: config.issuers,
       localControl: false,
       now: () => clock.epochMs(),

@@ -73,6 +73,7 @@ describe('orders', () => {
             signatureHolds: () => false,
             drawWatts: () => 900,
             baselineWatts: () => null,
+            pathsOf: (target) => [[target]],
             alarm: () => null,
           };
           const others = book.leases.filter((lease) => lease.issuer !== given.issuer);

@@ -26,6 +26,18 @@ const issuers: IssuerConfig[] = [
   { id: 'signer', maxPriority: 60, orders: 'all', limits: 'all', onExpiry: 'hold', unsigned: false },
 ];
 
+/** Two machines, one of them below the feeder; a tag that both bear; the limits. */
+const PLACES: Readonly<Record<string, string[][]>> = {
+  m1: [['feeder', 'grid']],
+  m2: [['grid']],
+  rack: [['feeder', 'grid'], ['grid']],
+  grid: [['feeder', 'grid'], ['grid'], ['grid']],
+  feeder: [
+    ['feeder', 'grid'],
+    ['feeder', 'grid'],
+  ],
+};
+
 function context(changes: Partial<AdmitContext> = {}): AdmitContext {
   return {
     site: 's',
@@ -43,6 +55,7 @@ function context(changes: Partial<AdmitContext> = {}): AdmitContext {
     signatureHolds: () => false,
     drawWatts: () => 800,
     baselineWatts: () => 900,
+    pathsOf: (target) => PLACES[target] ?? [],
     alarm: (id) => (id === 'over-rating:grid' ? { target: 'grid', since: 5 } : null),
     ...changes,
   };
@@ -355,5 +368,58 @@ describe('acknowledging an alarm', () => {
   it('raises nothing: allowed in local control and with a wrong clock', () => {
     for (const changes of [{ localControl: true }, { clockSynchronised: false }])
       expect(take(EMPTY_BOOK, order('acknowledge', seen), changes).accepted).toBe(true);
+  });
+});
+
+describe('who may hold and release', () => {
+  const feeder: IssuerConfig = {
+    id: 'feeder-owner',
+    maxPriority: 60,
+    orders: ['hold', 'release'],
+    limits: ['feeder'],
+    onExpiry: 'hold',
+    unsigned: true,
+  };
+  const mine = { issuers: [...issuers, feeder] };
+  const own = { issuer: 'feeder-owner' };
+  const answerOf = (book: BookState, one: Order, changes: Partial<AdmitContext> = {}) => {
+    const { status, reason } = take(book, one, { ...mine, ...changes }).answer;
+    return reason === undefined ? status : `${status}: ${reason}`;
+  };
+
+  it('an issuer only what hangs below its own limits, all of it', () => {
+    expect(answerOf(EMPTY_BOOK, order('hold', { target: 'm1', who: 'x' }, own))).not.toMatch(/rejected/);
+    expect(answerOf(EMPTY_BOOK, order('hold', { target: 'feeder', who: 'x' }, own))).not.toMatch(/rejected/);
+    for (const target of ['m2', 'rack', 'grid'])
+      expect(answerOf(EMPTY_BOOK, order('hold', { target, who: 'x' }, own))).toBe(
+        `rejected: feeder-owner has no authority over ${target}`,
+      );
+    const held = take(EMPTY_BOOK, order('hold', { target: 'm2', who: 'x' }), mine).book;
+    expect(answerOf(held, order('release', { target: 'm2' }, own))).toMatch(/no authority/);
+  });
+
+  it('nobody what there is not; but a hold whose target is gone can be released', () => {
+    expect(answerOf(EMPTY_BOOK, order('hold', { target: 'm7', who: 'x' }))).toBe(
+      'rejected: unknown target "m7": no device, tag or limit',
+    );
+    expect(answerOf(EMPTY_BOOK, order('release', { target: 'm7' }))).toMatch(/unknown target/);
+    const held = take(EMPTY_BOOK, order('hold', { target: 'm1', who: 'x' }), mine).book;
+    const gone = { pathsOf: () => [] };
+    expect(answerOf(held, order('release', { target: 'm1' }, own), gone)).toMatch(/no authority/);
+    expect(answerOf(held, order('release', { target: 'm1' }), gone)).not.toMatch(/rejected/);
+  });
+
+  it('nobody from afar what somebody at the site holds: people may be in the racks', () => {
+    const local = { issuer: 'local' };
+    const held = take(EMPTY_BOOK, order('hold', { target: 'm1', who: 'kim' }, local), { local: true }).book;
+    expect(held.holds).toMatchObject([{ target: 'm1', who: 'kim', issuer: 'local' }]);
+    for (const type of ['release', 'hold'])
+      expect(answerOf(held, order(type, { target: 'm1', who: 'x' }))).toBe(
+        'rejected: kim holds m1 at the site: only somebody there releases it',
+      );
+    const old = { ...held, holds: held.holds.map(({ issuer: _, ...hold }) => hold) };
+    expect(answerOf(old, order('release', { target: 'm1' }))).toMatch(/kim holds m1/);
+    const released = take(held, order('release', { target: 'm1' }, local), { local: true });
+    expect(released.book.holds).toEqual([]);
   });
 });

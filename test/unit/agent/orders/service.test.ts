@@ -53,6 +53,7 @@ function site(restored: BookState = EMPTY_BOOK, at = { ms: 0 }) {
       clockSynchronised: () => state.synchronised,
       drawWatts: () => state.draw,
       baselineWatts: () => 950,
+      pathsOf: () => [['grid']],
       alarm: (id) => (id === 'group-silent:hall-a' ? { target: 'hall-a', since: 5 } : null),
       keyOf: (issuer) => (issuer.id === 'grid' ? PEM : null),
     },
