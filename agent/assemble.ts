@@ -35,7 +35,7 @@ import { openJournal } from './store/journal.ts';
 import { decisionEvent } from './store/journal-events.ts';
 import { lockState } from './store/state-lock.ts';
 import { HostHealthReader } from './telemetry/host-health.ts';
-import { type HostInventory, readInventory } from './telemetry/inventory.ts';
+import type { HostInventory } from './telemetry/inventory.ts';
 import { envelope, stateBody } from './telemetry/messages.ts';
 import { Reporter } from './telemetry/reporter.ts';
 import { openTelemetry } from './telemetry/telemetry.ts';
@@ -439,14 +439,17 @@ async function assemble(options: AgentOptions, unlock: () => void): Promise<Runn
     return null;
   });
   page = await openPage(config, options, source, asks);
-  link?.start();
-  readInventory().then(
-    (read) => {
-      inventory = read;
-    },
-    () => undefined,
-  );
   loop.start();
+  // After the first cycle, which is due first.
+  clock.after(0, () => {
+    link?.start();
+    import('./telemetry/inventory.ts').then(
+      async ({ readInventory }) => {
+        inventory = await readInventory();
+      },
+      () => undefined,
+    );
+  });
   return {
     pageUrl: page.url,
     socketPath,
