@@ -154,7 +154,8 @@ export function copyrightFile(installed: Locked, nodeLicense: string): string {
     .join('\n');
   return `Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/
 Upstream-Name: switchyard
-Comment: npm packages below /usr/lib/switchyard/node_modules, each with its own licence file:
+Comment: npm packages in the bundle, their licences in /usr/share/doc/switchyard/packages, and below
+ /usr/lib/switchyard/node_modules, each with its own licence file:
 ${others.join('\n')}
 
 Files: *

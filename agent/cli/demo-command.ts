@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { Aedes } from 'aedes';
 import { connect } from 'mqtt';
 import { loadConfig } from '../../config/load.ts';
+import { programEntry } from '../../config/program-files.ts';
 import type { RunningAgent } from '../assemble.ts';
 import { renderStatus } from './agent-commands.ts';
 import { type Context, problemsOf } from './context.ts';
@@ -56,7 +57,7 @@ export async function demoCommand(
     portOrFree(Number(options['mqttPort'])),
     portOrFree(Number(options['pagePort'])),
   ]);
-  const smi = join(import.meta.dirname, '..', '..', 'simulator', 'nvidia-smi.ts');
+  const smi = programEntry('simulator/nvidia-smi');
   const places = {
     network,
     mqttPort,

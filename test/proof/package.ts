@@ -27,14 +27,14 @@ export async function provePackage([tree, only]: readonly string[]): Promise<boo
     if (!holds) bad.push(what);
   };
   try {
-    const first = buildPackage('amd64', join(work, 'one'));
+    const first = await buildPackage('amd64', join(work, 'one'));
     if (only !== 'boot') {
-      const second = buildPackage('amd64', join(work, 'two'));
+      const second = await buildPackage('amd64', join(work, 'two'));
       check(
         sum(first) === sum(second),
         `two builds of amd64 are the same bytes (${sum(first).slice(0, 16)})`,
       );
-      tryArm(buildPackage('arm64', join(work, 'one')), work, check);
+      tryArm(await buildPackage('arm64', join(work, 'one')), work, check);
       if (has('lintian')) lintian(first, check);
       else console.log('  not tried: lintian is not here');
     }
@@ -70,7 +70,7 @@ function tryArm(file: string, work: string, check: Check): void {
   const run = (...args: string[]) =>
     spawnSync(
       'qemu-aarch64-static',
-      ['-L', library, join(app, 'node'), join(app, 'agent/main.ts'), ...args],
+      ['-L', library, join(app, 'node'), join(app, 'agent/main.js'), ...args],
       {
         encoding: 'utf8',
         timeout: 120_000,
@@ -225,7 +225,7 @@ async function configure(box: Box, root: string, check: Check): Promise<void> {
   mkdirSync(dropIn, { recursive: true });
   writeFileSync(
     join(dropIn, 'proof.conf'),
-    `[Service]\nWatchdogSec=${WATCHDOG_SECONDS}\nExecStart=\nExecStart=/usr/lib/switchyard/notify-exec /usr/lib/switchyard/node --disable-proto=throw --import ${HANG} /usr/lib/switchyard/agent/main.ts run\n`,
+    `[Service]\nWatchdogSec=${WATCHDOG_SECONDS}\nExecStart=\nExecStart=/usr/lib/switchyard/notify-exec /usr/lib/switchyard/node --disable-proto=throw --import ${HANG} /usr/lib/switchyard/agent/main.js run\n`,
   );
   // The simulator reads the configuration too: its copy has no credential.
   writeFileSync(join(root, 'opt/site.yaml'), text.replace(/^mqtt: .*$/m, ''));
