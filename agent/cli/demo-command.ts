@@ -6,7 +6,7 @@ import { Aedes } from 'aedes';
 import { connect } from 'mqtt';
 import { loadConfig } from '../../config/load.ts';
 import { programEntry } from '../../config/program-files.ts';
-import type { RunningAgent } from '../assemble.ts';
+import type { RunningAgent } from '../agent-options.ts';
 import { renderStatus } from './agent-commands.ts';
 import { type Context, problemsOf } from './context.ts';
 import { relocateConfig } from './demo-relocate.ts';
