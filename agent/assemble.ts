@@ -32,7 +32,7 @@ import { openJournal } from './store/journal.ts';
 import { decisionEvent } from './store/journal-events.ts';
 import { lockState } from './store/state-lock.ts';
 import { HostHealthReader } from './telemetry/host-health.ts';
-import type { HostInventory } from './telemetry/inventory.ts';
+import { InventoryWatch } from './telemetry/inventory-watch.ts';
 import { envelope, stateBody } from './telemetry/messages.ts';
 import { Reporter } from './telemetry/reporter.ts';
 import { openTelemetry } from './telemetry/telemetry.ts';
@@ -93,7 +93,7 @@ async function assemble(
   let snapshot: Snapshot | null = null;
   let page: RunningPage | null = null;
   let lastHealthMs = Number.NEGATIVE_INFINITY;
-  let inventory: HostInventory | null = null;
+  const inventory = new InventoryWatch(clock, stop.signal);
 
   const loads = openLoads(() => live.loaded, options.drivers, state, clock, {
     identities: openIdentities(config.store.path),
@@ -333,7 +333,7 @@ async function assemble(
       lastHealthMs = snapshot.monotonicMs;
       reporter.health(snapshot.epochMs, {
         host: host.read(),
-        inventory,
+        inventory: inventory.current(),
         agent: source.counters(),
         broker: link?.health() ?? null,
       });
@@ -417,15 +417,7 @@ async function assemble(
   page = await openPage(config, options, source, asks);
   loop.start();
   // After the first cycle, which is due first.
-  clock.after(0, () => {
-    link?.start();
-    import('./telemetry/inventory.ts').then(
-      async ({ readInventory }) => {
-        inventory = await readInventory();
-      },
-      () => undefined,
-    );
-  });
+  clock.after(0, () => link?.start());
   return {
     pageUrl: page.url,
     socketPath,

@@ -1,17 +1,21 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { type AddressInfo, createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { Aedes } from 'aedes';
 import { demoConfig, freeNetwork, portOrFree } from '../agent/cli/demo-site.ts';
 import { startSimulator } from '../agent/cli/simulator-process.ts';
 import { askAgent } from '../agent/page/local-socket.ts';
 import type { SiteView } from '../agent/site/view.ts';
 
 const ROOT = join(import.meta.dirname, '..');
-/** What the unit runs, without the launcher. */
-const FLAGS = ['--disable-proto=throw', '--max-semi-space-size=4'];
+/** Node's flags as the unit gives them. */
+const FLAGS = /^ExecStart=\S+ \S+\/node (.*) \S+ run$/m
+  .exec(readFileSync(join(ROOT, 'packaging/switchyard.service'), 'utf8'))![1]!
+  .split(' ');
 const GPU_NODES = 4;
 /** The life before: long enough that every device was read several times. */
 const FIRST_LIFE_MS = 40_000;
@@ -38,18 +42,20 @@ export async function benchStart([
   const folder = mkdtempSync(join(tmpdir(), 'switchyard-start-'));
   const config = join(folder, 'switchyard.yaml');
   const pagePort = await portOrFree(0);
+  const broker = await openBroker();
+  const { port: mqttPort } = broker.address() as AddressInfo;
   writeFileSync(
     config,
     demoConfig(
       { miners: Number(devices) - GPU_NODES, gpuNodes: GPU_NODES },
       {
         network: await freeNetwork(),
-        mqttPort: 1,
+        mqttPort,
         pagePort,
         stateFolder: join(folder, 'state'),
         smiCommand: (place) => [process.execPath, join(ROOT, 'simulator/nvidia-smi.ts'), place],
       },
-    ).replace(/^mqtt: .*$/m, ''),
+    ),
   );
   const simulator = await startSimulator(config, '1', '1');
   try {
@@ -72,8 +78,17 @@ export async function benchStart([
     print(devices, starts, memory);
   } finally {
     await simulator.stop();
+    broker.close();
     rmSync(folder, { recursive: true, force: true });
   }
+}
+
+/** A broker that takes everything, in this process. */
+async function openBroker(): Promise<Server> {
+  const aedes = await Aedes.createBroker();
+  const server = createServer(aedes.handle);
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  return server;
 }
 
 interface Launched {
