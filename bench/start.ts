@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { type AddressInfo, createServer, type Server } from 'node:net';
+import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
@@ -12,10 +12,12 @@ import { askAgent } from '../agent/page/local-socket.ts';
 import type { SiteView } from '../agent/site/view.ts';
 
 const ROOT = join(import.meta.dirname, '..');
-/** Node's flags as the unit gives them. */
-const FLAGS = /^ExecStart=\S+ \S+\/node (.*) \S+ run$/m
-  .exec(readFileSync(join(ROOT, 'packaging/switchyard.service'), 'utf8'))![1]!
-  .split(' ');
+/** Flags and environment as the unit gives them. */
+const UNIT = readFileSync(join(ROOT, 'packaging/switchyard.service'), 'utf8');
+const FLAGS = /^ExecStart=\S+ \S+\/node (.*) \S+ run$/m.exec(UNIT)![1]!.split(' ');
+const ENVIRONMENT = Object.fromEntries(
+  [...UNIT.matchAll(/^Environment=([A-Z_]+)=(.*)$/gm)].map(([, name, value]) => [name, value]),
+);
 const GPU_NODES = 4;
 /** The life before: long enough that every device was read several times. */
 const FIRST_LIFE_MS = 40_000;
@@ -43,7 +45,7 @@ export async function benchStart([
   const config = join(folder, 'switchyard.yaml');
   const pagePort = await portOrFree(0);
   const broker = await openBroker();
-  const { port: mqttPort } = broker.address() as AddressInfo;
+  const mqttPort = broker.port;
   writeFileSync(
     config,
     demoConfig(
@@ -84,11 +86,17 @@ export async function benchStart([
 }
 
 /** A broker that takes everything, in this process. */
-async function openBroker(): Promise<Server> {
+async function openBroker(): Promise<{ readonly port: number; close(): void }> {
   const aedes = await Aedes.createBroker();
   const server = createServer(aedes.handle);
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  return server;
+  return {
+    port: (server.address() as AddressInfo).port,
+    close: () => {
+      aedes.close();
+      server.close();
+    },
+  };
 }
 
 interface Launched {
@@ -101,7 +109,7 @@ function launch(main: string, config: string): Launched {
   const child = spawn(process.execPath, [...FLAGS, main, 'run', '--config', config, '-q'], {
     stdio: ['ignore', 'ignore', 'inherit', 'pipe'],
     // The descriptor that the launcher of the package connects to systemd, here a pipe.
-    env: { ...process.env, NOTIFY_FD: '3', WATCHDOG_USEC: '3000' },
+    env: { ...process.env, ...ENVIRONMENT, NOTIFY_FD: '3', WATCHDOG_USEC: '3000' },
   });
   return { child, startedAt };
 }
