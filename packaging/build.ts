@@ -61,10 +61,14 @@ export async function buildPackage(arch: Architecture, out: string): Promise<str
     settle(tree, epochSeconds);
     mkdirSync(out, { recursive: true });
     const target = join(out, `switchyard_${version}_${arch}.deb`);
-    execFileSync('dpkg-deb', ['--root-owner-group', '-Zzstd', '-z12', '--build', tree, target], {
-      stdio: ['ignore', 'ignore', 'inherit'],
-      env: { ...process.env, SOURCE_DATE_EPOCH: String(epochSeconds) },
-    });
+    execFileSync(
+      'dpkg-deb',
+      ['--root-owner-group', '--threads-max=1', '-Zxz', '-z1', '--build', tree, target],
+      {
+        stdio: ['ignore', 'ignore', 'inherit'],
+        env: { ...process.env, SOURCE_DATE_EPOCH: String(epochSeconds) },
+      },
+    );
     return target;
   } finally {
     rmSync(work, { recursive: true, force: true });
