@@ -31,6 +31,7 @@ import { openIdentities } from './store/identities.ts';
 import { openJournal } from './store/journal.ts';
 import { decisionEvent } from './store/journal-events.ts';
 import { lockState } from './store/state-lock.ts';
+import { HostAlarms } from './telemetry/host-alarms.ts';
 import { HostHealthReader } from './telemetry/host-health.ts';
 import { InventoryWatch } from './telemetry/inventory-watch.ts';
 import { envelope, stateBody } from './telemetry/messages.ts';
@@ -87,6 +88,7 @@ async function assemble(
   const meterDoubts = new MeterDoubts();
   const history = new History();
   const host = new HostHealthReader(config.store.path);
+  const hostAlarms = new HostAlarms();
   const session = randomUUID();
   const startedAt = clock.monotonicMs();
   let view: SiteView | null = null;
@@ -290,6 +292,7 @@ async function assemble(
       ...record.conditions(),
       ...(link?.conditions(snapshot.epochMs) ?? []),
       ...live.conditions(),
+      ...hostAlarms.conditions(host.read()),
       ...(pageTaken ? [pagePortTaken(config)] : []),
     ];
     // A meter that has not had time to answer is not yet silent.

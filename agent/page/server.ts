@@ -215,6 +215,7 @@ export function apiBody(source: PageSource, name: string, query: URLSearchParams
         alarms: [],
       }
     );
+  if (name === 'host') return { v: 1, ...source.host() };
   if (name === 'alarms') return { v: 1, alarms: source.view()?.alarms ?? [] };
   if (name === 'devices' && query.has('rows')) return deviceRows(source, query);
   // Nothing to explain is an answer, not a missing resource.
