@@ -14,7 +14,8 @@ import { DEMO_SCENARIOS, type DemoAct, type DemoStep } from './demo-scenarios.ts
 import { demoConfig, freeNetwork, portOrFree } from './demo-site.ts';
 import { aborted } from './lifecycle.ts';
 import { EXIT, type Outcome } from './outcome.ts';
-import { openAgent, openLog } from './run-command.ts';
+import { openAgent } from './run-command.ts';
+import { openLog } from './run-log.ts';
 import { startSimulator } from './simulator-process.ts';
 
 /** `demo`: a simulated site in a process of its own, an embedded broker, the agent and its page. */

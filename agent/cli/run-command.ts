@@ -1,4 +1,4 @@
-import pino, { type Logger } from 'pino';
+import type { Logger } from 'pino';
 import { type LoadedConfig, loadConfig } from '../../config/load.ts';
 import { formatProblem } from '../../config/problem.ts';
 import { systemClock } from '../../protocols/clock.ts';
@@ -14,25 +14,12 @@ import type { Context } from './context.ts';
 import { aborted, openSupervisor } from './lifecycle.ts';
 import { EXIT, type Outcome } from './outcome.ts';
 import { chooseConfig, controlledBefore, standInText } from './run-config.ts';
+import { openLog } from './run-log.ts';
 import { serveUnconfigured } from './unconfigured.ts';
 
 export interface RunFlags {
   readonly dryRun: boolean;
   readonly once: boolean;
-}
-
-/** Logs go to stderr; stdout carries answers. */
-export function openLog(context: Context): Logger {
-  const level = context.flags.quiet ? 'error' : context.flags.verbose ? 'debug' : 'info';
-  return pino(
-    {
-      level,
-      redact: ['password', '*.password', 'key', '*.key'],
-      base: null,
-      timestamp: pino.stdTimeFunctions.isoTime,
-    },
-    pino.destination({ dest: 2, sync: true }),
-  );
 }
 
 /** Starts the agent of a loaded configuration with the real drivers. */

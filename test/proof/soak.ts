@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pino from 'pino';
 import { startAgent } from '../../agent/assemble.ts';
-import { demoConfig, freeNetwork, portOrFree } from '../../agent/cli/demo-site.ts';
+import { demoConfig, freeNetwork } from '../../agent/cli/demo-site.ts';
 import { startSimulator } from '../../agent/cli/simulator-process.ts';
 import type { DriverFactories } from '../../agent/drivers.ts';
 import { askAgent } from '../../agent/page/local-socket.ts';
@@ -14,6 +14,7 @@ import type { MeterDriver } from '../../drivers/load-driver.ts';
 import { seededRandom } from '../../protocols/random.ts';
 import { ok } from '../../protocols/result.ts';
 import { SimulatedGpuNode, SimulatedMiner, SimulatedSite } from '../../simulator/physics.ts';
+import { freePort } from '../support/live-site.ts';
 import { meterReading } from '../support/readings.ts';
 import { VirtualClock } from '../support/virtual-clock.ts';
 import { traitsOf, virtualMiner, virtualNode } from '../support/virtual-drivers.ts';
@@ -249,7 +250,7 @@ async function soakReal(minutes: number, devices: number): Promise<boolean> {
   const places = {
     network: await freeNetwork(),
     mqttPort: 1,
-    pagePort: await portOrFree(0),
+    pagePort: await freePort(),
     stateFolder: join(folder, 'state'),
     smiCommand: (place: string) => [process.execPath, smi, place],
   };
