@@ -10,14 +10,10 @@ import { demoConfig, freeNetwork, portOrFree } from '../agent/cli/demo-site.ts';
 import { startSimulator } from '../agent/cli/simulator-process.ts';
 import { askAgent } from '../agent/page/local-socket.ts';
 import type { SiteView } from '../agent/site/view.ts';
+import { unitRun } from '../packaging/unit.ts';
 
 const ROOT = join(import.meta.dirname, '..');
-/** Flags and environment as the unit gives them. */
-const UNIT = readFileSync(join(ROOT, 'packaging/switchyard.service'), 'utf8');
-const FLAGS = /^ExecStart=\S+ \S+\/node (.*) \S+ run$/m.exec(UNIT)![1]!.split(' ');
-const ENVIRONMENT = Object.fromEntries(
-  [...UNIT.matchAll(/^Environment=([A-Z_]+)=(.*)$/gm)].map(([, name, value]) => [name, value]),
-);
+const { flags: FLAGS, environment: ENVIRONMENT } = unitRun();
 const GPU_NODES = 4;
 /** The life before: long enough that every device was read several times. */
 const FIRST_LIFE_MS = 40_000;

@@ -11,6 +11,7 @@ import type { DriverFactories } from '../../agent/drivers.ts';
 import { askAgent } from '../../agent/page/local-socket.ts';
 import { type LoadedConfig, loadConfigText } from '../../config/load.ts';
 import type { MeterDriver } from '../../drivers/load-driver.ts';
+import { unitRun } from '../../packaging/unit.ts';
 import { seededRandom } from '../../protocols/random.ts';
 import { ok } from '../../protocols/result.ts';
 import { SimulatedGpuNode, SimulatedMiner, SimulatedSite } from '../../simulator/physics.ts';
@@ -260,10 +261,11 @@ async function soakReal(minutes: number, devices: number): Promise<boolean> {
     .replaceAll(/(, firmware: )/g, ', interval: 500ms$1');
   writeFileSync(file, text);
   const simulator = await startSimulator(file, '1', '1');
+  const { flags, environment } = unitRun();
   const agent = spawn(
     process.execPath,
-    [join(import.meta.dirname, '../../agent/main.ts'), 'run', '-q', '--config', file],
-    { stdio: 'inherit' },
+    [...flags, join(import.meta.dirname, '../../agent/main.ts'), 'run', '-q', '--config', file],
+    { stdio: 'inherit', env: { ...process.env, ...environment } },
   );
   const samples: { descriptors: number; residentMegabytes: number; p99Ms: number; reads: number }[] = [];
   try {
