@@ -3,6 +3,7 @@ import { readdirSync, readFileSync, statfsSync } from 'node:fs';
 import { cpus, freemem, loadavg, totalmem, uptime } from 'node:os';
 import { resolve } from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
+import { environment } from '../../protocols/process.ts';
 import type { Celsius, Milliseconds, Percent, Seconds } from '../../protocols/units.ts';
 import {
   availableBytesOf,
@@ -145,7 +146,7 @@ export class HostHealthReader {
       execFile(
         'timedatectl',
         ['show', '-p', 'NTPSynchronized', '--value'],
-        { timeout: CLOCK_LIMIT_MS },
+        { timeout: CLOCK_LIMIT_MS, env: environment() },
         (error, stdout) => {
           this.clockSaid = error === null ? synchronisedOf(stdout) : null;
           done();

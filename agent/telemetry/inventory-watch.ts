@@ -1,6 +1,7 @@
 import { execFile } from 'node:child_process';
 import { programEntry } from '../../config/program-files.ts';
 import type { Clock } from '../../protocols/clock.ts';
+import { environment } from '../../protocols/process.ts';
 import type { HostInventory } from './inventory.ts';
 
 /** The start belongs to control. */
@@ -52,7 +53,7 @@ function inventoryOfChild(stop: AbortSignal): Promise<HostInventory | null> {
     execFile(
       process.execPath,
       [programEntry('agent/telemetry/inventory-process')],
-      { timeout: LIMIT_MS, killSignal: 'SIGKILL', maxBuffer: 1_000_000, signal: stop },
+      { env: environment(), timeout: LIMIT_MS, killSignal: 'SIGKILL', maxBuffer: 1_000_000, signal: stop },
       (error, stdout) => {
         try {
           resolve(error === null ? (JSON.parse(stdout) as HostInventory) : null);
