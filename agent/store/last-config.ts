@@ -1,5 +1,6 @@
 import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { isMap, isScalar, parseDocument, visit } from 'yaml';
 import { z } from 'zod';
 import type { ConfigTexts, LoadedConfig } from '../../config/load.ts';
 import type { EpochMs } from '../../protocols/units.ts';
@@ -31,18 +32,25 @@ export interface KeptConfig extends ConfigTexts {
 }
 
 /**
- * Keeps the texts of a configuration that was taken in force, in the state folder (0600: a secret may stand in them).
- * Returns why it could not, or `null`.
+ * Keeps the texts of a configuration that was taken in force, in the state folder (0600). A secret that stands in the
+ * configuration itself is not kept: what needs it cannot be commanded while the kept one stands in. Returns why it
+ * could not, or `null`.
  */
 export function keepConfig(loaded: LoadedConfig, agent: string, now: EpochMs): string | null {
   const folder = loaded.config.store.path;
   const path = join(folder, FILE);
-  const kept: KeptConfig = {
+  const kept: KeptConfig & { files: ConfigTexts['files'] } = {
     file: resolve(loaded.file),
     takenAt: new Date(now).toISOString(),
     agent,
-    ...loaded.texts,
+    sources: loaded.texts.sources,
+    files: {},
   };
+  try {
+    kept.files = keepable(loaded.texts);
+  } catch (error) {
+    return (error as Error).message;
+  }
   const before = readAll(folder);
   const same = (one: KeptConfig) =>
     one.file === kept.file && JSON.stringify(one.files) === JSON.stringify(kept.files);
@@ -67,6 +75,30 @@ export function keepConfig(loaded: LoadedConfig, agent: string, now: EpochMs): s
 /** The configurations that were taken in force from `file`, newest first; none where nothing is kept or readable. */
 export function keptConfigs(folder: string, file: string): readonly KeptConfig[] {
   return readAll(folder).filter((kept) => kept.file === resolve(file));
+}
+
+/** Keys whose value is a secret or says where one stands. */
+const SECRET_KEYS = new Set(['password', 'token']);
+/** Nobody sets it: reading it is the warning that the secret is missing. */
+const NOT_KEPT = { env: 'SWITCHYARD_SECRET_NOT_KEPT' };
+
+function keepable({ sources, files }: ConfigTexts): ConfigTexts['files'] {
+  return Object.fromEntries(
+    Object.entries(files).map(([path, text]) => [path, sources.includes(path) ? withoutSecrets(text) : text]),
+  );
+}
+
+function withoutSecrets(text: string): string {
+  const document = parseDocument(text);
+  let found = false;
+  visit(document, {
+    Pair: (_, pair) => {
+      if (!isScalar(pair.key) || !SECRET_KEYS.has(String(pair.key.value)) || isMap(pair.value)) return;
+      pair.value = document.createNode(NOT_KEPT);
+      found = true;
+    },
+  });
+  return found ? document.toString() : text;
 }
 
 function readAll(folder: string): readonly KeptConfig[] {

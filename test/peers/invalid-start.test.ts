@@ -55,8 +55,13 @@ describe('a start on a configuration that is invalid', () => {
     expect(statSync(kept).mode & 0o777).toBe(0o600);
     expect(JSON.parse(readFileSync(kept, 'utf8'))).toMatchObject({
       v: 1,
-      configs: [{ file: live.config, files: { [live.config]: text } }],
+      configs: [{ file: live.config, sources: [live.config] }],
     });
+    // What stands in the file as a secret is not kept, the rest is.
+    const [{ files }] = JSON.parse(readFileSync(kept, 'utf8')).configs;
+    expect(text).toContain('password: root');
+    expect(files[live.config]).not.toContain('password: root');
+    expect(files[live.config]).toContain('id: hall-b');
     await ended(agent, 'SIGKILL');
   });
 
