@@ -1,8 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import type { Logger } from 'pino';
-import type { ConfigResult, LoadedConfig } from '../config/load.ts';
-import type { Clock } from '../protocols/clock.ts';
-import type { Random } from '../protocols/random.ts';
+import type { AgentOptions, RunningAgent } from './agent-options.ts';
 import { apiOf } from './api.ts';
 import { Controller, promise } from './control/controller.ts';
 import { Loop } from './control/loop.ts';
@@ -10,16 +7,16 @@ import { NodeDrains } from './control/node-drains.ts';
 import { Poller } from './control/poller.ts';
 import { economicsOf } from './control/rules.ts';
 import { TransferService } from './control/transfer-service.ts';
-import { type DriverFactories, drainsOf } from './drivers.ts';
+import { drainsOf } from './drivers.ts';
 import { LiveConfig, meterNow, type ReloadReport } from './live-config.ts';
 import { localVerb, transferEnd } from './local-verbs.ts';
-import { openPage, pageAddress } from './open-page.ts';
+import { openPage, pageAddress, pagePortTaken } from './open-page.ts';
 import { Asks } from './orders/asks.ts';
 import { OrderService } from './orders/service.ts';
 import { TargetSources } from './orders/target-sources.ts';
 import { baselineOf, History } from './page/history.ts';
 import { localSocketPath, serveLocal } from './page/local-socket.ts';
-import { eventOf, portIsFree, type RunningPage, type StaticFile } from './page/server.ts';
+import { eventOf, portFault, type RunningPage } from './page/server.ts';
 import type { PageSource } from './page/source.ts';
 import { meterTarget, openLoads } from './poll-targets.ts';
 import { SiteRecord } from './record/site-record.ts';
@@ -35,43 +32,12 @@ import { openIdentities } from './store/identities.ts';
 import { openJournal } from './store/journal.ts';
 import { decisionEvent } from './store/journal-events.ts';
 import { lockState } from './store/state-lock.ts';
+import { HostAlarms } from './telemetry/host-alarms.ts';
 import { HostHealthReader } from './telemetry/host-health.ts';
-import { type HostInventory, readInventory } from './telemetry/inventory.ts';
+import { InventoryWatch } from './telemetry/inventory-watch.ts';
 import { Reporter } from './telemetry/reporter.ts';
 import { openSparkplug } from './telemetry/sparkplug/sparkplug.ts';
 import { openTelemetry } from './telemetry/telemetry.ts';
-
-export interface AgentOptions {
-  readonly loaded: LoadedConfig;
-  readonly version: string;
-  readonly dryRun: boolean;
-  readonly clock: Clock;
-  readonly random: Random;
-  readonly log: Logger;
-  readonly drivers: DriverFactories;
-  readonly files: ReadonlyMap<string, StaticFile>;
-  /** Take a free port when the page's is busy. */
-  readonly anyPort: boolean;
-  /** How many times faster than life the site runs, where it is simulated. */
-  readonly pace?: number;
-  /** Called after every completed control cycle. */
-  readonly onCycle?: () => void;
-  /** Reads the configuration again, for `reload`; not given: it cannot change. */
-  readonly reread?: () => ConfigResult;
-  /** Called with every configuration that a reload put in force. */
-  readonly onReload?: (loaded: LoadedConfig) => void;
-}
-
-export interface RunningAgent {
-  readonly pageUrl: string | null;
-  readonly socketPath: string;
-  readonly source: PageSource;
-  /** Resolves with the error when a bug ended the loop. */
-  readonly bug: Promise<unknown>;
-  /** Takes the changed configuration in, as far as that needs no restart; an invalid one changes nothing. */
-  reload(): ReloadReport;
-  stop(): Promise<void>;
-}
 
 /** Reads under way at once: a third of 300 miners may fall into time-outs together and delay nobody. */
 const MINER_READS_AT_ONCE = 192;
@@ -83,22 +49,32 @@ const ALARMS_RETURN_MS = 600_000;
 
 /**
  * Builds the agent of one configuration out of its parts and starts it. Fails, before anything was touched, where
- * another agent has the state or somebody has the page's port.
+ * another agent has the state, and where somebody has the page's port unless devices were under control before.
  */
 export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
-  if (!options.anyPort) await portIsFree(pageAddress(options.loaded.config));
+  const pageTaken = options.anyPort ? null : await portFault(pageAddress(options.loaded.config));
+  if (pageTaken !== null && !(options.controlled === true && pageTaken.code === 'EADDRINUSE'))
+    throw pageTaken;
   const unlock = lockState(options.loaded.config.store.path);
   try {
-    return await assemble(options, unlock ?? (() => undefined));
+    return await assemble(
+      { ...options, anyPort: options.anyPort || pageTaken !== null },
+      unlock ?? (() => undefined),
+      pageTaken !== null,
+    );
   } catch (error) {
     unlock?.();
     throw error;
   }
 }
 
-async function assemble(options: AgentOptions, unlock: () => void): Promise<RunningAgent> {
+async function assemble(
+  options: AgentOptions,
+  unlock: () => void,
+  pageTaken: boolean,
+): Promise<RunningAgent> {
   const { loaded, clock, random, log } = options;
-  const live = new LiveConfig(loaded);
+  const live = new LiveConfig(loaded, options.standIn);
   // What of it needs a restart to change is read from here, the rest from `live` at each use.
   const { config } = loaded;
   const { model } = live;
@@ -115,13 +91,14 @@ async function assemble(options: AgentOptions, unlock: () => void): Promise<Runn
   const meterDoubts = new MeterDoubts();
   const history = new History();
   const host = new HostHealthReader(config.store.path);
+  const hostAlarms = new HostAlarms();
   const session = randomUUID();
   const startedAt = clock.monotonicMs();
   let view: SiteView | null = null;
   let snapshot: Snapshot | null = null;
   let page: RunningPage | null = null;
   let lastHealthMs = Number.NEGATIVE_INFINITY;
-  let inventory: HostInventory | null = null;
+  const inventory = new InventoryWatch(clock, stop.signal);
 
   const loads = openLoads(() => live.loaded, options.drivers, state, clock, {
     identities: openIdentities(config.store.path),
@@ -305,7 +282,7 @@ async function assemble(options: AgentOptions, unlock: () => void): Promise<Runn
     applyHolds(state, model, orders.book.holds);
     snapshot = state.freeze(clock.monotonicMs(), clock.epochMs());
     const control = controller.cycle(snapshot, orders.book, economicsOf(live.config, orders.book.prices), {
-      shedOnly: false,
+      shedOnly: live.shedOnly || pageTaken,
       deadlineAt: (id) => orders.deadlineAt(id),
       ...transfers.permits(),
     });
@@ -333,6 +310,8 @@ async function assemble(options: AgentOptions, unlock: () => void): Promise<Runn
       ...(link?.conditions(snapshot.epochMs) ?? []),
       ...(sparkplug?.conditions() ?? []),
       ...live.conditions(),
+      ...hostAlarms.conditions(host.read()),
+      ...(pageTaken ? [pagePortTaken(config)] : []),
     ];
     // A meter that has not had time to answer is not yet silent.
     const settled = snapshot.monotonicMs - startedAt > live.config.control.staleAfter;
@@ -383,7 +362,7 @@ async function assemble(options: AgentOptions, unlock: () => void): Promise<Runn
       lastHealthMs = snapshot.monotonicMs;
       reporter.health(snapshot.epochMs, {
         host: host.read(),
-        inventory,
+        inventory: inventory.current(),
         agent: source.counters(),
         broker: link?.health() ?? null,
         sparkplug: sparkplug?.health() ?? null,
@@ -466,15 +445,12 @@ async function assemble(options: AgentOptions, unlock: () => void): Promise<Runn
     return null;
   });
   page = await openPage(config, options, source, asks);
-  link?.start();
-  sparkplug?.start();
-  readInventory().then(
-    (read) => {
-      inventory = read;
-    },
-    () => undefined,
-  );
   loop.start();
+  // After the first cycle, which is due first.
+  clock.after(0, () => {
+    link?.start();
+    sparkplug?.start();
+  });
   return {
     pageUrl: page.url,
     socketPath,

@@ -54,6 +54,7 @@ export function mergeConfig(
       config,
       secrets,
       warnings: next.warnings,
+      texts: next.texts,
       miners: old.miners.map((place) => ({ ...place, entry: entries.get(place.entry.id) ?? place.entry })),
     },
     changes,

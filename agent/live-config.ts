@@ -23,6 +23,14 @@ export interface ReloadReport {
   readonly problems: readonly ConfigProblem[];
 }
 
+/** Why an earlier configuration is in force in place of the file. */
+export interface StandIn {
+  /** What is wrong with the file. */
+  readonly problems: readonly ConfigProblem[];
+  /** ISO 8601: when the configuration in force was taken. */
+  readonly takenAt: string;
+}
+
 /**
  * The configuration in force, and what is built out of it. The parts of the agent hold the objects below for ever:
  * their fields follow the configuration. Only the context of control is another object after each change that
@@ -41,10 +49,12 @@ export class LiveConfig {
   };
   private refused: readonly ConfigProblem[] = [];
   private waiting: readonly string[] = [];
+  private standIn: StandIn | null;
   private events: SiteEvent[] = [];
 
-  constructor(loaded: LoadedConfig) {
+  constructor(loaded: LoadedConfig, standIn: StandIn | null = null) {
     this.current = loaded;
+    this.standIn = standIn;
     this.built = build(loaded, null);
     this.model = following(() => this.built.model);
     this.transfers = following(() => this.built.transfers);
@@ -63,10 +73,16 @@ export class LiveConfig {
     return this.built.context;
   }
 
+  /** Nothing may rise: what is in force is not what the site's people wrote last. A valid file ends that. */
+  get shedOnly(): boolean {
+    return this.standIn !== null;
+  }
+
   /** Takes a file that was read again. An invalid one changes nothing, and is told until a valid one comes. */
   take(result: ConfigResult, now: EpochMs): ReloadReport {
     if (!result.ok) {
-      this.refused = result.problems;
+      if (this.standIn === null) this.refused = result.problems;
+      else this.standIn = { ...this.standIn, problems: result.problems };
       this.note(now, 'reload-refused', formatProblem(result.problems[0]!));
       return { v: 1, ok: false, live: [], reconnect: [], restart: [], problems: result.problems };
     }
@@ -74,6 +90,7 @@ export class LiveConfig {
     this.current = loaded;
     this.built = build(loaded, this.built.context);
     this.refused = [];
+    this.standIn = null;
     const paths = (kind: ChangeKind) => changes.filter((change) => change.kind === kind).map(pathOf);
     const report = {
       v: 1,
@@ -90,6 +107,17 @@ export class LiveConfig {
 
   conditions(): Condition[] {
     const conditions: Condition[] = [];
+    if (this.standIn !== null) {
+      const { problems, takenAt } = this.standIn;
+      conditions.push({
+        code: 'configuration-invalid',
+        severity: 'critical',
+        target: 'site',
+        message: `The configuration is invalid; the one taken on ${takenAt} stands in for it and nothing rises: ${formatProblem(problems[0]!)}`,
+        nextStep: 'Correct it (`switchyard check`), then `switchyard reload`.',
+        count: problems.length,
+      });
+    }
     if (this.refused.length > 0) {
       conditions.push({
         code: 'reload-refused',

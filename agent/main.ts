@@ -1,11 +1,12 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { PROGRAM_FOLDER } from '../config/program-files.ts';
 import { EXIT } from './cli/outcome.ts';
 import { buildProgram } from './cli/program.ts';
 
 /** The only entry: builds the command line and lets one command run. Everything real is made below here. */
-const { version } = JSON.parse(readFileSync(join(import.meta.dirname, '..', 'package.json'), 'utf8')) as {
+const { version } = JSON.parse(readFileSync(join(PROGRAM_FOLDER, 'package.json'), 'utf8')) as {
   version: string;
 };
 const interrupt = new AbortController();

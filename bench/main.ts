@@ -3,6 +3,7 @@ import { benchMeters } from './meters.ts';
 import { benchPoll } from './poll.ts';
 import { benchScan } from './scan.ts';
 import { benchShed } from './shed.ts';
+import { benchStart } from './start.ts';
 import { benchTelemetry } from './telemetry.ts';
 import { benchTick } from './tick.ts';
 
@@ -13,6 +14,7 @@ const BENCHES: Readonly<Record<string, (args: readonly string[]) => void | Promi
   poll: benchPoll,
   scan: benchScan,
   shed: benchShed,
+  start: benchStart,
   telemetry: benchTelemetry,
   tick: benchTick,
 };

@@ -1,14 +1,15 @@
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
-import { basename, dirname, join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import type { core } from 'zod';
 import { crossCheck } from './cross-check.ts';
 import { expandHosts } from './hosts.ts';
 import { type MeterProfile, missingParameters, unconfirmedPower } from './meters/profile.ts';
 import { isProfileFile, parseProfile } from './meters/profile-file.ts';
 import { meterProfile, meterProfiles } from './meters/profiles.ts';
-import { type ConfigProblem, formatPath, nearest } from './problem.ts';
-import { type Config, configSchema, type MinerConfig, type SecretSource } from './schema.ts';
-import { Secret } from './secret.ts';
+import { type ConfigProblem, formatPath, nearest, type Report } from './problem.ts';
+import { readSecrets } from './read-secrets.ts';
+import { type Config, configSchema, type MinerConfig } from './schema.ts';
+import type { Secret } from './secret.ts';
 import { type Environment, parseSource, type SourceFile } from './source.ts';
 
 /** One miner address of an entry, with its stable device id. */
@@ -29,6 +30,15 @@ export interface LoadedConfig {
   /** Secrets by the path of their key, `mqtt.password`, `miners[0].password`. */
   readonly secrets: ReadonlyMap<string, Secret>;
   readonly warnings: readonly ConfigProblem[];
+  readonly texts: ConfigTexts;
+}
+
+/** Everything that a configuration was read from, word for word. */
+export interface ConfigTexts {
+  /** The main file, then those of `conf.d`. */
+  readonly sources: readonly string[];
+  /** Text by path: the sources, and register maps of the site's own. */
+  readonly files: Readonly<Record<string, string>>;
 }
 
 export type ConfigResult =
@@ -40,11 +50,45 @@ export type ConfigResult =
  * checks everything that can be checked without a network. Every problem names file, line and column.
  */
 export function loadConfig(file: string, environment: Environment = process.env): ConfigResult {
+  return loadFiles(file, sourceFiles(file), (path) => readFileSync(path, 'utf8'), environment);
+}
+
+/**
+ * A configuration as it was read before, whatever its files say now. Only secrets are read again; one that is gone
+ * is a warning here: what needs it fails, and the rest of the site is controlled.
+ */
+export function loadKeptConfig(
+  file: string,
+  texts: ConfigTexts,
+  environment: Environment = process.env,
+): ConfigResult {
+  const read = (path: string) => {
+    const text = texts.files[path];
+    if (text === undefined) throw new Error('it was not kept');
+    return text;
+  };
+  return loadFiles(file, texts.sources, read, environment, true);
+}
+
+type ReadText = (path: string) => string;
+
+function loadFiles(
+  file: string,
+  paths: readonly string[],
+  read: ReadText,
+  environment: Environment,
+  lenient = false,
+): ConfigResult {
   const sources: SourceFile[] = [];
   const problems: ConfigProblem[] = [];
-  for (const path of sourceFiles(file)) {
+  const files: Record<string, string> = {};
+  const reading: ReadText = (path) => {
+    files[path] = read(path);
+    return files[path];
+  };
+  for (const path of paths) {
     try {
-      sources.push(parseSource(path, readFileSync(path, 'utf8'), environment));
+      sources.push(parseSource(path, reading(path), environment));
     } catch (error) {
       const reason =
         (error as NodeJS.ErrnoException).code === 'ENOENT' ? 'no such file' : (error as Error).message;
@@ -61,7 +105,7 @@ export function loadConfig(file: string, environment: Environment = process.env)
   }
   for (const source of sources) problems.push(...source.problems);
   if (problems.length > 0) return { ok: false, problems };
-  return checkSources(file, sources, environment);
+  return checkSources(file, sources, environment, { read: reading, files, lenient });
 }
 
 /** The same for text that stands in no file (tests, the embedded demo). */
@@ -72,7 +116,9 @@ export function loadConfigText(
 ): ConfigResult {
   const source = parseSource(file, text, environment);
   if (source.problems.length > 0) return { ok: false, problems: source.problems };
-  return checkSources(file, [source], environment);
+  const files: Record<string, string> = { [file]: text };
+  const read = (path: string) => readFileSync(path, 'utf8');
+  return checkSources(file, [source], environment, { read, files, lenient: false });
 }
 
 /** The files of a configuration: the main one, then `conf.d/*.yaml` beside it in the order of their names. */
@@ -147,7 +193,19 @@ function merge(sources: readonly SourceFile[], problems: ConfigProblem[]): Merge
   return { value, origin };
 }
 
-function checkSources(file: string, sources: readonly SourceFile[], environment: Environment): ConfigResult {
+/** How files are read, what was read so far, and whether a missing secret is only a warning. */
+interface Reading {
+  readonly read: ReadText;
+  readonly files: Readonly<Record<string, string>>;
+  readonly lenient: boolean;
+}
+
+function checkSources(
+  file: string,
+  sources: readonly SourceFile[],
+  environment: Environment,
+  { read, files, lenient }: Reading,
+): ConfigResult {
   const problems: ConfigProblem[] = [];
   const merged = merge(sources, problems);
   const report = (
@@ -179,22 +237,14 @@ function checkSources(file: string, sources: readonly SourceFile[], environment:
   for (const finding of crossCheck(config)) {
     report(finding.severity, finding.code, finding.path, finding.message, finding.hint);
   }
-  const profiles = readProfiles(config, dirname(resolve(file)), report, problems);
+  const profiles = readProfiles(config, dirname(resolve(file)), read, report, problems);
   const miners = placeMiners(config, report);
-  const secrets = readSecrets(config, dirname(resolve(file)), environment, report);
+  const secrets = readSecrets(config, dirname(resolve(file)), environment, report, lenient);
   if (problems.some((problem) => problem.severity === 'error'))
     return { ok: false, problems: inOrder(problems) };
-  return { ok: true, value: { config, file, miners, profiles, secrets, warnings: inOrder(problems) } };
+  const texts = { sources: sources.map((source) => source.file), files };
+  return { ok: true, value: { config, file, miners, profiles, secrets, warnings: inOrder(problems), texts } };
 }
-
-type Report = (
-  severity: 'error' | 'warning',
-  code: string,
-  path: readonly PropertyKey[],
-  message: string,
-  hint?: string,
-  key?: string,
-) => void;
 
 function reportIssue(issue: core.$ZodIssue, value: unknown, report: Report): void {
   if (issue.code === 'unrecognized_keys') {
@@ -311,6 +361,7 @@ function placeMiners(config: Config, report: Report): MinerPlace[] {
 function readProfiles(
   config: Config,
   folder: string,
+  read: ReadText,
   report: Report,
   problems: ConfigProblem[],
 ): ReadonlyMap<string, MeterProfile> {
@@ -323,7 +374,7 @@ function readProfiles(
       if (own.has(name) || refused.has(name)) return;
       const file = resolve(folder, name);
       try {
-        const parsed = parseProfile(name, readFileSync(file, 'utf8'));
+        const parsed = parseProfile(name, read(file));
         if (parsed.ok) own.set(name, parsed.value);
         else problems.push(...parsed.problems);
         if (!parsed.ok) refused.add(name);
@@ -365,98 +416,6 @@ function checkMeter(
       [...path, 'profile'],
       `${meter.id}: ${profile.id} needs \`parameters: { ${name}: ... }\`, as set in the meter: without it there is no power figure.`,
     );
-  }
-}
-
-function readSecrets(
-  config: Config,
-  folder: string,
-  environment: Environment,
-  report: Report,
-): Map<string, Secret> {
-  const secrets = new Map<string, Secret>();
-  const take = (path: PropertyKey[], source: SecretSource | undefined, isPrivate = true) => {
-    if (source === undefined) return;
-    const read = readSecret(source, folder, environment, isPrivate);
-    if ('message' in read) {
-      report(read.severity, 'secret', path, read.message, read.hint);
-      if (read.severity === 'error') return;
-    }
-    if (read.value !== undefined) secrets.set(formatPath(path), new Secret(read.value));
-  };
-  config.miners.forEach((miner, index) => {
-    take(['miners', index, 'password'], miner.password);
-  });
-  config.issuers.forEach((issuer, index) => {
-    take(['issuers', index, 'key'], issuer.key, false);
-  });
-  config.transfers.askers.forEach((asker, index) => {
-    take(['transfers', 'askers', index, 'token'], asker.token);
-  });
-  take(['mqtt', 'password'], config.mqtt?.password);
-  take(['sparkplug', 'password'], config.sparkplug?.password);
-  return secrets;
-}
-
-/** `LoadCredential=secret:` of the packaged unit: NAME in there is the credential `secret_NAME`. */
-const KEPT_SECRETS = '/etc/switchyard/secrets';
-
-type SecretRead =
-  | { value: string }
-  | { severity: 'error' | 'warning'; message: string; hint?: string; value?: string };
-
-function readSecret(
-  source: SecretSource,
-  folder: string,
-  environment: Environment,
-  isPrivate: boolean,
-): SecretRead {
-  if (typeof source === 'string') {
-    return isPrivate
-      ? {
-          severity: 'warning',
-          message: 'a secret stands in the configuration itself.',
-          hint: 'Put it into a file and write {file: PATH}.',
-          value: source,
-        }
-      : { value: source };
-  }
-  if ('env' in source) {
-    const value = environment[source.env];
-    return value === undefined
-      ? { severity: 'error', message: `the environment variable ${source.env} is not set.` }
-      : { value };
-  }
-  let path: string;
-  if ('credential' in source) {
-    const credentials = environment['CREDENTIALS_DIRECTORY'];
-    // A person on the gateway reads it where the unit of the package takes it from.
-    const kept = join(KEPT_SECRETS, basename(source.credential).replace(/^secret_/, ''));
-    if (credentials === undefined && !existsSync(kept)) {
-      return {
-        severity: 'error',
-        message: `the credential "${source.credential}" is there only when systemd starts the agent.`,
-        hint: 'Add LoadCredential= to the unit, or use {file: PATH}.',
-      };
-    }
-    path = credentials === undefined ? kept : join(credentials, basename(source.credential));
-  } else path = resolve(folder, source.file);
-  try {
-    const value = readFileSync(path, 'utf8').trim();
-    if (isPrivate && 'file' in source && (statSync(path).mode & 0o077) !== 0) {
-      return {
-        severity: 'warning',
-        message: `${path} can be read by others.`,
-        hint: `chmod 600 ${path}`,
-        value,
-      };
-    }
-    return { value };
-  } catch (error) {
-    return {
-      severity: 'error',
-      message: `${path} cannot be read: ${(error as NodeJS.ErrnoException).code ?? 'error'}.`,
-    };
   }
 }
 

@@ -11,6 +11,16 @@ export interface ConfigProblem {
   readonly path: string;
 }
 
+/** Takes one problem with the keys where it stands. */
+export type Report = (
+  severity: 'error' | 'warning',
+  code: string,
+  path: readonly PropertyKey[],
+  message: string,
+  hint?: string,
+  key?: string,
+) => void;
+
 /** `switchyard.yaml:3:5 limits[0].rating: message. Hint` */
 export function formatProblem(problem: ConfigProblem): string {
   const where = `${problem.file}:${problem.line}:${problem.column}`;

@@ -17,6 +17,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join, relative } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { commandTable } from '../agent/cli/program.ts';
+import { bundle, unbundled } from './bundle.ts';
 import {
   bashCompletion,
   bom,
@@ -35,7 +36,9 @@ export type Architecture = keyof typeof ARCHITECTURES;
 const ROOT = join(import.meta.dirname, '..');
 const APP = 'usr/lib/switchyard';
 /** What runs; tests, benches and this folder stay out. */
-const SOURCES = /^(agent|config|drivers|protocols|simulator)\/|^(package\.json|LICENSE)$/;
+const SOURCES = /^(agent|config|drivers|protocols|simulator)\//;
+/** What of it lies in the package beside the bundle. */
+const FILES = /^agent\/page\/static\/|^config\/examples\//;
 /** Never loaded by a running agent. */
 const NOT_SHIPPED =
   /\.(map|d\.[cm]?ts|md|markdown|yml|flow)$|(^|\/)(\.github|\.bin|test|tests|docs|example|examples|benchmark|benchmarks)(\/|$)/;
@@ -45,23 +48,27 @@ const NOT_SHIPPED =
  * fetches what the lockfile names and checks its sums; no install script runs. The same commit gives the same bytes.
  * Returns the path of the package. Throws what git, npm or dpkg-deb says.
  */
-export function buildPackage(arch: Architecture, out: string): string {
+export async function buildPackage(arch: Architecture, out: string): Promise<string> {
   const { version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { version: string };
   const epochSeconds = Number(git(['log', '-1', '--format=%ct']).trim());
   const work = mkdtempSync(join(tmpdir(), 'switchyard-package-'));
   try {
     const tree = join(work, 'tree');
-    copySources(tree);
-    const installed = install(arch, work, tree);
+    copySources(work, tree);
+    const installed = await install(arch, work, tree);
     writeDocuments(tree, version, installed, new Date(epochSeconds * 1000));
     writeControl(tree, arch, version);
     settle(tree, epochSeconds);
     mkdirSync(out, { recursive: true });
     const target = join(out, `switchyard_${version}_${arch}.deb`);
-    execFileSync('dpkg-deb', ['--root-owner-group', '-Zzstd', '-z12', '--build', tree, target], {
-      stdio: ['ignore', 'ignore', 'inherit'],
-      env: { ...process.env, SOURCE_DATE_EPOCH: String(epochSeconds) },
-    });
+    execFileSync(
+      'dpkg-deb',
+      ['--root-owner-group', '--threads-max=1', '-Zxz', '-z1', '--build', tree, target],
+      {
+        stdio: ['ignore', 'ignore', 'inherit'],
+        env: { ...process.env, SOURCE_DATE_EPOCH: String(epochSeconds) },
+      },
+    );
     return target;
   } finally {
     rmSync(work, { recursive: true, force: true });
@@ -72,11 +79,12 @@ function git(args: readonly string[]): string {
   return execFileSync('git', args, { cwd: ROOT, encoding: 'utf8' });
 }
 
-function copySources(tree: string): void {
+function copySources(work: string, tree: string): void {
   for (const name of git(['ls-files']).split('\n')) {
-    if (!SOURCES.test(name)) continue;
-    put(tree, `${APP}/${name}`, readFileSync(join(ROOT, name)));
+    if (SOURCES.test(name)) put(join(work, 'source'), name, readFileSync(join(ROOT, name)));
+    if (FILES.test(name)) put(tree, `${APP}/${name}`, readFileSync(join(ROOT, name)));
   }
+  for (const name of ['package.json', 'LICENSE']) put(tree, `${APP}/${name}`, readFileSync(join(ROOT, name)));
   for (const [from, to, mode] of [
     ['notify-exec', `${APP}/notify-exec`, 0o755],
     ['switchyard.sh', 'usr/bin/switchyard', 0o755],
@@ -89,50 +97,59 @@ function copySources(tree: string): void {
     put(tree, to, readFileSync(join(ROOT, 'packaging', from)), mode);
 }
 
-/** Installs what the lockfile names for the architecture and puts Node and the packages into the tree. */
-function install(arch: Architecture, work: string, tree: string): Locked {
+/** Installs what the lockfile names for the architecture and puts Node, the bundle and what cannot be bundled into the tree. */
+async function install(arch: Architecture, work: string, tree: string): Promise<Locked> {
   const cpu = ARCHITECTURES[arch];
-  const folder = join(work, 'install');
-  mkdirSync(folder);
+  const folder = join(work, 'source');
   for (const name of ['package.json', 'package-lock.json', '.npmrc'])
     copyFileSync(join(ROOT, name), join(folder, name));
   execFileSync(
     'npm',
     ['ci', '--omit=dev', '--ignore-scripts', '--os=linux', `--cpu=${cpu}`, '--libc=glibc'],
-    {
-      cwd: folder,
-      stdio: ['ignore', 'ignore', 'inherit'],
-    },
+    { cwd: folder, stdio: ['ignore', 'ignore', 'inherit'] },
   );
   const modules = join(folder, 'node_modules');
   const node = `node-linux-${cpu}`;
-  mkdirSync(join(tree, APP), { recursive: true });
   copyFileSync(join(modules, node, 'bin', 'node'), join(tree, APP, 'node'));
-  cpSync(modules, join(tree, APP, 'node_modules'), {
-    recursive: true,
-    filter: (source) => {
-      const name = relative(modules, source);
-      if (name === '') return true;
-      // The Node of the package is linked against glibc.
-      const foreign =
-        name.includes('/prebuilds/') && (!name.includes(`/prebuilds/linux-${cpu}`) || name.includes('musl'));
-      return !foreign && !name.startsWith('node-linux-') && !name.startsWith('@types') && !shipsNot(name);
-    },
-  });
   put(tree, `${APP}/LICENSE.node`, readFileSync(join(modules, node, 'LICENSE')));
+  const bundled = await bundle(folder, join(tree, APP));
+  for (const path of bundled) copyLicences(folder, path, tree);
+  const whole = unbundled(modules);
+  for (const path of whole) {
+    cpSync(join(folder, path), join(tree, APP, path), {
+      recursive: true,
+      filter: (source) => {
+        const name = relative(modules, source);
+        // The Node of the package is linked against glibc.
+        const foreign =
+          name.includes('/prebuilds/') &&
+          (!name.includes(`/prebuilds/linux-${cpu}`) || name.includes('musl'));
+        return !foreign && !shipsNot(name);
+      },
+    });
+  }
   const lock = JSON.parse(readFileSync(join(folder, 'package-lock.json'), 'utf8')) as {
     packages: Record<string, LockedPackage>;
   };
-  const there = new Set(
-    readdirSync(modules, { recursive: true, encoding: 'utf8' }).map((name) => `node_modules/${name}`),
+  return Object.fromEntries(
+    Object.entries(lock.packages).filter(([path]) => bundled.has(path) || whole.has(path)),
   );
-  return Object.fromEntries(Object.entries(lock.packages).filter(([path]) => there.has(path)));
+}
+
+/** A bundled package has no folder of its own: its licence lies with the documents. */
+function copyLicences(folder: string, path: string, tree: string): void {
+  const name = path.slice(path.lastIndexOf('node_modules/') + 'node_modules/'.length).replace('/', '-');
+  const texts = readdirSync(join(folder, path))
+    .filter((file) => /^(licen[cs]e|notice|copying)/i.test(file))
+    .sort()
+    .map((file) => readFileSync(join(folder, path, file), 'utf8').trim());
+  if (texts.length > 0) put(tree, `usr/share/doc/switchyard/packages/${name}.txt`, `${texts.join('\n\n')}\n`);
 }
 
 /** Licences go along whatever they are called; so does a folder whose name only looks like documentation. */
 function shipsNot(name: string): boolean {
   if (/licen[cs]e/i.test(name)) return false;
-  return NOT_SHIPPED.test(name) && !/^yaml\/|^zod\//.test(name);
+  return NOT_SHIPPED.test(name);
 }
 
 function writeDocuments(tree: string, version: string, installed: Locked, date: Date): void {

@@ -154,7 +154,8 @@ export function copyrightFile(installed: Locked, nodeLicense: string): string {
     .join('\n');
   return `Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/
 Upstream-Name: switchyard
-Comment: npm packages below /usr/lib/switchyard/node_modules, each with its own licence file:
+Comment: npm packages in the bundle, their licences in /usr/share/doc/switchyard/packages, and below
+ /usr/lib/switchyard/node_modules, each with its own licence file:
 ${others.join('\n')}
 
 Files: *
@@ -173,15 +174,25 @@ ${indented}
 export function debianChangelog(text: string, version: string, date: Date): string {
   const part = text.split(/^## /m)[1] ?? '';
   const items = part
-    .split('\n')
+    .split(/^- /m)
     .slice(1)
-    .filter((line) => /^( {2}|- )/.test(line))
-    .map((line) => (line.startsWith('- ') ? `  * ${line.slice(2)}` : `  ${line}`));
+    .map((item) => `  * ${wrapped(item, 74).join('\n    ')}`);
   const stamp = date.toUTCString().replace('GMT', '+0000');
   return `switchyard (${version}) stable; urgency=medium\n\n${items.join('\n')}\n\n -- ${MAINTAINER}  ${stamp}\n`;
 }
 
 export const MAINTAINER = 'The Switchyard authors <maintainers@switchyard.example>';
+
+/** Words in lines of at most `width` characters, as far as a single word allows. */
+function wrapped(text: string, width: number): string[] {
+  const lines: string[] = [];
+  for (const word of text.split(/\s+/).filter((part) => part !== '')) {
+    const last = lines.at(-1);
+    if (last === undefined || last.length + 1 + word.length > width) lines.push(word);
+    else lines[lines.length - 1] = `${last} ${word}`;
+  }
+  return lines;
+}
 
 function lowerFirst(text: string): string {
   return text.slice(0, 1).toLowerCase() + text.slice(1);

@@ -11,5 +11,5 @@ if (unknown.length > 0) {
 } else {
   const all = Object.keys(ARCHITECTURES) as Architecture[];
   for (const arch of wanted.length > 0 ? (wanted as Architecture[]) : all)
-    console.log(buildPackage(arch, 'dist'));
+    console.log(await buildPackage(arch, 'dist'));
 }

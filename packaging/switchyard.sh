@@ -1,2 +1,2 @@
 #!/bin/sh
-exec /usr/lib/switchyard/node --disable-proto=throw /usr/lib/switchyard/agent/main.ts "$@"
+exec /usr/lib/switchyard/node --disable-proto=throw /usr/lib/switchyard/agent/main.js "$@"

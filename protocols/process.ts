@@ -134,7 +134,7 @@ export function runProcess(
 }
 
 /** What a tool needs to find its configuration and to speak a language we can parse; nothing secret of ours. */
-function environment(): NodeJS.ProcessEnv {
+export function environment(): NodeJS.ProcessEnv {
   const env: NodeJS.ProcessEnv = { LC_ALL: 'C' };
   for (const name of ['PATH', 'HOME', 'USER', 'SSH_AUTH_SOCK', 'LD_LIBRARY_PATH']) {
     const value = process.env[name];

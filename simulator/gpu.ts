@@ -1,7 +1,7 @@
 import { createServer as createHttpServer } from 'node:http';
 import type { AddressInfo, Server, Socket } from 'node:net';
 import { createServer } from 'node:net';
-import { fileURLToPath } from 'node:url';
+import { programEntry } from '../config/program-files.ts';
 import type { Clock } from '../protocols/clock.ts';
 import { systemClock } from '../protocols/clock.ts';
 import type { Milliseconds, MonotonicMs } from '../protocols/units.ts';
@@ -95,7 +95,7 @@ export function serveNvidiaSmi(node: SimulatedGpuNode, options: GpuServerOptions
     ...base,
     command: [
       process.execPath,
-      fileURLToPath(new URL('nvidia-smi.ts', import.meta.url)),
+      programEntry('simulator/nvidia-smi'),
       `${base.address.host}:${base.address.port}`,
     ],
   }));

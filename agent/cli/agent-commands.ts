@@ -3,6 +3,8 @@ import { systemClock } from '../../protocols/clock.ts';
 import { type ReloadReport, renderReload } from '../live-config.ts';
 import type { Lease } from '../orders/book.ts';
 import type { SiteView } from '../site/view.ts';
+import { renderHost } from '../telemetry/host-alarms.ts';
+import type { HostHealth } from '../telemetry/host-health.ts';
 import { ask, type Context, problemsOf } from './context.ts';
 import { EXIT, failureOutcome, type Outcome } from './outcome.ts';
 import { renderTable } from './table.ts';
@@ -14,8 +16,15 @@ export async function statusCommand(context: Context): Promise<Outcome> {
   const view = answer.value.body as SiteView;
   const orders = await ask(context, 'GET', '/api/v1/orders');
   const leases = orders.ok ? ((orders.value.body as { leases?: readonly Lease[] }).leases ?? []) : [];
+  const host = await ask(context, 'GET', '/api/v1/host');
+  const gateway =
+    host.ok && host.value.status === 200 ? `\ngateway: ${renderHost(host.value.body as HostHealth)}` : '';
   const critical = view.alarms.some((alarm) => alarm.severity === 'critical');
-  return { exit: critical ? EXIT.problems : EXIT.ok, data: view, text: renderStatus(view, leases) };
+  return {
+    exit: critical ? EXIT.problems : EXIT.ok,
+    data: view,
+    text: `${renderStatus(view, leases)}${gateway}`,
+  };
 }
 
 /** The status screen. Pure. */

@@ -4,6 +4,7 @@ import { loadConfig } from '../../config/load.ts';
 import { profileJsonSchema } from '../../config/meters/profile.ts';
 import { meterProfiles } from '../../config/meters/profiles.ts';
 import { formatProblem } from '../../config/problem.ts';
+import { PROGRAM_FOLDER } from '../../config/program-files.ts';
 import { formatWatts } from '../../config/quantity.ts';
 import { configJsonSchema } from '../../config/schema.ts';
 import { buildSiteModel } from '../site/model.ts';
@@ -112,7 +113,7 @@ export function schemaCommand(what = 'config'): Outcome {
   return { exit: EXIT.ok, data: schema, text: JSON.stringify(schema, null, 2) };
 }
 
-const EXAMPLES = join(import.meta.dirname, '..', '..', 'config', 'examples');
+const EXAMPLES = join(PROGRAM_FOLDER, 'config', 'examples');
 
 const SAMPLES: Readonly<Record<string, string>> = {
   meter: `meters:

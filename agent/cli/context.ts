@@ -4,6 +4,7 @@ import type { ConfigProblem } from '../../config/problem.ts';
 import type { Result } from '../../protocols/result.ts';
 import { askAgent, localSocketPath } from '../page/local-socket.ts';
 import { EXIT, type GlobalFlags, type Outcome, type Problem, type Streams } from './outcome.ts';
+import { stateFolders } from './state-folders.ts';
 
 /** What every command gets: flags, streams, the signal of Ctrl-C, the environment. */
 export interface Context {
@@ -14,7 +15,8 @@ export interface Context {
   readonly version: string;
 }
 
-const DEFAULT_CONFIGS = ['./switchyard.yaml', '/etc/switchyard/switchyard.yaml'];
+/** Where the configuration is looked for when none is named. */
+export const DEFAULT_CONFIGS = ['./switchyard.yaml', '/etc/switchyard/switchyard.yaml'];
 
 /** The configuration file to use, or null where none was named and none of the defaults exists. */
 export function configPath(context: Context): string | null {
@@ -58,8 +60,9 @@ export function agentSocket(context: Context): string {
   if (named !== undefined && named !== '') return named;
   const path = configPath(context);
   const result = path === null ? null : loadConfig(path, context.environment);
-  const folder = result?.ok ? result.value.config.store.path : '/var/lib/switchyard';
-  return localSocketPath(folder, context.environment);
+  // With an invalid configuration an agent may well run, on the last good one.
+  const [folder] = result?.ok ? [result.value.config.store.path] : stateFolders(path, context.environment);
+  return localSocketPath(folder!, context.environment);
 }
 
 /** Asks the running agent. */

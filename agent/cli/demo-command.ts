@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import { Aedes } from 'aedes';
 import { connect } from 'mqtt';
 import { loadConfig } from '../../config/load.ts';
-import type { RunningAgent } from '../assemble.ts';
+import { programEntry } from '../../config/program-files.ts';
+import type { RunningAgent } from '../agent-options.ts';
 import { renderStatus } from './agent-commands.ts';
 import { type Context, problemsOf } from './context.ts';
 import { relocateConfig } from './demo-relocate.ts';
@@ -13,7 +14,8 @@ import { DEMO_SCENARIOS, type DemoAct, type DemoStep } from './demo-scenarios.ts
 import { demoConfig, freeNetwork, portOrFree } from './demo-site.ts';
 import { aborted } from './lifecycle.ts';
 import { EXIT, type Outcome } from './outcome.ts';
-import { openAgent, openLog } from './run-command.ts';
+import { openAgent } from './run-command.ts';
+import { openLog } from './run-log.ts';
 import { startSimulator } from './simulator-process.ts';
 
 /** `demo`: a simulated site in a process of its own, an embedded broker, the agent and its page. */
@@ -56,7 +58,7 @@ export async function demoCommand(
     portOrFree(Number(options['mqttPort'])),
     portOrFree(Number(options['pagePort'])),
   ]);
-  const smi = join(import.meta.dirname, '..', '..', 'simulator', 'nvidia-smi.ts');
+  const smi = programEntry('simulator/nvidia-smi');
   const places = {
     network,
     mqttPort,

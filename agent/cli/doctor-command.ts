@@ -8,6 +8,8 @@ import { systemClock } from '../../protocols/clock.ts';
 import { realDrivers } from '../drivers.ts';
 import { buildSiteModel, type SiteModel } from '../site/model.ts';
 import type { SiteView } from '../site/view.ts';
+import { HostAlarms, renderHost } from '../telemetry/host-alarms.ts';
+import { HostHealthReader } from '../telemetry/host-health.ts';
 import { ask, type Context, configPath } from './context.ts';
 import { mqttTestCommand } from './mqtt-commands.ts';
 import { EXIT, type Outcome } from './outcome.ts';
@@ -63,6 +65,7 @@ export async function doctorCommand(context: Context): Promise<Outcome> {
     const model = buildSiteModel(loaded.config, loaded.miners);
     checks.push(
       ...hostChecks(loaded),
+      ...(await gatewayChecks(loaded.config.store.path)),
       ...pickupChecks(model),
       ...(await deviceChecks(context, loaded)),
       await brokerCheck(context, loaded),
@@ -86,6 +89,32 @@ export async function doctorCommand(context: Context): Promise<Outcome> {
     verdict,
   ].join('\n');
   return { exit: failed > 0 ? EXIT.problems : EXIT.ok, data: { verdict, checks }, text };
+}
+
+/** The gateway's own figures, and what is wrong with them as the agent would say it. */
+async function gatewayChecks(folder: string): Promise<Check[]> {
+  const reader = new HostHealthReader(folder);
+  const host = await reader.readAll();
+  reader.close();
+  const troubles = new HostAlarms().conditions(host);
+  return [
+    check('gateway', 'ok', renderHost(host)),
+    host.clockSynchronised === null
+      ? check('clock', 'skipped', 'this host does not say whether it is synchronised')
+      : host.clockSynchronised
+        ? check('clock', 'ok', 'synchronised')
+        : check(
+            'clock',
+            'warn',
+            'not synchronised',
+            'Orders from afar may only lower until it is: check NTP.',
+          ),
+    ...troubles
+      .filter(({ code }) => code !== 'clock-not-synchronised')
+      .map(({ code, severity, message, nextStep }) =>
+        check(code, severity === 'major' ? 'fail' : 'warn', message, nextStep),
+      ),
+  ];
 }
 
 function hostChecks(loaded: LoadedConfig): Check[] {
@@ -116,19 +145,6 @@ function hostChecks(loaded: LoadedConfig): Check[] {
       ),
     );
   }
-  const synchronised = existsSync('/run/systemd/timesync/synchronized');
-  checks.push(
-    synchronised
-      ? check('clock', 'ok', 'synchronised')
-      : existsSync('/run/systemd/timesync')
-        ? check(
-            'clock',
-            'warn',
-            'not synchronised',
-            'Orders from afar may only lower until it is: check NTP.',
-          )
-        : check('clock', 'skipped', 'this host does not say (no systemd-timesyncd)'),
-  );
   return checks;
 }
 

@@ -1,6 +1,5 @@
 import type { Command } from 'commander';
-import { mqttCaptureCommand } from './mqtt-capture.ts';
-import { mqttTestCommand, mqttWatchCommand } from './mqtt-commands.ts';
+import { mqttCaptureCommand, mqttTestCommand, mqttWatchCommand } from './commands.ts';
 import type { ActionMaker } from './program.ts';
 
 /** `mqtt test`, `mqtt watch`, `mqtt capture`. */

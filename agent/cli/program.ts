@@ -1,35 +1,45 @@
 import { Command, CommanderError } from 'commander';
-import { parseDuration } from '../../config/quantity.ts';
-import { explainCommand, reloadCommand, statusCommand, topCommand } from './agent-commands.ts';
-import { alarmsCommand } from './alarm-commands.ts';
-import { backupCommand, restoreCommand } from './backup-commands.ts';
-import { checkCommand, sampleCommand, schemaCommand } from './config-commands.ts';
-import type { Context } from './context.ts';
-import { demoCommand } from './demo-command.ts';
-import { gpuCommand, minerCommand } from './device-commands.ts';
-import { doctorCommand } from './doctor-command.ts';
-import { historyCommand, logCommand } from './history-commands.ts';
-import { type InitFlags, initCommand } from './init-command.ts';
-import { meterCommand, modbusReadCommand } from './meter-command.ts';
-import { addMqttCommands } from './mqtt-program.ts';
-import { limitCommand, localCommand, orderCommand } from './order-commands.ts';
 import {
-  EXIT,
-  type ExitCode,
-  type GlobalFlags,
-  type Outcome,
-  printOutcome,
-  type Streams,
-} from './outcome.ts';
-import { planCommand } from './plan-command.ts';
-import { replayCommand } from './replay-command.ts';
-import { type ReportFlags, reportCommand } from './report-command.ts';
-import { runCommand } from './run-command.ts';
-import { scanCommand } from './scan-command.ts';
-import { simulateCommand } from './simulate-command.ts';
-import { supportCommand } from './support-command.ts';
-import { type TopologyOptions, topologyCommand } from './topology-command.ts';
-import { type TransferOptions, transferCommand } from './transfer-command.ts';
+  alarmsCommand,
+  backupCommand,
+  checkCommand,
+  demoCommand,
+  doctorCommand,
+  explainCommand,
+  gpuCommand,
+  historyCommand,
+  initCommand,
+  limitCommand,
+  localCommand,
+  logCommand,
+  meterCommand,
+  minerCommand,
+  modbusReadCommand,
+  orderCommand,
+  planCommand,
+  reloadCommand,
+  replayCommand,
+  reportCommand,
+  restoreCommand,
+  runCommand,
+  sampleCommand,
+  scanCommand,
+  schemaCommand,
+  simulateCommand,
+  statusCommand,
+  supportCommand,
+  topCommand,
+  topologyCommand,
+  transferCommand,
+} from './commands.ts';
+import type { Context } from './context.ts';
+import { globalFlags } from './global-flags.ts';
+import type { InitFlags } from './init-command.ts';
+import { addMqttCommands } from './mqtt-program.ts';
+import { EXIT, type ExitCode, type Outcome, printOutcome, type Streams } from './outcome.ts';
+import type { ReportFlags } from './report-command.ts';
+import type { TopologyOptions } from './topology-command.ts';
+import type { TransferOptions } from './transfer-command.ts';
 
 /** Makes a command out of a function from context to outcome. */
 export type ActionMaker = (
@@ -70,7 +80,7 @@ export function buildProgram(deps: ProgramDeps): {
   const action: ActionMaker =
     (name, body) =>
     async (...args: unknown[]) => {
-      const flags = globalFlags(program, deps);
+      const flags = globalFlags(program, deps.environment);
       if (flags === null) {
         deps.streams.err('--timeout is a duration, for example 5s.\n');
         exit = EXIT.usage;
@@ -462,32 +472,4 @@ export function commandTable(): Command {
     environment: {},
     streams: { out: nowhere, err: nowhere },
   }).table;
-}
-
-function globalFlags(program: Command, deps: ProgramDeps): GlobalFlags | null {
-  const options = program.opts<{
-    config?: string;
-    json?: boolean;
-    quiet?: boolean;
-    verbose?: boolean;
-    color: boolean;
-    timeout: string;
-    yes?: boolean;
-  }>();
-  const timeout = parseDuration(options.timeout);
-  if (!timeout.ok) return null;
-  const plain =
-    deps.environment['NO_COLOR'] !== undefined ||
-    deps.environment['TERM'] === 'dumb' ||
-    !process.stdout.isTTY;
-  return {
-    ...(options.config === undefined ? {} : { config: options.config }),
-    json: options.json ?? false,
-    quiet: options.quiet ?? false,
-    verbose: options.verbose ?? false,
-    color: options.color && !plain,
-    timeoutMs: timeout.value,
-    timeoutGiven: program.getOptionValueSource('timeout') !== 'default',
-    yes: options.yes ?? false,
-  };
 }

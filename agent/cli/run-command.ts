@@ -1,16 +1,20 @@
-import pino, { type Logger } from 'pino';
+import type { Logger } from 'pino';
 import { type LoadedConfig, loadConfig } from '../../config/load.ts';
 import { formatProblem } from '../../config/problem.ts';
 import { systemClock } from '../../protocols/clock.ts';
-import { type AgentOptions, type RunningAgent, startAgent } from '../assemble.ts';
+import type { AgentOptions, RunningAgent } from '../agent-options.ts';
+import { startAgent } from '../assemble.ts';
 import { realDrivers } from '../drivers.ts';
 import { type ReloadReport, renderReload } from '../live-config.ts';
 import { pageFiles } from '../page/files.ts';
+import { keepConfig } from '../store/last-config.ts';
 import { openMeterLessons } from '../store/meter-lessons.ts';
 import { renderStatus } from './agent-commands.ts';
-import { type Context, configPath, needConfig } from './context.ts';
+import type { Context } from './context.ts';
 import { aborted, openSupervisor } from './lifecycle.ts';
 import { EXIT, type Outcome } from './outcome.ts';
+import { chooseConfig, controlledBefore, standInText } from './run-config.ts';
+import { openLog } from './run-log.ts';
 import { serveUnconfigured } from './unconfigured.ts';
 
 export interface RunFlags {
@@ -18,26 +22,15 @@ export interface RunFlags {
   readonly once: boolean;
 }
 
-/** Logs go to stderr; stdout carries answers. */
-export function openLog(context: Context): Logger {
-  const level = context.flags.quiet ? 'error' : context.flags.verbose ? 'debug' : 'info';
-  return pino(
-    {
-      level,
-      redact: ['password', '*.password', 'key', '*.key'],
-      base: null,
-      timestamp: pino.stdTimeFunctions.isoTime,
-    },
-    pino.destination({ dest: 2, sync: true }),
-  );
-}
-
 /** Starts the agent of a loaded configuration with the real drivers. */
 export function openAgent(
   loaded: LoadedConfig,
   context: Context,
   log: Logger,
-  more: Pick<AgentOptions, 'dryRun' | 'anyPort' | 'pace' | 'onCycle' | 'reread' | 'onReload'>,
+  more: Pick<
+    AgentOptions,
+    'dryRun' | 'anyPort' | 'pace' | 'onCycle' | 'reread' | 'onReload' | 'standIn' | 'controlled'
+  >,
 ): Promise<RunningAgent> {
   return startAgent({
     loaded,
@@ -59,22 +52,37 @@ export function openAgent(
 /** `run`: the agent, until SIGTERM or Ctrl-C. Without a configuration it serves a page that says what to do. */
 export async function runCommand(context: Context, flags: RunFlags): Promise<Outcome> {
   const supervisor = openSupervisor(process.env, systemClock);
-  if (configPath(context) === null) return serveUnconfigured(context, supervisor);
-  const need = needConfig(context);
-  if ('outcome' in need) return need.outcome;
+  const chosen = chooseConfig(context, !flags.dryRun && !flags.once);
+  if (chosen.kind === 'none') return serveUnconfigured(context, supervisor);
+  if (chosen.kind === 'refused') return chosen.outcome;
+  const { loaded } = chosen;
+  let standIn = chosen.kind === 'stand-in' ? chosen.standIn : null;
   const log = openLog(context);
   const setLevel = (loaded: LoadedConfig) => {
     if (!context.flags.quiet && !context.flags.verbose) log.level = loaded.config.log.level;
   };
-  setLevel(need.loaded);
+  setLevel(loaded);
+  if (standIn !== null) log.error(standInText(standIn));
+  const keep = (taken: LoadedConfig) => {
+    if (flags.dryRun) return;
+    const failure = keepConfig(taken, context.version, systemClock.epochMs());
+    if (failure !== null)
+      log.warn({ reason: failure }, 'the configuration is not kept: an invalid one would stop the agent');
+  };
   let agent: RunningAgent;
   try {
-    agent = await openAgent(need.loaded, context, log, {
+    agent = await openAgent(loaded, context, log, {
+      ...(standIn === null ? {} : { standIn }),
+      controlled: !flags.dryRun && !flags.once && controlledBefore(loaded),
       dryRun: flags.dryRun,
       anyPort: false,
       onCycle: () => supervisor.cycled(),
-      reread: () => loadConfig(need.loaded.file, context.environment),
-      onReload: setLevel,
+      reread: () => loadConfig(loaded.file, context.environment),
+      onReload: (taken) => {
+        standIn = null;
+        setLevel(taken);
+        keep(taken);
+      },
     });
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
@@ -102,14 +110,18 @@ export async function runCommand(context: Context, flags: RunFlags): Promise<Out
   };
   process.on('SIGHUP', onHangup);
   log.info({ page: agent.pageUrl, socket: agent.socketPath }, 'agent runs');
-  supervisor.ready(`page ${agent.pageUrl}`, need.loaded.config.control.cycle);
+  if (standIn === null) keep(loaded);
+  supervisor.ready(
+    `${standIn === null ? '' : `${standInText(standIn)}; `}page ${agent.pageUrl}`,
+    loaded.config.control.cycle,
+  );
   if (flags.once) return runOnce(agent, context);
   const ended = await Promise.race([aborted(context.signal), agent.bug.then((error) => ({ error }))]);
   process.off('SIGHUP', onHangup);
   supervisor.stopping();
   await agent.stop();
   if (ended !== null) throw ended.error;
-  return { exit: EXIT.ok };
+  return { exit: standIn === null ? EXIT.ok : EXIT.configuration };
 }
 
 function sayReload(report: ReloadReport, log: Logger): void {

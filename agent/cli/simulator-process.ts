@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { programEntry } from '../../config/program-files.ts';
 
 /** The simulated site as a process of its own: every figure comes over the wire. */
 export interface SimulatorProcess {
@@ -20,10 +20,9 @@ export async function startSimulator(
   seed: string,
   pace: string,
 ): Promise<SimulatorProcess> {
-  const main = join(import.meta.dirname, '..', '..', 'simulator', 'main.ts');
   const child: ChildProcess = spawn(
     process.execPath,
-    [main, '--config', configPath, '--seed', seed, '--pace', pace],
+    [programEntry('simulator/main'), '--config', configPath, '--seed', seed, '--pace', pace],
     { stdio: ['pipe', 'pipe', 'pipe'] },
   );
   let said = '';

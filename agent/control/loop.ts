@@ -35,8 +35,9 @@ export class Loop {
     return this.nextAt;
   }
 
+  /** The first cycle follows at once: a start after a crash owes the site its control, not a period of patience. */
   start(): void {
-    this.nextAt = this.clock.monotonicMs() + this.periodMs;
+    this.nextAt = this.clock.monotonicMs();
     this.arm();
   }
 

@@ -1,9 +1,10 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { extname, join } from 'node:path';
+import { PROGRAM_FOLDER } from '../../config/program-files.ts';
 import type { StaticFile } from './server.ts';
 
-/** Where the static files of the page lie in a checkout. */
-export const STATIC_FOLDER = join(import.meta.dirname, 'static');
+/** Where the static files of the page lie. */
+export const STATIC_FOLDER = join(PROGRAM_FOLDER, 'agent', 'page', 'static');
 
 const TYPES: Readonly<Record<string, string>> = {
   '.html': 'text/html',

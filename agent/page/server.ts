@@ -72,11 +72,19 @@ export async function servePage(source: PageSource, options: PageOptions): Promi
   };
 }
 
-/** Fails as listening would, with `EADDRINUSE` where somebody else has the port. Takes nothing. */
-export async function portIsFree(address: { readonly host: string; readonly port: number }): Promise<void> {
+/** Why nobody can listen there, `EADDRINUSE` where somebody else has the port; `null`: it is free. Takes nothing. */
+export async function portFault(address: {
+  readonly host: string;
+  readonly port: number;
+}): Promise<NodeJS.ErrnoException | null> {
   const server = createServer();
-  await listen(server, address);
+  try {
+    await listen(server, address);
+  } catch (error) {
+    return error as NodeJS.ErrnoException;
+  }
   await new Promise((resolve) => server.close(resolve));
+  return null;
 }
 
 function listen(server: Server, options: Pick<PageOptions, 'host' | 'port'>): Promise<void> {
@@ -207,6 +215,7 @@ export function apiBody(source: PageSource, name: string, query: URLSearchParams
         alarms: [],
       }
     );
+  if (name === 'host') return { v: 1, ...source.host() };
   if (name === 'alarms') return { v: 1, alarms: source.view()?.alarms ?? [] };
   if (name === 'devices' && query.has('rows')) return deviceRows(source, query);
   // Nothing to explain is an answer, not a missing resource.

@@ -87,6 +87,8 @@ export function openTables(
   mkdirSync(folder, { recursive: true, mode: 0o750 });
   const database = open(join(folder, tables.file));
   try {
+    // Before anything: a setting would already change the file of a newer agent.
+    refuseNewer(Number(value(database, 'PRAGMA user_version')), tables);
     if (tables.pageBytes !== undefined) database.exec(`PRAGMA page_size = ${tables.pageBytes}`);
     database.exec(`PRAGMA journal_mode = ${tables.journalMode ?? 'WAL'}`);
     database.exec('PRAGMA journal_size_limit = 4194304');

@@ -1,7 +1,23 @@
+import { execFile } from 'node:child_process';
 import { readdirSync, readFileSync, statfsSync } from 'node:fs';
 import { cpus, freemem, loadavg, totalmem, uptime } from 'node:os';
+import { resolve } from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
+import { environment } from '../../protocols/process.ts';
 import type { Celsius, Milliseconds, Percent, Seconds } from '../../protocols/units.ts';
+import {
+  availableBytesOf,
+  diskOfPartition,
+  hottestOf,
+  type InterfaceCounters,
+  interfacesOf,
+  type Pressure,
+  partitionOf,
+  pressureOf,
+  synchronisedOf,
+  wearPercentOf,
+  writtenBytesOf,
+} from './host-figures.ts';
 
 /** The gateway's own health. Every figure may be `null`: small boxes and sandboxes hide some. */
 export interface HostHealth {
@@ -19,6 +35,13 @@ export interface HostHealth {
     readonly io: Percent | null;
     readonly memory: Percent | null;
   };
+  /** The same over the last minute. */
+  readonly pressure60Percent: { readonly io: Percent | null; readonly memory: Percent | null };
+  /** Written to the disk of the state since the machine started. */
+  readonly diskWrittenBytes: number | null;
+  /** Share of its life that the flash of the state has used. */
+  readonly diskWearPercent: Percent | null;
+  readonly interfaces: readonly InterfaceCounters[];
   readonly clockSynchronised: boolean | null;
   readonly process: {
     readonly residentBytes: number | null;
@@ -28,20 +51,43 @@ export interface HostHealth {
   };
 }
 
+/** Within this time the same figures are given again: who asks often does not shorten what the delay is taken over. */
+const FRESH_MS = 5000;
+/** Longest wait for the answer about the clock, and how often it is asked for. */
+const CLOCK_LIMIT_MS = 5000;
+const CLOCK_EVERY_MS = 60_000;
+
 /**
- * Reads the gateway from /proc and /sys: about 0.2 ms in all, where an inventory library starts processes.
+ * Reads the gateway from /proc and /sys: about 0.3 ms in all, where an inventory library starts processes.
  * The event-loop histogram starts with the first call.
  */
 export class HostHealthReader {
   private readonly stateFolder: string;
   private readonly delay = monitorEventLoopDelay({ resolution: 20 });
+  private readonly disk: string | null;
+  private last: HostHealth | null = null;
+  private readAt = Number.NEGATIVE_INFINITY;
+  private clockAskedAt = Number.NEGATIVE_INFINITY;
+  private clockSaid: boolean | null = null;
 
   constructor(stateFolder: string) {
     this.stateFolder = stateFolder;
+    const partition = partitionOf(read('/proc/self/mounts') ?? '', resolve(stateFolder));
+    this.disk = partition === null ? null : diskOfPartition(partition);
     this.delay.enable();
   }
 
+  /** The figures of now, or of a few seconds ago. */
   read(): HostHealth {
+    const now = performance.now();
+    if (this.last === null || now - this.readAt > FRESH_MS) {
+      this.readAt = now;
+      this.last = this.figures();
+    }
+    return this.last;
+  }
+
+  private figures(): HostHealth {
     const disk = diskOf(this.stateFolder);
     const p99 = this.delay.percentile(99) / 1e6;
     this.delay.reset();
@@ -50,11 +96,23 @@ export class HostHealthReader {
       load1: loadavg()[0] ?? 0,
       cpuCount: cpus().length,
       memoryTotalBytes: totalmem(),
-      memoryAvailableBytes: availableMemory() ?? freemem(),
-      temperatureCelsius: hottestZone(),
+      memoryAvailableBytes: availableBytesOf(read('/proc/meminfo') ?? '') ?? freemem(),
+      temperatureCelsius: hottestOf(sensors()),
       ...disk,
-      pressurePercent: { cpu: pressure('cpu'), io: pressure('io'), memory: pressure('memory') },
-      clockSynchronised: clockSynchronised(),
+      pressurePercent: {
+        cpu: pressure('cpu')?.some10Percent ?? null,
+        io: pressure('io')?.some10Percent ?? null,
+        memory: pressure('memory')?.some10Percent ?? null,
+      },
+      pressure60Percent: {
+        io: pressure('io')?.some60Percent ?? null,
+        memory: pressure('memory')?.some60Percent ?? null,
+      },
+      diskWrittenBytes: this.disk === null ? null : writtenBytesOf(read('/proc/diskstats') ?? '', this.disk),
+      diskWearPercent:
+        this.disk === null ? null : wearPercentOf(read(`/sys/block/${this.disk}/device/life_time`) ?? ''),
+      interfaces: interfacesOf(read('/proc/net/dev') ?? ''),
+      clockSynchronised: this.clockSynchronised(),
       process: {
         residentBytes: residentBytes(),
         heapUsedBytes: process.memoryUsage().heapUsed,
@@ -63,6 +121,38 @@ export class HostHealthReader {
         openFiles: countOf('/proc/self/fd'),
       },
     };
+  }
+
+  /** The figures of now, the clock's own among them: waits for the program that knows it. */
+  async readAll(): Promise<HostHealth> {
+    await this.askClock();
+    this.last = null;
+    return this.read();
+  }
+
+  /**
+   * systemd-timesyncd touches a file; of chrony and ntpd only the kernel knows, which `timedatectl` asks. Its answer
+   * comes later: the one before counts until then.
+   */
+  private clockSynchronised(): boolean | null {
+    if (countOf('/run/systemd/timesync') !== null) return read('/run/systemd/timesync/synchronized') !== null;
+    if (this.readAt - this.clockAskedAt > CLOCK_EVERY_MS) void this.askClock();
+    return this.clockSaid;
+  }
+
+  private askClock(): Promise<void> {
+    this.clockAskedAt = performance.now();
+    return new Promise((done) => {
+      execFile(
+        'timedatectl',
+        ['show', '-p', 'NTPSynchronized', '--value'],
+        { timeout: CLOCK_LIMIT_MS, env: environment() },
+        (error, stdout) => {
+          this.clockSaid = error === null ? synchronisedOf(stdout) : null;
+          done();
+        },
+      );
+    });
   }
 
   close(): void {
@@ -86,30 +176,30 @@ function countOf(folder: string): number | null {
   }
 }
 
-function availableMemory(): number | null {
-  const match = /^MemAvailable:\s+(\d+) kB/m.exec(read('/proc/meminfo') ?? '');
-  return match === null ? null : Number(match[1]) * 1024;
-}
-
 function residentBytes(): number | null {
   const match = /^VmRSS:\s+(\d+) kB/m.exec(read('/proc/self/status') ?? '');
   return match === null ? null : Number(match[1]) * 1024;
 }
 
-/** Hottest of all thermal zones. Source: kernel sysfs-thermal, millidegrees Celsius. */
-function hottestZone(): number | null {
-  let hottest: number | null = null;
-  let zones: string[] = [];
+/** What every sensor says. Source: kernel sysfs-thermal and hwmon, thousandths of a degree. */
+function sensors(): string[] {
+  const zones = names('/sys/class/thermal')
+    .filter((name) => name.startsWith('thermal_zone'))
+    .map((zone) => `/sys/class/thermal/${zone}/temp`);
+  const chips = names('/sys/class/hwmon').flatMap((chip) =>
+    names(`/sys/class/hwmon/${chip}`)
+      .filter((name) => /^temp\d+_input$/.test(name))
+      .map((name) => `/sys/class/hwmon/${chip}/${name}`),
+  );
+  return [...zones, ...chips].map((path) => read(path) ?? '');
+}
+
+function names(folder: string): string[] {
   try {
-    zones = readdirSync('/sys/class/thermal').filter((name) => name.startsWith('thermal_zone'));
+    return readdirSync(folder);
   } catch {
-    return null;
+    return [];
   }
-  for (const zone of zones) {
-    const value = Number(read(`/sys/class/thermal/${zone}/temp`) ?? Number.NaN) / 1000;
-    if (Number.isFinite(value) && value > -40 && value < 150) hottest = Math.max(hottest ?? value, value);
-  }
-  return hottest;
 }
 
 function diskOf(folder: string): { diskFreeBytes: number | null; diskUsedPercent: number | null } {
@@ -122,14 +212,6 @@ function diskOf(folder: string): { diskFreeBytes: number | null; diskUsedPercent
   }
 }
 
-function pressure(resource: 'cpu' | 'io' | 'memory'): number | null {
-  const match = /^some avg10=([\d.]+)/m.exec(read(`/proc/pressure/${resource}`) ?? '');
-  return match === null ? null : Number(match[1]);
-}
-
-/** systemd-timesyncd touches this file once the clock is synchronised; chrony and ntpd are not seen here. */
-function clockSynchronised(): boolean | null {
-  const folder = countOf('/run/systemd/timesync');
-  if (folder === null) return null;
-  return read('/run/systemd/timesync/synchronized') !== null;
+function pressure(resource: 'cpu' | 'io' | 'memory'): Pressure | null {
+  return pressureOf(read(`/proc/pressure/${resource}`) ?? '');
 }

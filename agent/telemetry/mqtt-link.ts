@@ -1,4 +1,4 @@
-import { type IClientOptions, MqttClient } from 'mqtt';
+import type { IClientOptions, MqttClient } from 'mqtt';
 import type { Clock } from '../../protocols/clock.ts';
 import type { Random } from '../../protocols/random.ts';
 import type { EpochMs, Milliseconds, MonotonicMs } from '../../protocols/units.ts';
@@ -71,6 +71,7 @@ export class MqttLink {
   private readonly clock: Clock;
   private readonly random: Random;
   private readonly brokers: readonly BrokerAddress[];
+  private library: typeof MqttClient | null = null;
   private client: MqttClient | null = null;
   private isConnected = false;
   private stopped = false;
@@ -97,8 +98,12 @@ export class MqttLink {
     this.brokers = options.urls.map(brokerAddress);
   }
 
+  /** Connects, and from then on again after every loss. The library is loaded here: control does not wait for it. */
   start(): void {
-    this.attempt();
+    void import('mqtt').then(({ MqttClient }) => {
+      this.library = MqttClient;
+      this.attempt();
+    });
   }
 
   get connected(): boolean {
@@ -179,12 +184,13 @@ export class MqttLink {
   }
 
   private attempt(): void {
-    if (this.stopped) return;
+    const { library } = this;
+    if (this.stopped || library === null) return;
     this.attempts += 1;
     let client: MqttClient;
     try {
       const broker = this.brokers[this.at]!;
-      client = new MqttClient(() => {
+      client = new library(() => {
         const stream = openStream(broker, this.options.tls, MAXIMUM_INBOUND_BYTES);
         stream.once(broker.secure ? 'secureConnect' : 'connect', () => this.handlers.onDialled?.());
         return stream;

@@ -82,7 +82,14 @@ export function meterProfiles(): ReadonlyMap<string, MeterProfile> {
   return shipped;
 }
 
-/** The profile named `id`, or `null`. */
+const read = new Map<string, MeterProfile | null>();
+
+/** The profile named `id`, or `null`. A start reads only the maps that its meters name. */
 export function meterProfile(id: string): MeterProfile | null {
-  return meterProfiles().get(id) ?? null;
+  const known = shipped?.get(id) ?? read.get(id);
+  if (known !== undefined) return known;
+  const map = MAPS.find((candidate) => (candidate as { readonly id?: unknown }).id === id);
+  const profile = map === undefined ? null : (indexProfiles([map]).get(id) ?? null);
+  read.set(id, profile);
+  return profile;
 }

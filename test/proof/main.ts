@@ -8,6 +8,7 @@ import { proveModel } from './model.ts';
 import { proveMutation } from './mutation.ts';
 import { provePackage } from './package.ts';
 import { provePlan } from './plan.ts';
+import { proveSoak } from './soak.ts';
 import { proveSpool } from './spool.ts';
 
 /** `npm run proof -- NAME [ARGUMENTS]`: long runs with real processes; each says what it did and fails loudly. */
@@ -23,6 +24,7 @@ const PROOFS: Readonly<Record<string, (args: readonly string[]) => Promise<boole
   mutation: ([count = '300', seed = '1', only = '', minutes = '120']) =>
     proveMutation(Number(count), Number(seed), only, Number(minutes)),
   plan: async ([seeds = '60', seconds = '10']) => (await provePlan(Number(seeds), Number(seconds))) === 0,
+  soak: proveSoak,
   spool: ([kills = '100', messages = '70000']) => proveSpool(Number(kills), Number(messages)),
 };
 

@@ -69,6 +69,14 @@ describe('what a package carries', () => {
     const log = debianChangelog(readFileSync('CHANGELOG.md', 'utf8'), '0.1.0', new Date(0));
     expect(log).toMatch(/^switchyard \(0\.1\.0\) stable; urgency=medium\n\n {2}\* /);
     expect(log).toMatch(/\n -- [^<]+ <[^>]+> {2}Thu, 01 Jan 1970 00:00:00 \+0000\n$/);
+    expect(
+      Math.max(
+        ...log
+          .split('\n -- ')[0]!
+          .split('\n')
+          .map((line) => line.length),
+      ),
+    ).toBeLessThanOrEqual(80);
     const copyright = copyrightFile(shipped, 'Node is licensed\n\nas follows');
     expect(copyright).toContain('  mqtt: MIT');
     expect(copyright.split('\n').filter((line) => line === '').length).toBe(3);

@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
@@ -109,8 +109,12 @@ describe('openJournal', () => {
     openJournal(folder, MAXIMUM, new VirtualClock()).close();
     const database = new DatabaseSync(join(folder, JOURNAL_FILE));
     database.exec('PRAGMA user_version = 99');
+    // As no agent of today keeps it: a setting that is touched shows.
+    database.exec('PRAGMA journal_mode = DELETE');
     database.close();
+    const before = readFileSync(join(folder, JOURNAL_FILE));
     const journal = openJournal(folder, MAXIMUM, new VirtualClock());
+    expect(readFileSync(join(folder, JOURNAL_FILE)).equals(before)).toBe(true);
     expect(journal.failure).toContain('newer version of the agent (tables 99, this one knows 1)');
     expect(journal.persist(EMPTY_BOOK)).toBe(false);
     expect(() => openForReading(join(folder, JOURNAL_FILE))).toThrow('newer version');
