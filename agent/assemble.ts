@@ -24,6 +24,7 @@ import { AlarmBook, alarmEvents, conditionsOf } from './site/alarms.ts';
 import { groupByCause, placesOf } from './site/first-cause.ts';
 import { MeterDoubts } from './site/meter-devices.ts';
 import { pathUp } from './site/model.ts';
+import { PlaceDoubts } from './site/place-doubts.ts';
 import type { Snapshot } from './site/snapshot.ts';
 import { SiteState } from './site/state.ts';
 import { buildView, type SiteView } from './site/view.ts';
@@ -89,6 +90,7 @@ async function assemble(
   const stop = new AbortController();
   const alarmBook = new AlarmBook();
   const meterDoubts = new MeterDoubts();
+  const placeDoubts = new PlaceDoubts(model);
   const history = new History();
   const host = new HostHealthReader(config.store.path);
   const hostAlarms = new HostAlarms();
@@ -301,6 +303,7 @@ async function assemble(
     const conditions = [
       ...conditionsOf(model, snapshot),
       ...meterDoubts.conditions(model, snapshot),
+      ...placeDoubts.conditions(snapshot),
       ...control.conditions,
       ...orders.conditions(),
       ...levels.conditions(),

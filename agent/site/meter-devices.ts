@@ -69,7 +69,7 @@ export function metersAgainstDevices(model: SiteModel, snapshot: Snapshot): Cond
 }
 
 /** What a device says of itself now; estimates and old figures are nothing to judge a meter by. */
-function reportedWatts(device: DeviceState): Watts | null {
+export function reportedWatts(device: DeviceState): Watts | null {
   const { reading } = device;
   if (reading === null || device.inventory !== 'present' || (device.ageMs ?? SAME_TIME_MS) >= SAME_TIME_MS)
     return null;
