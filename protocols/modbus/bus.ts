@@ -209,8 +209,9 @@ class PathBus implements Bus {
     while (this.link !== null && this.flying.size < most && this.notBefore <= now) {
       const job = this.ghosts === null ? this.queue.shift() : this.nextRtu(this.ghosts, now);
       if (job === undefined) return;
-      // Its own abort settles it; sending it first would only ask for a reply that nobody wants.
-      if (!job.signal.aborted) this.send(this.link, job, now);
+      // Sending it would only ask for a reply that nobody wants.
+      if (job.signal.aborted) this.onAbort(job);
+      else this.send(this.link, job, now);
     }
   }
 
