@@ -68,7 +68,9 @@ export function deriveLimit(
   sample: BoundSample | null,
   now: MonotonicMs,
 ): Derived {
-  if (limit.ratingAmps === null && limit.average === null) return { bounds: null, lowest: null };
+  // Journals of earlier versions know of neither.
+  if ((limit.ratingAmps ?? null) === null && (limit.average ?? null) === null)
+    return { bounds: null, lowest: null };
   const isNew = sample !== null && (before === null || sample.at > before.sampledAt);
   const phases =
     limit.ratingAmps !== null && isNew ? phaseBound(limit, before?.phases ?? null, sample) : before?.phases;

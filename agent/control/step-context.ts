@@ -11,8 +11,8 @@ export interface StepContext {
   readonly limits: readonly StepLimit[];
   readonly devices: readonly StepDevice[];
   readonly floors: readonly PlanFloor[];
-  /** Nodes whose caps are level. */
-  readonly jobs: readonly Job[];
+  /** Nodes that are capped level; absent in journals of earlier versions. */
+  readonly jobs?: readonly Job[];
   readonly rules: ControlRules;
 }
 

@@ -202,7 +202,7 @@ function solveWithGrants(
   const solve = (floors: readonly PlanFloor[]) => {
     const plan = buildPlan(planLimits, inputs, floors, rules);
     const answer = solver(plan.problem, { workUnits: TICK_WORK_UNITS });
-    return { plan, answer: levelJobs(plan.problem, answer, context.jobs, solver) };
+    return { plan, answer: levelJobs(plan.problem, answer, context.jobs ?? [], solver) };
   };
   const floors = grantedFloors(context, orders, limits, inputs);
   const granted = solve(floors);

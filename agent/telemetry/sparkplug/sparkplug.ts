@@ -3,7 +3,7 @@ import type { OrderType, SparkplugConfig } from '../../../config/schema.ts';
 import type { Clock } from '../../../protocols/clock.ts';
 import type { Random } from '../../../protocols/random.ts';
 import { decodePayload } from '../../../protocols/sparkplug/payload.ts';
-import type { EpochMs, MonotonicMs } from '../../../protocols/units.ts';
+import type { EpochMs, Milliseconds, MonotonicMs } from '../../../protocols/units.ts';
 import type { BookState, OrderAnswer } from '../../orders/book.ts';
 import type { Condition } from '../../site/alarms.ts';
 import type { SiteModel } from '../../site/model.ts';
@@ -42,6 +42,8 @@ export interface SparkplugHealth {
 
 /** Part of the store's maximum that history of edge nodes may use. */
 const STORE_SHARE = 0.1;
+/** What has not answered by then is born when it does. */
+const READ_WITHIN_MS: Milliseconds = 15_000;
 /** Largest command that is looked at. */
 const MAXIMUM_COMMAND_BYTES = 16_384;
 /** With a keep-alive of this times, a line that is dead is known to be. Source: MQTT 5, 3.1.2.10. */
@@ -61,6 +63,8 @@ export class Sparkplug {
   private readonly store: SparkplugStore;
   private readonly nodes: readonly Node[];
   private readonly bucket = new TokenBucket();
+  private hasRead = false;
+  private seenAt: MonotonicMs | null = null;
   /** The last order of each device, and whose device an order is. */
   private readonly words = new Map<string, OrderWord>();
   private readonly deviceOf = new Map<string, string>();
@@ -142,7 +146,7 @@ export class Sparkplug {
       // Groups take turns: never all rows of a large site in one cycle.
       if (node.lastMs === Number.NEGATIVE_INFINITY)
         node.lastMs = now - interval + Math.floor((index / this.nodes.length) * interval);
-      if (now - node.lastMs >= interval - 50) {
+      if (this.isRead(snapshot) && now - node.lastMs >= interval - 50) {
         node.lastMs = now;
         if (plan === null) line.see(siteImage(view, snapshot, book, this.words));
         else
@@ -157,6 +161,17 @@ export class Sparkplug {
       }
       line.tick(this.bucket);
     }
+  }
+
+  /** Births tell what there is: they wait until everything was asked once, for a while. */
+  private isRead(snapshot: Snapshot): boolean {
+    if (this.hasRead) return true;
+    this.seenAt ??= snapshot.monotonicMs;
+    const asked = [...snapshot.devices, ...snapshot.meters].every(
+      ({ reading, failure }) => reading !== null || failure !== null,
+    );
+    this.hasRead = asked || snapshot.monotonicMs - this.seenAt >= READ_WITHIN_MS;
+    return this.hasRead;
   }
 
   /** An answer to any order: what became of one that came as a command is a metric of its device. */
