@@ -238,6 +238,10 @@ export function smiReadFailure(
 }
 
 function shorten(text: string): string {
-  const line = text.trim().replace(/\s+/g, ' ');
+  // What is no text is no sentence.
+  const line = text
+    .replace(/[^\P{C}\s]|\uFFFD/gu, '?')
+    .trim()
+    .replace(/\s+/g, ' ');
   return line.length > 300 ? `${line.slice(0, 300)}...` : line;
 }

@@ -5,6 +5,7 @@ import type { PrometheusText } from './prometheus.ts';
 import { parsePrometheus } from './prometheus.ts';
 import type { Failure, Result } from './result.ts';
 import { fail, ok } from './result.ts';
+import { connectionFailure } from './tcp-exchange.ts';
 import type { Milliseconds, MonotonicMs } from './units.ts';
 
 export interface Scrape {
@@ -64,7 +65,16 @@ function get(
     signal.addEventListener('abort', onAbort, { once: true });
     call.on('error', (error: NodeJS.ErrnoException) => {
       const isProtocol = error.code?.startsWith('HPE_') === true;
-      settle(fail(isProtocol ? 'malformed' : 'unreachable', `${url}: ${error.code ?? error.message}`));
+      const { host } = new URL(url);
+      settle(
+        isProtocol
+          ? fail('malformed', `${url}: ${error.code}`, 'Something else than an exporter answers there.')
+          : fail(
+              'unreachable',
+              `${url}: ${connectionFailure(host, error)}`,
+              'Check that the exporter runs there (dcgm-exporter listens on 9400 by default).',
+            ),
+      );
     });
     call.on('response', (response) => {
       const status = response.statusCode ?? 0;

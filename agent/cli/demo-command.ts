@@ -154,8 +154,8 @@ async function firstPicture(
     );
     return;
   }
-  const run = (words: string) =>
-    `  SWITCHYARD_SOCKET=${agent.socketPath} npm run --silent switchyard -- ${words}`;
+  // By its configuration: then commands that need no agent find their site as well.
+  const run = (words: string) => `  npm run --silent switchyard -- -c ${places.file} ${words}`;
   context.streams.out(
     [
       renderStatus(view),
@@ -169,6 +169,7 @@ async function firstPicture(
       'Try in another terminal:',
       run('status'),
       run('explain grid'),
+      run('doctor'),
       `  npm run --silent switchyard -- mqtt watch --url mqtt://127.0.0.1:${places.mqttPort}`,
       '',
     ].join('\n'),

@@ -101,12 +101,20 @@ export function printOutcome(command: string, outcome: Outcome, flags: GlobalFla
     outcome.text !== '' &&
     !(flags.quiet && outcome.exit === EXIT.ok && problems.length === 0 && outcome.data === undefined)
   ) {
-    streams.out(outcome.text.endsWith('\n') ? outcome.text : `${outcome.text}\n`);
+    const text = printable(outcome.text);
+    streams.out(text.endsWith('\n') ? text : `${text}\n`);
   }
   for (const problem of problems) {
     const where =
       problem.file === undefined ? '' : `${problem.file}:${problem.line ?? 1}:${problem.column ?? 1} `;
     const path = problem.path === undefined || problem.path === '' ? '' : `${problem.path}: `;
-    streams.err(`${where}${path}${problem.message}${problem.hint === undefined ? '' : ` ${problem.hint}`}\n`);
+    const stop = /[.!?:]$/.test(problem.message) ? '' : '.';
+    const hint = problem.hint === undefined ? '' : `${stop} ${problem.hint}`;
+    streams.err(`${printable(`${where}${path}${problem.message}${hint}`)}\n`);
   }
+}
+
+/** Without control characters: what a device says of itself must not steer the terminal of who reads it. */
+function printable(text: string): string {
+  return text.replace(/[^\P{Cc}\n\t]/gu, '\u{FFFD}');
 }

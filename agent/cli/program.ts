@@ -369,15 +369,20 @@ export function buildProgram(deps: ProgramDeps): {
       ),
     );
   program
-    .command('history')
-    .description('power of every limit by the minute')
+    .command('history [limit]')
+    .description('power of every limit, or of one, by the minute')
     .option('--from <time>', 'ISO 8601; default: 24 hours before --to')
     .option('--to <time>', 'ISO 8601; default: now')
     .option('--limit <id>', 'only this limit')
     .option('--csv', 'comma-separated, for a spreadsheet')
     .action(
-      action('history', (context, options: { from?: string; to?: string; limit?: string; csv?: boolean }) =>
-        historyCommand(context, options),
+      action(
+        'history',
+        (
+          context,
+          limit: string | undefined,
+          options: { from?: string; to?: string; limit?: string; csv?: boolean },
+        ) => historyCommand(context, limit === undefined ? options : { ...options, limit }),
       ),
     );
   program

@@ -16,6 +16,7 @@ import type { Result } from '../../protocols/result.ts';
 import { fail, ok } from '../../protocols/result.ts';
 import type { Milliseconds, MonotonicMs, Watts } from '../../protocols/units.ts';
 import type { CapPort, CapView, CapWrite } from './cap.ts';
+import { remedyFor } from './remedies.ts';
 import { assertSafe, toolPrefix } from './remote-command.ts';
 
 export interface SmiRead {
@@ -51,7 +52,7 @@ export class SmiRunner implements CapPort {
     for (let attempt = 0; attempt <= SMI_OPTIONAL_FIELDS.length + 1; attempt += 1) {
       const args = this.wantsXml ? SMI_XML_ARGUMENTS : smiQueryArguments([...SMI_FIELDS, ...this.optional]);
       const run = await this.run(args, READ_TIMEOUT_MS, signal);
-      if (!run.ok) return run;
+      if (!run.ok) return fail(run.error.kind, run.error.message, remedyFor(run.error.message));
       const { stdout, stderr, exitCode, startedAt, endedAt } = run.value;
       const report = this.wantsXml ? parseSmiXml(stdout) : parseSmiCsv(stdout);
       if (report.ok) return ok({ report: report.value, requestedAt: startedAt, repliedAt: endedAt });
@@ -60,7 +61,7 @@ export class SmiRunner implements CapPort {
         const said = `${stdout}\n${stderr}`.trim();
         if (exitCode === 0 && said !== '' && !/fail|unable|no devices/i.test(said)) return report;
         const { kind, message } = smiReadFailure(said, exitCode);
-        return fail(kind, message);
+        return fail(kind, message, remedyFor(said));
       }
       if (!this.optional.delete(refused)) this.wantsXml = true;
     }
@@ -94,7 +95,7 @@ export class SmiRunner implements CapPort {
     const { stdout, stderr, exitCode, endedAt } = run.value;
     const said = `${stdout}\n${stderr}`.trim();
     if (exitCode === 255 && stdout.trim() === '')
-      return fail('unreachable', `nvidia-smi: ${said || 'exit code 255'}`);
+      return fail('unreachable', `nvidia-smi: ${said || 'exit code 255'}`, remedyFor(said));
     return ok({ ...smiWriteAnswer(said, exitCode), sentAt: Math.max(sentAt, endedAt) });
   }
 
