@@ -17,6 +17,7 @@ import { prove } from '../../drivers/prove.ts';
 import { systemClock } from '../../protocols/clock.ts';
 import type { Failure } from '../../protocols/result.ts';
 import { ask, type Context, configPath } from './context.ts';
+import { foretell } from './dry-run.ts';
 import { EXIT, failureOutcome, type Outcome } from './outcome.ts';
 import { renderGpu, renderMiner } from './render-device.ts';
 
@@ -197,6 +198,11 @@ async function write(
   apply: boolean,
 ): Promise<Outcome> {
   const shown = { state: before.kind === 'miner' ? before.state : null, powerWatts: before.powerWatts };
+  const foretold = foretell(command, before);
+  if (!foretold.ok) {
+    const { kind, message } = foretold.error;
+    return failureOutcome({ kind, message: message.startsWith(target) ? message : `${target}: ${message}` });
+  }
   if (!apply) {
     return {
       exit: EXIT.ok,
@@ -212,7 +218,7 @@ async function write(
         evidence: null,
         waitedMs: 0,
       },
-      text: `${target}: would ${name} it (now ${shown.state ?? 'running'}, ${shown.powerWatts ?? '?'} W). Add --apply to do it.`,
+      text: `${target}: would ${foretold.value}. Add --apply to do it.`,
     };
   }
   context.streams.err(`${target}: ${name} sent, waiting for a reading that shows it...\n`);

@@ -9,12 +9,18 @@ export interface CapBounds {
   readonly capMaxWatts?: Watts;
 }
 
-/** What of one GPU matters to a cap; `null` = not shown. */
-export interface CapView {
+type CapCommand = Extract<LoadCommand, { kind: 'cap' }>;
+
+/** Which caps a GPU takes; `null` = not shown. */
+export interface CapRange {
   readonly uuid: string | null;
   readonly name: string | null;
   readonly minLimitWatts: Watts | null;
   readonly maxLimitWatts: Watts | null;
+}
+
+/** What of one GPU matters to a cap; `null` = not shown. */
+export interface CapView extends CapRange {
   readonly enforcedLimitWatts: Watts | null;
   readonly persistenceEnabled?: boolean | null;
 }
@@ -48,31 +54,18 @@ const ROUNDING_WATTS: Watts = 0.5;
  */
 export async function applyCap(
   port: CapPort,
-  command: Extract<LoadCommand, { kind: 'cap' }>,
+  command: CapCommand,
   bounds: CapBounds,
   signal: AbortSignal,
 ): Promise<Result<Applied>> {
   const { uuid, limitWatts } = command;
-  if (uuid !== NODE_UUID && !/^GPU-[0-9A-Za-z-]+$/.test(uuid)) return fail('refused', `${uuid} is no GPU`);
-  if (!Number.isFinite(limitWatts)) return fail('refused', `${limitWatts} W is no limit`);
+  const wrong = wrongWords(command);
+  if (wrong !== null) return wrong;
   const before = await port.view(signal);
   if (!before.ok) return before;
-  const gpu = before.value.find((candidate) => candidate.uuid === uuid);
-  if (gpu === undefined) return fail('wrong-device', `${uuid} is not in this node`);
-  const { minLimitWatts, maxLimitWatts } = gpu;
-  if (minLimitWatts === null || maxLimitWatts === null || maxLimitWatts <= minLimitWatts) {
-    return fail('unsupported', `${uuid} (${gpu.name}) has no adjustable limit`);
-  }
-  const low = Math.max(minLimitWatts, bounds.capMinWatts ?? 0);
-  const high = Math.min(maxLimitWatts, bounds.capMaxWatts ?? maxLimitWatts);
-  if (limitWatts < low || limitWatts > high) {
-    const own = `${minLimitWatts} to ${maxLimitWatts} W`;
-    const whose =
-      low === minLimitWatts && high === maxLimitWatts
-        ? 'the range of the device'
-        : `the range of the configuration (\`cap.min\`, \`cap.max\`); the device's is ${own}`;
-    return fail('refused', `${uuid}: ${limitWatts} W is outside ${low} to ${high} W, ${whose}`);
-  }
+  const checked = checkCap(before.value, command, bounds);
+  if (!checked.ok) return checked;
+  const gpu = checked.value;
   const notes: string[] = [];
   if (gpu.persistenceEnabled === false && port.persist !== undefined) {
     const persisted = await port.persist(uuid, signal);
@@ -94,4 +87,35 @@ export async function applyCap(
   else if (enforced < limitWatts - ROUNDING_WATTS) notes.push(`something else holds it at ${enforced} W`);
   const acknowledged = enforced === null ? null : enforced <= limitWatts + ROUNDING_WATTS;
   return ok({ acknowledged, sentAt, limitWatts: null, note: notes.join('; ') });
+}
+
+function wrongWords({ uuid, limitWatts }: CapCommand): ReturnType<typeof fail> | null {
+  if (uuid !== NODE_UUID && !/^GPU-[0-9A-Za-z-]+$/.test(uuid)) return fail('refused', `${uuid} is no GPU`);
+  return Number.isFinite(limitWatts) ? null : fail('refused', `${limitWatts} W is no limit`);
+}
+
+/** The GPU that a cap is for, where it may be set to that: it is there, adjustable, and within both ranges. Pure. */
+export function checkCap<Gpu extends CapRange>(
+  gpus: readonly Gpu[],
+  command: CapCommand,
+  bounds: CapBounds,
+): Result<Gpu> {
+  const { uuid, limitWatts } = command;
+  const wrong = wrongWords(command);
+  if (wrong !== null) return wrong;
+  const gpu = gpus.find((candidate) => candidate.uuid === uuid);
+  if (gpu === undefined) return fail('wrong-device', `${uuid} is not in this node`);
+  const { minLimitWatts, maxLimitWatts } = gpu;
+  if (minLimitWatts === null || maxLimitWatts === null || maxLimitWatts <= minLimitWatts) {
+    return fail('unsupported', `${uuid} (${gpu.name}) has no adjustable limit`);
+  }
+  const low = Math.max(minLimitWatts, bounds.capMinWatts ?? 0);
+  const high = Math.min(maxLimitWatts, bounds.capMaxWatts ?? maxLimitWatts);
+  if (limitWatts >= low && limitWatts <= high) return ok(gpu);
+  const own = `${minLimitWatts} to ${maxLimitWatts} W`;
+  const whose =
+    low === minLimitWatts && high === maxLimitWatts
+      ? 'the range of the device'
+      : `the range of the configuration (\`cap.min\`, \`cap.max\`); the device's is ${own}`;
+  return fail('refused', `${uuid}: ${limitWatts} W is outside ${low} to ${high} W, ${whose}`);
 }
