@@ -43,6 +43,15 @@ export const id = z
 export const port = z.int().min(1).max(65_535);
 export const text = z.string().min(1).max(200);
 export const tags = z.array(text).default([]).describe('Free words for grouping');
+export const location = z
+  .strictObject({
+    building: text.optional(),
+    row: text.optional(),
+    rack: text.optional(),
+    shelf: text.optional(),
+    slot: text.optional(),
+  })
+  .describe('Where it stands');
 export const percent = z.number().min(0).max(100);
 
 export const secret = z
