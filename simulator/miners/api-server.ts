@@ -193,6 +193,20 @@ export function combined(
   };
 }
 
+/** The same with pages that are opened after the port; the port is closed again where they cannot be. */
+export async function combinedWith(
+  place: SimulatedMinerPlace,
+  api: OpenServer,
+  web: Promise<OpenServer>,
+): Promise<SimulatedServer> {
+  try {
+    return combined(place, api, await web);
+  } catch (error) {
+    await api.close();
+    throw error;
+  }
+}
+
 /** Unix seconds on the miner's clock. */
 export function whenSeconds(place: SimulatedMinerPlace): number {
   return Math.floor((place.clock ?? systemClock).epochMs() / 1000);

@@ -1,7 +1,7 @@
 import type { SimulatedMiner } from '../physics.ts';
 import {
   chipCelsius,
-  combined,
+  combinedWith,
   fanRpm,
   type MinerWireFaults,
   type ReplyBody,
@@ -69,12 +69,11 @@ async function serve(
     if ((command === 'pause' || command === 'resume') && faults.losesAnswers === true) return null;
     return JSON.stringify(body);
   });
-  try {
-    return combined(place, api, await servePages(miner, place, (request) => pages(unit, request)));
-  } catch (error) {
-    await api.close();
-    throw error;
-  }
+  return combinedWith(
+    place,
+    api,
+    servePages(miner, place, (request) => pages(unit, request)),
+  );
 }
 
 function isPaused(miner: SimulatedMiner): boolean {

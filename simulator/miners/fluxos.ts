@@ -1,7 +1,7 @@
 import type { SimulatedMiner } from '../physics.ts';
 import {
   chipCelsius,
-  combined,
+  combinedWith,
   fanRpm,
   type MinerWireFaults,
   type ReplyBody,
@@ -49,12 +49,11 @@ export async function serveFluxos(
   const api = await serveApi(miner, place, ({ command }) =>
     JSON.stringify(port(unit, command) ?? invalidCommand(style)),
   );
-  try {
-    return combined(place, api, await servePages(miner, place, (request) => page(unit, request)));
-  } catch (error) {
-    await api.close();
-    throw error;
-  }
+  return combinedWith(
+    place,
+    api,
+    servePages(miner, place, (request) => page(unit, request)),
+  );
 }
 
 function isAsleep(miner: SimulatedMiner): boolean {

@@ -1,7 +1,7 @@
 import type { SimulatedMiner } from '../physics.ts';
 import {
   chipCelsius,
-  combined,
+  combinedWith,
   fanRpm,
   type MinerWireFaults,
   type ReplyBody,
@@ -73,12 +73,11 @@ export async function serveVnish(
     if (miner.state === 'sleeping') return null;
     return JSON.stringify(port(unit, command));
   });
-  try {
-    return combined(place, api, await servePages(miner, place, (request) => page(unit, request)));
-  } catch (error) {
-    await api.close();
-    throw error;
-  }
+  return combinedWith(
+    place,
+    api,
+    servePages(miner, place, (request) => page(unit, request)),
+  );
 }
 
 function port(unit: Unit, command: string): ReplyBody {

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import type { SimulatedMiner } from '../physics.ts';
 import {
   chipCelsius,
-  combined,
+  combinedWith,
   fanRpm,
   type MinerWireFaults,
   type ReplyBody,
@@ -42,12 +42,11 @@ export async function serveWhatsminerV3(
   const whatsminer = createWhatsminerUnit(miner, place, faults, FIRMWARE);
   const unit: Unit = { whatsminer, salt: saltOf(whatsminer) };
   const api = await serveWhatsminerV2(whatsminer);
-  try {
-    return combined(place, api, await serveFrames(miner, place, (request) => answer(unit, request)));
-  } catch (error) {
-    await api.close();
-    throw error;
-  }
+  return combinedWith(
+    place,
+    api,
+    serveFrames(miner, place, (request) => answer(unit, request)),
+  );
 }
 
 function saltOf(unit: WhatsminerUnit): string {

@@ -1,14 +1,6 @@
 import { decodeAvalon } from '../../drivers/miners/avalon-decode.ts';
-import { decodeBitmain } from '../../drivers/miners/bitmain-decode.ts';
-import { decodeBraiinsGraphql, decodeBraiinsRest } from '../../drivers/miners/braiins-decode.ts';
-import { decodeCgminer } from '../../drivers/miners/cgminer.ts';
-import { decodeEpic } from '../../drivers/miners/epic-decode.ts';
-import { decodeFluxos } from '../../drivers/miners/fluxos-decode.ts';
-import { decodeLuxos } from '../../drivers/miners/luxos-decode.ts';
 import { recogniseMiner } from '../../drivers/miners/recognise.ts';
-import { decodeVnish } from '../../drivers/miners/vnish-decode.ts';
 import { jsonOfText } from '../../drivers/miners/web-json.ts';
-import { decodeWhatsminer } from '../../drivers/miners/whatsminer-decode.ts';
 import { decodeWhatsminerV3 } from '../../drivers/miners/whatsminer-v3-decode.ts';
 import {
   accepted,
@@ -23,8 +15,7 @@ import {
   encodeWhatsminerFrame,
   watchForWhatsminerFrame,
 } from '../../protocols/whatsminer-v3.ts';
-
-type Body = Readonly<Record<string, unknown>>;
+import { type Body, type FamilyDecoder, PORT_DECODERS, WEB_DECODERS } from './family-decoders.ts';
 
 /** A decoder of replies on the cgminer port, given one reply as the answer to everything it asks. */
 const port =
@@ -36,11 +27,15 @@ const port =
 
 /** The same for web pages that answer JSON. */
 const web =
-  (decode: (body: unknown) => unknown) =>
+  (decode: (body: Body) => unknown) =>
   (bytes: Uint8Array): void => {
     const json = jsonOfText(new TextDecoder().decode(bytes));
-    if (json !== undefined) decode(json);
+    if (json !== undefined) decode(json as Body);
   };
+
+/** Every one of a table behind what reads its bytes. */
+const wired = (table: Readonly<Record<string, FamilyDecoder>>, over: typeof port) =>
+  Object.fromEntries(Object.entries(table).map(([name, decode]) => [name, over(decode)]));
 
 const context = { configuredModel: 'Antminer S21', controllable: true };
 const KEY = new Uint8Array(32).fill(7);
@@ -62,43 +57,7 @@ export const DECODERS: Readonly<Record<string, (bytes: Uint8Array) => void>> = {
     const isWhole = watchForWhatsminerFrame();
     for (let at = 0; at < bytes.length; at += 100) if (isWhole(bytes.subarray(at, at + 100))) return;
   },
-  cgminer: port((body) =>
-    decodeCgminer('cgminer', { version: body, summary: body, devs: body, stats: body, pools: body }, 'S19'),
-  ),
-  luxos: port((body) =>
-    decodeLuxos({
-      version: body,
-      config: body,
-      power: body,
-      summary: body,
-      stats: body,
-      devs: body,
-      pools: body,
-      events: body,
-      profiles: body,
-    }),
-  ),
-  bitmain: port((body) =>
-    decodeBitmain(
-      { version: body, summary: body, stats: body, pools: body, systemInfo: body, minerConf: body },
-      context,
-    ),
-  ),
-  whatsminer: port((body) =>
-    decodeWhatsminer(
-      {
-        summary: body,
-        status: body,
-        devs: body,
-        pools: body,
-        devdetails: body,
-        get_version: body,
-        get_miner_info: body,
-        get_error_code: body,
-      },
-      { ...context, firmware: 'whatsminer' },
-    ),
-  ),
+  ...wired(PORT_DECODERS, port),
   'whatsminer-v3': (bytes) => {
     decodeWhatsminerFrame(bytes);
     const framed = decodeWhatsminerFrame(encodeWhatsminerFrame(Buffer.from(bytes).toString('utf8')));
@@ -109,65 +68,11 @@ export const DECODERS: Readonly<Record<string, (bytes: Uint8Array) => void>> = {
   'whatsminer sealed': (bytes) => {
     decryptWhatsminerText(KEY, Buffer.from(bytes).toString('latin1'));
   },
-  avalon: port((body) => decodeAvalon({ version: body, stats: body, summary: body, pools: body })),
   'avalon figures': (bytes) => {
     const text = Buffer.from(bytes).toString('latin1');
     decodeAvalon({ stats: { STATS: [{ 'MM ID0': text }] } });
   },
-  'braiins REST': web((body) =>
-    decodeBraiinsRest(
-      {
-        details: body,
-        stats: body,
-        hashboards: body,
-        errors: body,
-        tuner: body,
-        cooling: body,
-        pools: body,
-        constraints: body,
-      },
-      true,
-    ),
-  ),
-  'braiins GraphQL': web((body) =>
-    decodeBraiinsGraphql({ system: body, boards: body, pools: body, model: body }),
-  ),
-  vnish: port((body) =>
-    decodeVnish(
-      {
-        version: body,
-        summary: body,
-        devs: body,
-        stats: body,
-        pools: body,
-        info: body,
-        webSummary: body,
-        performance: body,
-        presets: body,
-      },
-      'S19',
-      true,
-    ),
-  ),
-  epic: web((body) => decodeEpic({ summary: body, capabilities: body, network: body }, true)),
-  fluxos: port((body) =>
-    decodeFluxos(
-      {
-        version: body,
-        summary: body,
-        devs: body,
-        stats: body,
-        pools: body,
-        ipreport: body,
-        psu: body,
-        mode: body,
-        temperature: body,
-        fan: body,
-      },
-      'S19',
-      { greatestWatts: 3000 },
-    ),
-  ),
+  ...wired(WEB_DECODERS, web),
   'digest challenge': (bytes) => {
     parseDigestChallenge(Buffer.from(bytes).toString('latin1').slice(0, 16_384));
   },

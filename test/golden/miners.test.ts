@@ -5,6 +5,7 @@ import { decodeBitmain } from '../../drivers/miners/bitmain-decode.ts';
 import { decodeCgminer } from '../../drivers/miners/cgminer.ts';
 import { decodeLuxos, luxosProfiles } from '../../drivers/miners/luxos-decode.ts';
 import { recogniseMiner } from '../../drivers/miners/recognise.ts';
+import type { MinerFields } from '../../drivers/miners/reply-fields.ts';
 import { decodeWhatsminer } from '../../drivers/miners/whatsminer-decode.ts';
 import { decodeWhatsminerV3 } from '../../drivers/miners/whatsminer-v3-decode.ts';
 import { type CgminerReply, decodeCgminerReply } from '../../protocols/cgminer-reply.ts';
@@ -158,6 +159,18 @@ describe('stock Bitmain, S19 Pro, 2022-12', () => {
   });
 });
 
+/** What recorded Whatsminer units of either API have in common. */
+function whatsminerAgrees(reading: MinerFields, expected: Expected): void {
+  expect(reading.macAddress).toBe(String(expected['mac']).toLowerCase());
+  expect(reading.firmwareVersion).toBe(expected['firmware_version']);
+  expect(reading.hashrateThs).toBeCloseTo(valueOf(expected['hashrate']), 9);
+  expect(reading.nominalHashrateThs).toBeCloseTo(valueOf(expected['expected_hashrate']), 9);
+  expect(reading.powerWatts).toBe(valueOf(expected['wattage']));
+  expect(reading.powerLimitWatts).toBe(valueOf((expected['tuning_target'] as Expected)['power_target']));
+  expect(reading.uptimeSeconds).toBe(valueOf(expected['uptime']));
+  expect(reading.state).toBe(expected['is_mining'] === true ? 'hashing' : 'sleeping');
+}
+
 describe('Whatsminer, M20S, API 1.4', () => {
   const folder = 'whatsminer/m20s-20210322';
   const { expected, derived } = expectedOf(folder);
@@ -166,14 +179,7 @@ describe('Whatsminer, M20S, API 1.4', () => {
   const reading = decodeWhatsminer(replies, context);
 
   it('agrees with the expected values', () => {
-    expect(reading.macAddress).toBe(String(expected['mac']).toLowerCase());
-    expect(reading.firmwareVersion).toBe(expected['firmware_version']);
-    expect(reading.hashrateThs).toBeCloseTo(valueOf(expected['hashrate']), 9);
-    expect(reading.nominalHashrateThs).toBeCloseTo(valueOf(expected['expected_hashrate']), 9);
-    expect(reading.powerWatts).toBe(valueOf(expected['wattage']));
-    expect(reading.powerLimitWatts).toBe(valueOf((expected['tuning_target'] as Expected)['power_target']));
-    expect(reading.uptimeSeconds).toBe(valueOf(expected['uptime']));
-    expect(reading.state).toBe(expected['is_mining'] === true ? 'hashing' : 'sleeping');
+    whatsminerAgrees(reading, expected);
     expect(reading.fanRpm).toEqual(derived['fans_rpm']);
     expect(reading.pools).toHaveLength(expected['pools[0].length'] as number);
     expect(reading.errors).toEqual([]);
@@ -261,14 +267,7 @@ describe('Whatsminer, M60S VK40, API 3.0.2', () => {
   const reading = decodeWhatsminerV3(replies, context);
 
   it('agrees with the expected values', () => {
-    expect(reading.macAddress).toBe(String(expected['mac']).toLowerCase());
-    expect(reading.firmwareVersion).toBe(expected['firmware_version']);
-    expect(reading.hashrateThs).toBeCloseTo(valueOf(expected['hashrate']), 9);
-    expect(reading.nominalHashrateThs).toBeCloseTo(valueOf(expected['expected_hashrate']), 9);
-    expect(reading.powerWatts).toBe(valueOf(expected['wattage']));
-    expect(reading.powerLimitWatts).toBe(valueOf((expected['tuning_target'] as Expected)['power_target']));
-    expect(reading.uptimeSeconds).toBe(valueOf(expected['uptime']));
-    expect(reading.state).toBe(expected['is_mining'] === true ? 'hashing' : 'sleeping');
+    whatsminerAgrees(reading, expected);
     expect(reading.fanRpm).toHaveLength(expected['fans.length'] as number);
     expect(reading.pools).toHaveLength(expected['pools[0].length'] as number);
   });

@@ -1,5 +1,5 @@
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Ajv2020 } from 'ajv/dist/2020.js';
@@ -15,15 +15,7 @@ import {
   startLiveSite,
   until,
 } from '../support/live-site.ts';
-
-function available(program: string): boolean {
-  try {
-    execFileSync('which', [program], { stdio: 'ignore' });
-    return true;
-  } catch {
-    return false;
-  }
-}
+import { available, startMosquitto } from '../support/mosquitto.ts';
 
 describe.skipIf(!available('mosquitto'))(
   'a real mosquitto (skipped without the Debian package mosquitto)',
@@ -40,10 +32,6 @@ describe.skipIf(!available('mosquitto'))(
     const last = (topic: string) =>
       seen.findLast((message) => message.topic === `switchyard/v1/demo/${topic}`)?.body ?? null;
 
-    const startBroker = () => {
-      const child = spawn('mosquitto', ['-c', join(folder, 'm.conf')], { stdio: 'ignore' });
-      return child;
-    };
     const watch = async () => {
       client = connect({ protocol: 'mqtt', host: '127.0.0.1', port, reconnectPeriod: 200 });
       client.on('message', (topic, payload, packet) => {
@@ -58,11 +46,7 @@ describe.skipIf(!available('mosquitto'))(
     beforeAll(async () => {
       folder = mkdtempSync(join(tmpdir(), 'switchyard-broker-'));
       port = await freePort();
-      writeFileSync(
-        join(folder, 'm.conf'),
-        `set_tcp_nodelay true\npersistence false\nlistener ${port} 127.0.0.1\nallow_anonymous true\n`,
-      );
-      broker = startBroker();
+      broker = await startMosquitto(folder, port);
       live = await startLiveSite({ miners: 12, gpuNodes: 2 }, port);
       await watch();
       agent = startAgentProcess(live.config);
@@ -160,7 +144,7 @@ describe.skipIf(!available('mosquitto'))(
       broker.kill('SIGKILL');
       await until(() => (client.connected ? null : true));
       seen.length = 0;
-      broker = startBroker();
+      broker = await startMosquitto(folder, port);
       await until(() => (client.connected ? true : null));
       await client.subscribeAsync('switchyard/v1/demo/#', { qos: 1 });
       await until(() =>

@@ -1,14 +1,10 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { decodeBitmain } from '../../../drivers/miners/bitmain-decode.ts';
-import { decodeCgminer } from '../../../drivers/miners/cgminer.ts';
-import { decodeLuxos } from '../../../drivers/miners/luxos-decode.ts';
 import { recogniseMiner } from '../../../drivers/miners/recognise.ts';
-import type { MinerFields } from '../../../drivers/miners/reply-fields.ts';
-import { decodeWhatsminer } from '../../../drivers/miners/whatsminer-decode.ts';
 import { parseRepaired } from '../../../protocols/cgminer-repair.ts';
 import { accepted, decodeCgminerReply, joinedSections } from '../../../protocols/cgminer-reply.ts';
 import { decryptWhatsminerText, md5Crypt } from '../../../protocols/whatsminer-crypto.ts';
+import { PORT_DECODERS } from '../../corpus/family-decoders.ts';
 import { REPLY_NAMES } from '../../corpus/reply-like.ts';
 
 const seed = 20_261_121;
@@ -30,46 +26,8 @@ const bodyOf = fc.dictionary(fc.constantFrom(...REPLY_NAMES), anyJson as fc.Arbi
   maxKeys: 8,
 });
 
-const context = { configuredModel: 'Antminer S21', controllable: true };
-const decoders: Readonly<Record<string, (body: Record<string, unknown>) => MinerFields>> = {
-  luxos: (body) =>
-    decodeLuxos({
-      version: body,
-      config: body,
-      power: body,
-      summary: body,
-      stats: body,
-      devs: body,
-      pools: body,
-      events: body,
-      profiles: body,
-    }),
-  bitmain: (body) =>
-    decodeBitmain(
-      { version: body, summary: body, stats: body, pools: body, systemInfo: body, minerConf: body },
-      context,
-    ),
-  whatsminer: (body) =>
-    decodeWhatsminer(
-      {
-        summary: body,
-        status: body,
-        devs: body,
-        pools: body,
-        devdetails: body,
-        get_version: body,
-        get_miner_info: body,
-        get_error_code: body,
-      },
-      { ...context, firmware: 'whatsminer' },
-    ),
-  cgminer: (body) =>
-    decodeCgminer(
-      'cgminer',
-      { version: body, summary: body, devs: body, stats: body, pools: body },
-      'Antminer S19',
-    ),
-};
+const { bitmain, cgminer, luxos, whatsminer } = PORT_DECODERS;
+const decoders = { bitmain, cgminer, luxos, whatsminer };
 
 describe('decoders of miner replies, on anything', () => {
   it('no codec throws on any bytes', () => {

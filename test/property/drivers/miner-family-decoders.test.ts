@@ -1,11 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { decodeAvalon } from '../../../drivers/miners/avalon-decode.ts';
-import { decodeBraiinsGraphql, decodeBraiinsRest } from '../../../drivers/miners/braiins-decode.ts';
-import { decodeEpic } from '../../../drivers/miners/epic-decode.ts';
-import { decodeFluxos } from '../../../drivers/miners/fluxos-decode.ts';
-import type { MinerFields } from '../../../drivers/miners/reply-fields.ts';
-import { decodeVnish } from '../../../drivers/miners/vnish-decode.ts';
+import { PORT_DECODERS, WEB_DECODERS } from '../../corpus/family-decoders.ts';
 import { REPLY_NAMES } from '../../corpus/reply-like.ts';
 
 const seed = 20_260_718;
@@ -32,55 +27,8 @@ const record = fc
   .dictionary(fc.constantFrom(...REPLY_NAMES), anyJson, { maxKeys: 8 })
   .map((body) => JSON.parse(JSON.stringify(body)) as Record<string, unknown>);
 
-const decoders: Readonly<Record<string, (body: Record<string, unknown>) => MinerFields>> = {
-  avalon: (body) => decodeAvalon({ version: body, stats: body, summary: body, pools: body }),
-  'braiins REST': (body) =>
-    decodeBraiinsRest(
-      {
-        details: body,
-        stats: body,
-        hashboards: body,
-        errors: body,
-        tuner: body,
-        cooling: body,
-        pools: body,
-        constraints: body,
-      },
-      true,
-    ),
-  epic: (body) => decodeEpic({ summary: body, capabilities: body, network: body }),
-  fluxos: (body) =>
-    decodeFluxos(
-      {
-        version: body,
-        summary: body,
-        devs: body,
-        stats: body,
-        pools: body,
-        ipreport: body,
-        psu: body,
-        mode: body,
-        temperature: body,
-        fan: body,
-      },
-      'S19',
-    ),
-  vnish: (body) =>
-    decodeVnish(
-      {
-        version: body,
-        summary: body,
-        devs: body,
-        stats: body,
-        pools: body,
-        info: body,
-        webSummary: body,
-        performance: body,
-      },
-      'S19',
-    ),
-  'braiins GraphQL': (body) => decodeBraiinsGraphql({ system: body, boards: body, pools: body, model: body }),
-};
+const { avalon, fluxos, vnish } = PORT_DECODERS;
+const decoders = { avalon, fluxos, vnish, ...WEB_DECODERS };
 
 describe('decoders of the other firmware families, on any JSON value', () => {
   it.each(Object.entries(decoders))(
