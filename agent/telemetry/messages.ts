@@ -66,6 +66,28 @@ export const METRICS: Readonly<Record<string, string>> = {
   importWattHours: 'Wh, counter of the meter',
 };
 
+type DeviceInfoSource = Pick<Snapshot['devices'][number], 'id' | 'address' | 'inventory' | 'identity'>;
+
+/** Whether two snapshots lead to the same `info/devices`: dear to make, and they seldom change. Pure. */
+export function sameDeviceInfo(a: readonly DeviceInfoSource[], b: readonly DeviceInfoSource[]): boolean {
+  return a.length === b.length && a.every((device, index) => sameDevice(device, b[index]!));
+}
+
+function sameDevice(a: DeviceInfoSource, b: DeviceInfoSource): boolean {
+  if (a === b) return true;
+  if (a.id !== b.id || a.address !== b.address || a.inventory !== b.inventory) return false;
+  const [one, other] = [a.identity, b.identity];
+  if (one === null || other === null || one === other) return one === other;
+  return (
+    one.vendor === other.vendor &&
+    one.model === other.model &&
+    one.firmware === other.firmware &&
+    one.firmwareVersion === other.firmwareVersion &&
+    one.macAddress === other.macAddress &&
+    one.serialNumber === other.serialNumber
+  );
+}
+
 /** `info/devices/<n>`: every device with its attributes, in parts below the size limit. */
 export function infoDevicesParts(model: SiteModel, snapshot: Snapshot): Record<string, unknown>[][] {
   const stateOf = new Map(snapshot.devices.map((device) => [device.id, device]));

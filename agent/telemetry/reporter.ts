@@ -14,6 +14,7 @@ import {
   meterRow,
   type Outgoing,
   ROWS_PER_MESSAGE,
+  sameDeviceInfo,
   siteBody,
   stateBody,
 } from './messages.ts';
@@ -66,6 +67,9 @@ export class Reporter {
   private lastSiteMs = Number.NEGATIVE_INFINITY;
   private lastRowsMs = Number.NEGATIVE_INFINITY;
   private lastFullMs = Number.NEGATIVE_INFINITY;
+  /** What `info` was last made of; `null`: to be made again. */
+  private info: { readonly configured: SiteModel['devices']; readonly seen: Snapshot['devices'] } | null =
+    null;
   private infoHash = '';
   private infoParts = 0;
 
@@ -134,6 +138,7 @@ export class Reporter {
   /** Says everything retained again at the next cycle: the broker may have lost it. */
   forgetRetained(): void {
     this.retained.clear();
+    this.info = null;
   }
 
   decision(epochMs: number, body: Readonly<Record<string, unknown>>): void {
@@ -171,6 +176,12 @@ export class Reporter {
   }
 
   private publishInfo(snapshot: Snapshot): void {
+    const { devices: configured } = this.model;
+    const { info } = this;
+    // Dear to make at every cycle, and they seldom change; a reload brings another list of devices.
+    if (info !== null && info.configured === configured && sameDeviceInfo(info.seen, snapshot.devices))
+      return;
+    this.info = { configured, seen: snapshot.devices };
     const parts = infoDevicesParts(this.model, snapshot);
     const site = infoSiteBody(this.model, this.agentVersion);
     this.infoHash = createHash('sha256')
