@@ -1,14 +1,10 @@
 #!/usr/bin/env node
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { PROGRAM_FOLDER } from '../config/program-files.ts';
+import { programText } from '../config/program-files.ts';
 import { EXIT } from './cli/outcome.ts';
 import { buildProgram } from './cli/program.ts';
 
 /** The only entry: builds the command line and lets one command run. Everything real is made below here. */
-const { version } = JSON.parse(readFileSync(join(PROGRAM_FOLDER, 'package.json'), 'utf8')) as {
-  version: string;
-};
+const { version } = JSON.parse(programText('package.json')) as { version: string };
 const interrupt = new AbortController();
 let interrupted: 'SIGINT' | 'SIGTERM' | null = null;
 for (const name of ['SIGINT', 'SIGTERM'] as const) {
@@ -24,7 +20,7 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code === 'EPIPE') process.exit(EXIT.ok);
 });
 
-const exit = await buildProgram({
+const running = buildProgram({
   version,
   signal: interrupt.signal,
   environment: process.env,
@@ -34,6 +30,8 @@ const exit = await buildProgram({
     isTerminal: process.stderr.isTTY === true,
   },
 }).run(process.argv.slice(2));
-process.exitCode = interrupted === 'SIGINT' && exit === EXIT.ok ? EXIT.interrupted : exit;
-// Open handles of a command that is done (a timer of a library, a keep-alive) must not keep the process.
-setTimeout(() => process.exit(), 500).unref();
+void running.then((exit) => {
+  process.exitCode = interrupted === 'SIGINT' && exit === EXIT.ok ? EXIT.interrupted : exit;
+  // Open handles of a command that is done (a timer of a library, a keep-alive) must not keep the process.
+  setTimeout(() => process.exit(), 500).unref();
+});

@@ -11,10 +11,9 @@ import {
   rmSync,
   statSync,
   utimesSync,
-  writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join, relative } from 'node:path';
+import { join, relative } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { commandTable } from '../agent/cli/program.ts';
 import { bundle, unbundled } from './bundle.ts';
@@ -28,17 +27,18 @@ import {
   MAINTAINER,
   manPage,
 } from './documents.ts';
+import {
+  ARCHITECTURES,
+  type Architecture,
+  checkOut,
+  git,
+  nodeOf,
+  put,
+  ROOT,
+  runtimeFiles,
+} from './sources.ts';
 
-/** Architectures of Debian and what npm calls them. */
-export const ARCHITECTURES = { amd64: 'x64', arm64: 'arm64' } as const;
-export type Architecture = keyof typeof ARCHITECTURES;
-
-const ROOT = join(import.meta.dirname, '..');
 const APP = 'usr/lib/switchyard';
-/** What runs; tests, benches and this folder stay out. */
-const SOURCES = /^(agent|config|drivers|protocols|simulator)\//;
-/** What of it lies in the package beside the bundle. */
-const FILES = /^agent\/page\/static\/|^config\/examples\//;
 /** Never loaded by a running agent. */
 const NOT_SHIPPED =
   /\.(map|d\.[cm]?ts|md|markdown|yml|flow)$|(^|\/)(\.github|\.bin|test|tests|docs|example|examples|benchmark|benchmarks)(\/|$)/;
@@ -54,7 +54,7 @@ export async function buildPackage(arch: Architecture, out: string): Promise<str
   const work = mkdtempSync(join(tmpdir(), 'switchyard-package-'));
   try {
     const tree = join(work, 'tree');
-    copySources(work, tree);
+    copyFiles(tree);
     const installed = await install(arch, work, tree);
     writeDocuments(tree, version, installed, new Date(epochSeconds * 1000));
     writeControl(tree, arch, version);
@@ -75,16 +75,9 @@ export async function buildPackage(arch: Architecture, out: string): Promise<str
   }
 }
 
-function git(args: readonly string[]): string {
-  return execFileSync('git', args, { cwd: ROOT, encoding: 'utf8' });
-}
-
-function copySources(work: string, tree: string): void {
-  for (const name of git(['ls-files']).split('\n')) {
-    if (SOURCES.test(name)) put(join(work, 'source'), name, readFileSync(join(ROOT, name)));
-    if (FILES.test(name)) put(tree, `${APP}/${name}`, readFileSync(join(ROOT, name)));
-  }
-  for (const name of ['package.json', 'LICENSE']) put(tree, `${APP}/${name}`, readFileSync(join(ROOT, name)));
+function copyFiles(tree: string): void {
+  for (const name of [...runtimeFiles(), 'LICENSE'])
+    put(tree, `${APP}/${name}`, readFileSync(join(ROOT, name)));
   for (const [from, to, mode] of [
     ['notify-exec', `${APP}/notify-exec`, 0o755],
     ['switchyard.sh', 'usr/bin/switchyard', 0o755],
@@ -101,17 +94,11 @@ function copySources(work: string, tree: string): void {
 async function install(arch: Architecture, work: string, tree: string): Promise<Locked> {
   const cpu = ARCHITECTURES[arch];
   const folder = join(work, 'source');
-  for (const name of ['package.json', 'package-lock.json', '.npmrc'])
-    copyFileSync(join(ROOT, name), join(folder, name));
-  execFileSync(
-    'npm',
-    ['ci', '--omit=dev', '--ignore-scripts', '--os=linux', `--cpu=${cpu}`, '--libc=glibc'],
-    { cwd: folder, stdio: ['ignore', 'ignore', 'inherit'] },
-  );
-  const modules = join(folder, 'node_modules');
-  const node = `node-linux-${cpu}`;
-  copyFileSync(join(modules, node, 'bin', 'node'), join(tree, APP, 'node'));
-  put(tree, `${APP}/LICENSE.node`, readFileSync(join(modules, node, 'LICENSE')));
+  mkdirSync(folder);
+  const modules = checkOut(folder, arch);
+  const node = nodeOf(modules, arch);
+  copyFileSync(join(node, 'bin', 'node'), join(tree, APP, 'node'));
+  put(tree, `${APP}/LICENSE.node`, readFileSync(join(node, 'LICENSE')));
   const bundled = await bundle(folder, join(tree, APP));
   for (const path of bundled) copyLicences(folder, path, tree);
   const whole = unbundled(modules);
@@ -207,13 +194,6 @@ Description: keeps a site of miners and AI under its power limits
   put(tree, 'DEBIAN/md5sums', files.map((name) => `${sum(name)}  ${name}\n`).join(''));
   for (const name of ['postinst', 'prerm', 'postrm'])
     put(tree, `DEBIAN/${name}`, readFileSync(join(ROOT, 'packaging', 'debian', name)), 0o755);
-}
-
-function put(tree: string, name: string, body: string | Uint8Array, mode = 0o644): void {
-  const path = join(tree, name);
-  mkdirSync(dirname(path), { recursive: true });
-  writeFileSync(path, body);
-  chmodSync(path, mode);
 }
 
 const EXECUTABLE = new Set([

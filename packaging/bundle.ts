@@ -6,6 +6,7 @@ import { rolldown } from 'rolldown';
 const ENTRIES = ['agent/main', 'simulator/main', 'simulator/nvidia-smi', 'agent/telemetry/inventory-process'];
 /** Brings native code, which cannot be bundled. */
 const UNBUNDLED = 'serialport';
+const EXTERNAL = [/^node:/, UNBUNDLED];
 
 /**
  * Bundles the TypeScript of `source` (with its node_modules) into JavaScript below `target`: a start reads a few files
@@ -17,7 +18,7 @@ export async function bundle(source: string, target: string): Promise<Set<string
     cwd: source,
     input: Object.fromEntries(ENTRIES.map((name) => [name, `./${name}.ts`])),
     platform: 'node',
-    external: [/^node:/, UNBUNDLED],
+    external: EXTERNAL,
   });
   const { output } = await build.write({
     dir: target,
@@ -35,6 +36,13 @@ export async function bundle(source: string, target: string): Promise<Set<string
     }
   }
   return used;
+}
+
+/** The same as one file for a single executable; commands are still made only when they are run. */
+export async function bundleWhole(source: string, entry: string, file: string): Promise<void> {
+  const build = await rolldown({ cwd: source, input: `./${entry}`, platform: 'node', external: EXTERNAL });
+  await build.write({ file, format: 'cjs', codeSplitting: false });
+  await build.close();
 }
 
 /** What stays a folder of its own: the package with native code and everything that it needs, by path. */

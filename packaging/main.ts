@@ -1,6 +1,8 @@
-import { ARCHITECTURES, type Architecture, buildPackage } from './build.ts';
+import { buildPackage } from './build.ts';
+import { buildExecutable } from './executable.ts';
+import { ARCHITECTURES, type Architecture } from './sources.ts';
 
-/** `npm run package [-- amd64 arm64]`: Debian packages into dist/, from the commit that is checked out. */
+/** `npm run package [-- amd64 arm64]`: Debian packages and single executables into dist/, from the commit that is checked out. */
 const wanted = process.argv.slice(2);
 const unknown = wanted.filter((arch) => !(arch in ARCHITECTURES));
 if (unknown.length > 0) {
@@ -10,6 +12,8 @@ if (unknown.length > 0) {
   process.exitCode = 2;
 } else {
   const all = Object.keys(ARCHITECTURES) as Architecture[];
-  for (const arch of wanted.length > 0 ? (wanted as Architecture[]) : all)
+  for (const arch of wanted.length > 0 ? (wanted as Architecture[]) : all) {
     console.log(await buildPackage(arch, 'dist'));
+    console.log(await buildExecutable(arch, 'dist'));
+  }
 }

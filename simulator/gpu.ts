@@ -1,7 +1,7 @@
 import { createServer as createHttpServer } from 'node:http';
 import type { AddressInfo, Server, Socket } from 'node:net';
 import { createServer } from 'node:net';
-import { programEntry } from '../config/program-files.ts';
+import { programCommand } from '../config/program-files.ts';
 import type { Clock } from '../protocols/clock.ts';
 import { systemClock } from '../protocols/clock.ts';
 import type { Milliseconds, MonotonicMs } from '../protocols/units.ts';
@@ -93,11 +93,7 @@ export function serveNvidiaSmi(node: SimulatedGpuNode, options: GpuServerOptions
   });
   return listen(server, options, faults).then((base) => ({
     ...base,
-    command: [
-      process.execPath,
-      programEntry('simulator/nvidia-smi'),
-      `${base.address.host}:${base.address.port}`,
-    ],
+    command: [...programCommand('simulator/nvidia-smi'), `${base.address.host}:${base.address.port}`],
   }));
 }
 

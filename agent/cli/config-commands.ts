@@ -1,10 +1,8 @@
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { loadConfig } from '../../config/load.ts';
 import { profileJsonSchema } from '../../config/meters/profile.ts';
 import { meterProfiles } from '../../config/meters/profiles.ts';
 import { formatProblem } from '../../config/problem.ts';
-import { PROGRAM_FOLDER } from '../../config/program-files.ts';
+import { programText } from '../../config/program-files.ts';
 import { formatWatts } from '../../config/quantity.ts';
 import { configJsonSchema } from '../../config/schema.ts';
 import { buildSiteModel } from '../site/model.ts';
@@ -113,8 +111,6 @@ export function schemaCommand(what = 'config'): Outcome {
   return { exit: EXIT.ok, data: schema, text: JSON.stringify(schema, null, 2) };
 }
 
-const EXAMPLES = join(PROGRAM_FOLDER, 'config', 'examples');
-
 const SAMPLES: Readonly<Record<string, string>> = {
   meter: `meters:
   # profile: one of the register maps that ship with the product (\`switchyard sample profiles\` lists them)
@@ -188,7 +184,7 @@ export function sampleCommand(kind: string): Outcome {
     return { exit: EXIT.ok, data: { kind, profiles }, text: text.join('\n') };
   }
   if (kind === 'all') {
-    const text = readFileSync(join(EXAMPLES, 'hybrid.yaml'), 'utf8');
+    const text = programText('config/examples/hybrid.yaml');
     return { exit: EXIT.ok, data: { kind, yaml: text }, text };
   }
   const text = SAMPLES[kind];

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { Aedes } from 'aedes';
 import { connect } from 'mqtt';
 import { loadConfig } from '../../config/load.ts';
-import { programEntry } from '../../config/program-files.ts';
+import { programCommand, spokenCommand } from '../../config/program-files.ts';
 import type { RunningAgent } from '../agent-options.ts';
 import { renderStatus } from './agent-commands.ts';
 import { type Context, problemsOf } from './context.ts';
@@ -58,13 +58,12 @@ export async function demoCommand(
     portOrFree(Number(options['mqttPort'])),
     portOrFree(Number(options['pagePort'])),
   ]);
-  const smi = programEntry('simulator/nvidia-smi');
   const places = {
     network,
     mqttPort,
     pagePort,
     stateFolder: join(folder, 'state'),
-    smiCommand: (place: string) => [process.execPath, smi, place],
+    smiCommand: (place: string) => [...programCommand('simulator/nvidia-smi'), place],
     sparkplug: 'sparkplug' in options,
   };
   const siteFile = options['site'];
@@ -155,7 +154,7 @@ async function firstPicture(
     return;
   }
   // By its configuration: then commands that need no agent find their site as well.
-  const run = (words: string) => `  npm run --silent switchyard -- -c ${places.file} ${words}`;
+  const run = (words: string) => `  ${spokenCommand()} -c ${places.file} ${words}`;
   context.streams.out(
     [
       renderStatus(view),
@@ -170,7 +169,7 @@ async function firstPicture(
       run('status'),
       run('explain grid'),
       run('doctor'),
-      `  npm run --silent switchyard -- mqtt watch --url mqtt://127.0.0.1:${places.mqttPort}`,
+      `  ${spokenCommand()} mqtt watch --url mqtt://127.0.0.1:${places.mqttPort}`,
       '',
     ].join('\n'),
   );

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
-import { programEntry } from '../../config/program-files.ts';
+import { programCommand } from '../../config/program-files.ts';
 
 /** The simulated site as a process of its own: every figure comes over the wire. */
 export interface SimulatorProcess {
@@ -20,9 +20,10 @@ export async function startSimulator(
   seed: string,
   pace: string,
 ): Promise<SimulatorProcess> {
+  const [program, ...args] = programCommand('simulator/main');
   const child: ChildProcess = spawn(
-    process.execPath,
-    [programEntry('simulator/main'), '--config', configPath, '--seed', seed, '--pace', pace],
+    program,
+    [...args, '--config', configPath, '--seed', seed, '--pace', pace],
     { stdio: ['pipe', 'pipe', 'pipe'] },
   );
   let said = '';

@@ -1,4 +1,6 @@
 import { readInventory } from './inventory.ts';
 
 /** A process of its own: prints the inventory as one line of JSON and ends. */
-process.stdout.write(`${JSON.stringify(await readInventory())}\n`, () => process.exit());
+void readInventory().then((inventory) =>
+  process.stdout.write(`${JSON.stringify(inventory)}\n`, () => process.exit()),
+);

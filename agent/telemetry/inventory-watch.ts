@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { programEntry } from '../../config/program-files.ts';
+import { programCommand } from '../../config/program-files.ts';
 import type { Clock } from '../../protocols/clock.ts';
 import { environment } from '../../protocols/process.ts';
 import type { HostInventory } from './inventory.ts';
@@ -49,10 +49,11 @@ export class InventoryWatch {
 
 /** Reads it in a process of its own, which is killed when it takes too long. Never fails. */
 function inventoryOfChild(stop: AbortSignal): Promise<HostInventory | null> {
+  const [program, ...args] = programCommand('agent/telemetry/inventory-process');
   return new Promise((resolve) => {
     execFile(
-      process.execPath,
-      [programEntry('agent/telemetry/inventory-process')],
+      program,
+      args,
       { env: environment(), timeout: LIMIT_MS, killSignal: 'SIGKILL', maxBuffer: 1_000_000, signal: stop },
       (error, stdout) => {
         try {

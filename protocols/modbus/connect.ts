@@ -63,7 +63,7 @@ export function serialPath(settings: SerialSettings): ConnectPath {
     } catch {
       return fail(
         'unsupported',
-        `serial lines need the package serialport, which is not installed`,
+        `serial lines need the package serialport, which is not here (the Debian package brings it)`,
         'install it, or use a gateway with Modbus TCP or RTU over TCP',
       );
     }

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { demoConfig, freeNetwork, portOrFree } from '../../agent/cli/demo-site.ts';
 import { buildPackage } from '../../packaging/build.ts';
+import { buildExecutable } from '../../packaging/executable.ts';
 
 const has = (program: string) => spawnSync('which', [program]).status === 0;
 const sum = (file: string) => createHash('sha256').update(readFileSync(file)).digest('hex');
@@ -35,7 +36,17 @@ export async function provePackage([tree, only]: readonly string[]): Promise<boo
         sum(first) === sum(second),
         `two builds of amd64 are the same bytes (${sum(first).slice(0, 16)})`,
       );
-      await tryArm(foreign, work, check);
+      const executable = await buildExecutable('amd64', join(work, 'one'));
+      check(
+        sum(executable) === sum(await buildExecutable('amd64', join(work, 'two'))),
+        `two builds of the amd64 executable are the same bytes (${sum(executable).slice(0, 16)})`,
+      );
+      const tree = join(work, 'arm64');
+      execFileSync('dpkg-deb', ['-x', foreign, tree]);
+      const app = join(tree, 'usr/lib/switchyard');
+      const sample = join(tree, 'usr/share/doc/switchyard/examples/switchyard.yaml');
+      await tryArm('package', [join(app, 'node'), join(app, 'agent/main.js')], sample, work, check);
+      await tryArm('executable', [await buildExecutable('arm64', join(work, 'one'))], sample, work, check);
       if (has('lintian')) lintian(first, check);
       else console.log('  not tried: lintian is not here');
     }
@@ -59,38 +70,37 @@ export async function provePackage([tree, only]: readonly string[]): Promise<boo
 
 type Check = (holds: boolean, what: string) => void;
 
-async function tryArm(file: string, work: string, check: Check): Promise<void> {
+/** Runs a program for arm64 in an emulator. `what` is what it came from, `sample` a configuration. */
+async function tryArm(
+  what: string,
+  program: readonly string[],
+  sample: string,
+  work: string,
+  check: Check,
+): Promise<void> {
   const library = '/usr/aarch64-linux-gnu';
   if (!has('qemu-aarch64-static') || !existsSync(join(library, 'lib'))) {
-    console.log('  not tried: the arm64 program needs qemu-aarch64-static and the arm64 libraries');
+    console.log(`  not tried: the arm64 ${what} needs qemu-aarch64-static and the arm64 libraries`);
     return;
   }
-  const tree = join(work, 'arm64');
-  execFileSync('dpkg-deb', ['-x', file, tree]);
-  const app = join(tree, 'usr/lib/switchyard');
   const run = (...args: string[]) =>
-    spawnSync(
-      'qemu-aarch64-static',
-      ['-L', library, join(app, 'node'), join(app, 'agent/main.js'), ...args],
-      {
-        encoding: 'utf8',
-        timeout: 120_000,
-      },
-    );
+    spawnSync('qemu-aarch64-static', ['-L', library, ...program, ...args], {
+      encoding: 'utf8',
+      timeout: 120_000,
+    });
   const version = run('version');
   check(
     version.status === 0 && version.stdout.startsWith('switchyard '),
-    `arm64, emulated: ${version.stdout.trim()}`,
+    `arm64 ${what}, emulated: ${version.stdout.trim()}`,
   );
-  const sample = join(tree, 'usr/share/doc/switchyard/examples/switchyard.yaml');
   const checked = run('check', sample, '--json');
   check(
     checked.status !== null && checked.status <= 3 && checked.stdout.includes('"command":"check"'),
-    'arm64, emulated: check answers',
+    `arm64 ${what}, emulated: check answers`,
   );
   // Nothing listens there: every device is tried once and counts at its worst.
-  const site = join(work, 'arm64.yaml');
-  const state = join(work, 'arm64-state');
+  const site = join(work, `arm64-${what}.yaml`);
+  const state = join(work, `arm64-${what}-state`);
   const places = {
     network: await freeNetwork(),
     mqttPort: 1,
@@ -104,7 +114,7 @@ async function tryArm(file: string, work: string, check: Check): Promise<void> {
   const once = run('run', '--once', '--dry-run', '--config', site, '--json');
   check(
     once.stdout.includes('"mode":"dry-run"') && existsSync(join(state, 'journal.db')),
-    `arm64, emulated: a dry-run cycle over 6 miners, journal and all ${once.stdout === '' ? once.stderr.slice(-300) : ''}`,
+    `arm64 ${what}, emulated: a dry-run cycle over 6 miners, journal and all ${once.stdout === '' ? once.stderr.slice(-300) : ''}`,
   );
 }
 
