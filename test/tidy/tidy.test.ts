@@ -92,7 +92,7 @@ describe('the lockfile', () => {
     const manifest = JSON.parse(read('package.json')) as Record<string, Record<string, string>>;
     for (const group of ['dependencies', 'devDependencies', 'optionalDependencies']) {
       for (const [name, version] of Object.entries(manifest[group] ?? {})) {
-        expect(version, name).toMatch(/^(npm:[a-z]+@)?\d+\.\d+\.\d+$/);
+        expect(version, name).toMatch(/^(npm:[a-z]+@)?\d+\.\d+\.\d+(-[\da-z.]+)?$/);
       }
     }
   });
