@@ -39,7 +39,7 @@ const RULES: readonly Rule[] = [
     figure: (host) => host.diskWearPercent,
     minorAt: 80,
     majorAt: 100,
-    says: (figure) => `The flash of the gateway has used ${figure} % of its life.`,
+    says: (figure) => `The disk of the gateway has used ${figure} % of its life.`,
     nextStep: 'Make a backup (`switchyard backup FILE`) and plan its exchange.',
   },
   {
@@ -106,7 +106,8 @@ export class HostAlarms {
         code: 'clock-not-synchronised',
         severity: 'minor',
         target: 'site',
-        message: 'The clock of the gateway is not synchronised: orders from afar may only lower until it is.',
+        message:
+          'The clock of the gateway is not synchronised, or cannot be right: orders from afar may only lower until it is.',
         nextStep: 'Check NTP: `timedatectl`, and whether the gateway reaches its time server.',
       });
     return found;
@@ -118,7 +119,7 @@ export function renderHost(host: HostHealth): string {
   const parts = [
     host.temperatureCelsius === null ? null : `${Math.round(host.temperatureCelsius)} °C`,
     host.diskUsedPercent === null ? null : `disk ${host.diskUsedPercent} % used`,
-    host.diskWearPercent === null ? null : `flash ${host.diskWearPercent} % worn`,
+    host.diskWearPercent === null ? null : `disk ${host.diskWearPercent} % worn`,
     `${Math.round(host.memoryAvailableBytes / 1e6)} of ${Math.round(host.memoryTotalBytes / 1e6)} MB memory free`,
     `load ${host.load1.toFixed(1)} on ${host.cpuCount} cores`,
     host.pressure60Percent.io === null

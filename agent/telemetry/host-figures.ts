@@ -1,4 +1,4 @@
-import type { Celsius, Percent } from '../../protocols/units.ts';
+import type { Celsius, EpochMs, Percent } from '../../protocols/units.ts';
 
 /** What files of /proc and /sys say. Pure: text in, figures out; `null` for what the text does not hold. */
 
@@ -73,6 +73,54 @@ export function wearPercentOf(lifeTime: string): Percent | null {
   const worst = Math.max(0, ...steps.filter((step) => step <= 0x0b));
   // 0: the card does not say.
   return worst === 0 ? null : worst * 10;
+}
+
+/**
+ * The same from `smartctl -j -x`: an NVMe disk says it in its health log, a SATA disk in its device statistics; `null` where
+ * neither does. May be beyond 100. Sources: NVM Express base specification, SMART / Health log, Percentage Used; ACS-3
+ * A.5.8, Percentage Used Endurance Indicator; names as smartmontools 7 prints them.
+ */
+export function wearOfSmartctl(json: string): Percent | null {
+  const said = parsed(json);
+  const ofNvme = at(said, 'nvme_smart_health_information_log', 'percentage_used');
+  if (isShare(ofNvme)) return ofNvme;
+  const pages = at(said, 'ata_device_statistics', 'pages');
+  for (const page of Array.isArray(pages) ? pages : []) {
+    const table = at(page, 'table');
+    for (const row of Array.isArray(table) ? table : []) {
+      const value = at(row, 'value');
+      if (at(row, 'name') === 'Percentage Used Endurance Indicator' && isShare(value)) return value;
+    }
+  }
+  return null;
+}
+
+const isShare = (value: unknown): value is number =>
+  typeof value === 'number' && Number.isInteger(value) && value >= 0 && value <= 255;
+
+function at(value: unknown, ...keys: readonly string[]): unknown {
+  let here = value;
+  for (const key of keys) {
+    if (typeof here !== 'object' || here === null) return undefined;
+    here = (here as Readonly<Record<string, unknown>>)[key];
+  }
+  return here;
+}
+
+function parsed(json: string): unknown {
+  try {
+    return JSON.parse(json);
+  } catch {
+    return null;
+  }
+}
+
+/** Before this program was written. */
+const EARLIEST_MS: EpochMs = Date.UTC(2026, 10, 1);
+
+/** Whether a wall clock can be right at all: a box without a battery starts in 1970, or where it was switched off. */
+export function clockIsPossible(epochMs: EpochMs): boolean {
+  return epochMs >= EARLIEST_MS;
 }
 
 /** The hottest of sensors that give thousandths of a degree; what no chip can have is a sensor that is not there. */

@@ -4,9 +4,10 @@ import { cpus, freemem, loadavg, totalmem, uptime } from 'node:os';
 import { resolve } from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { environment } from '../../protocols/process.ts';
-import type { Celsius, Milliseconds, Percent, Seconds } from '../../protocols/units.ts';
+import type { Celsius, EpochMs, Milliseconds, Percent, Seconds } from '../../protocols/units.ts';
 import {
   availableBytesOf,
+  clockIsPossible,
   diskOfPartition,
   hottestOf,
   type InterfaceCounters,
@@ -15,6 +16,7 @@ import {
   partitionOf,
   pressureOf,
   synchronisedOf,
+  wearOfSmartctl,
   wearPercentOf,
   writtenBytesOf,
 } from './host-figures.ts';
@@ -53,8 +55,8 @@ export interface HostHealth {
 
 /** Within this time the same figures are given again: who asks often does not shorten what the delay is taken over. */
 const FRESH_MS = 5000;
-/** Longest wait for the answer about the clock, and how often it is asked for. */
-const CLOCK_LIMIT_MS = 5000;
+/** Longest wait for an answer about the clock or the disk, and how often the clock is asked for. */
+const ANSWER_LIMIT_MS = 5000;
 const CLOCK_EVERY_MS = 60_000;
 
 /**
@@ -69,9 +71,12 @@ export class HostHealthReader {
   private readAt = Number.NEGATIVE_INFINITY;
   private clockAskedAt = Number.NEGATIVE_INFINITY;
   private clockSaid: boolean | null = null;
+  private wearSaid: Percent | null = null;
+  private readonly epochMs: () => EpochMs;
 
-  constructor(stateFolder: string) {
+  constructor(stateFolder: string, epochMs: () => EpochMs = Date.now) {
     this.stateFolder = stateFolder;
+    this.epochMs = epochMs;
     const partition = partitionOf(read('/proc/self/mounts') ?? '', resolve(stateFolder));
     this.disk = partition === null ? null : diskOfPartition(partition);
     this.delay.enable();
@@ -110,7 +115,9 @@ export class HostHealthReader {
       },
       diskWrittenBytes: this.disk === null ? null : writtenBytesOf(read('/proc/diskstats') ?? '', this.disk),
       diskWearPercent:
-        this.disk === null ? null : wearPercentOf(read(`/sys/block/${this.disk}/device/life_time`) ?? ''),
+        this.disk === null
+          ? null
+          : (wearPercentOf(read(`/sys/block/${this.disk}/device/life_time`) ?? '') ?? this.wearSaid),
       interfaces: interfacesOf(read('/proc/net/dev') ?? ''),
       clockSynchronised: this.clockSynchronised(),
       process: {
@@ -123,9 +130,12 @@ export class HostHealthReader {
     };
   }
 
-  /** The figures of now, the clock's own among them: waits for the program that knows it. */
+  /**
+   * The figures of now, with what only other programs know: about the clock, and about the wear of an NVMe or SATA disk,
+   * which smartmontools tell root. The agent itself may not ask the disk.
+   */
   async readAll(): Promise<HostHealth> {
-    await this.askClock();
+    await Promise.all([this.askClock(), this.askDisk()]);
     this.last = null;
     return this.read();
   }
@@ -135,6 +145,7 @@ export class HostHealthReader {
    * comes later: the one before counts until then.
    */
   private clockSynchronised(): boolean | null {
+    if (!clockIsPossible(this.epochMs())) return false;
     if (countOf('/run/systemd/timesync') !== null) return read('/run/systemd/timesync/synchronized') !== null;
     if (this.readAt - this.clockAskedAt > CLOCK_EVERY_MS) void this.askClock();
     return this.clockSaid;
@@ -146,9 +157,26 @@ export class HostHealthReader {
       execFile(
         'timedatectl',
         ['show', '-p', 'NTPSynchronized', '--value'],
-        { timeout: CLOCK_LIMIT_MS, env: environment() },
+        { timeout: ANSWER_LIMIT_MS, env: environment() },
         (error, stdout) => {
           this.clockSaid = error === null ? synchronisedOf(stdout) : null;
+          done();
+        },
+      );
+    });
+  }
+
+  private askDisk(): Promise<void> {
+    const { disk } = this;
+    if (disk === null) return Promise.resolve();
+    return new Promise((done) => {
+      // Its exit code tells of the health of the disk: what it prints counts.
+      execFile(
+        'smartctl',
+        ['-j', '-x', `/dev/${disk}`],
+        { timeout: ANSWER_LIMIT_MS, maxBuffer: 4e6, env: environment() },
+        (_error, stdout) => {
+          this.wearSaid = wearOfSmartctl(stdout);
           done();
         },
       );

@@ -4,12 +4,14 @@ import { describe, expect, it } from 'vitest';
 import { HostAlarms, renderHost } from '../../../../agent/telemetry/host-alarms.ts';
 import {
   availableBytesOf,
+  clockIsPossible,
   diskOfPartition,
   hottestOf,
   interfacesOf,
   partitionOf,
   pressureOf,
   synchronisedOf,
+  wearOfSmartctl,
   wearPercentOf,
   writtenBytesOf,
 } from '../../../../agent/telemetry/host-figures.ts';
@@ -64,6 +66,34 @@ describe('figures of the gateway from recorded files', () => {
       'vda',
       'nvme0n1',
     ]);
+  });
+
+  it('tells the wear of NVMe and SATA disks by what smartctl prints, and nothing by anything else', () => {
+    const nvme = { device: { type: 'nvme' }, nvme_smart_health_information_log: { percentage_used: 103 } };
+    const table = [
+      { offset: 8, name: 'Percentage Used Endurance Indicator', size: 1, value: 7 },
+      { offset: 16, name: 'Another', size: 1, value: 80 },
+    ];
+    const sata = { ata_device_statistics: { pages: [{ number: 1, table: [] }, null, { number: 7, table }] } };
+    expect(wearOfSmartctl(JSON.stringify(nvme))).toBe(103);
+    expect(wearOfSmartctl(JSON.stringify(sata))).toBe(7);
+    for (const nothing of [
+      '',
+      'smartctl: permission denied',
+      'null',
+      '[]',
+      '{"nvme_smart_health_information_log":{"percentage_used":"3"}}',
+      '{"nvme_smart_health_information_log":{"percentage_used":300}}',
+      '{"ata_device_statistics":{"pages":[{"table":[{"name":"Percentage Used Endurance Indicator"}]}]}}',
+      '{"ata_device_statistics":{"pages":{}}}',
+    ])
+      expect(wearOfSmartctl(nothing), nothing).toBeNull();
+  });
+
+  it('knows a clock that cannot be right', () => {
+    expect(
+      [0, Date.UTC(2026, 9, 31), Date.UTC(2026, 10, 1), Date.UTC(2031, 0, 1)].map(clockIsPossible),
+    ).toEqual([false, false, true, true]);
   });
 
   it('takes yes and no about the clock, and nothing else', () => {
@@ -136,6 +166,16 @@ describe('alarms of the gateway', () => {
 });
 
 describe('the reader on this machine', () => {
+  it('says that a clock of 1970 is not synchronised, whatever the host believes', async () => {
+    const reader = new HostHealthReader('/', () => 300_000);
+    try {
+      expect(reader.read().clockSynchronised).toBe(false);
+      expect((await reader.readAll()).clockSynchronised).toBe(false);
+    } finally {
+      reader.close();
+    }
+  });
+
   it('gives the same figures to all who ask within seconds', async () => {
     const reader = new HostHealthReader('/');
     try {
