@@ -14,7 +14,7 @@ export interface Change {
 /** What takes effect without a restart; everything else waits for one. */
 const KINDS: readonly (readonly [ChangeKind, RegExp])[] = [
   ['live', /^site\.name$/],
-  ['live', /^limits\.[^.]+\.(name|rating|continuous|losses|margin|average|authority)(\.|$)/],
+  ['live', /^limits\.[^.]+\.(name|rating|continuous|losses|margin|average|thermal|authority)(\.|$)/],
   ['live', /^loads\.[^.]+\.(name|worst)$/],
   ['live', /^(meters|miners|gpuNodes)\.[^.]+\.interval$/],
   ['live', /^workloads\.[^.]+\.(name|dollarsPerGpuHour|penaltyDollarsPerHour)$/],

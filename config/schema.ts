@@ -44,6 +44,15 @@ const average = z
   })
   .describe('A limit of the average beside the rating, which still bounds every moment');
 
+const thermal = z
+  .strictObject({
+    continuous: power.describe('What may flow for ever'),
+    timeConstant: duration.describe(
+      'In which 63 % of a change of temperature has happened: minutes for cables and breakers, hours for oil',
+    ),
+  })
+  .describe('A limit of heat: beyond `continuous`, up to the rating, only for as long as it gets no hotter');
+
 export const AUTHORITIES = ['observe', 'advise', 'shed-only', 'full'] as const;
 
 const limit = z.strictObject({
@@ -55,6 +64,7 @@ const limit = z.strictObject({
   losses: z.number().min(1).max(1.5).default(1).describe('Watts above per watt below'),
   margin: power.default(0).describe('Kept free below the rating'),
   average: average.optional(),
+  thermal: thermal.optional(),
   meter: id.optional().describe('The meter that measures this limit'),
   authority: z
     .enum(AUTHORITIES)

@@ -321,7 +321,7 @@ function deadlineOf(
   return Math.round(known ?? snapshot.monotonicMs + (lease.createdAt + lease.withinMs - snapshot.epochMs));
 }
 
-/** What is in force once phases and averages are looked at. */
+/** What is in force once phases, averages and heat are looked at. */
 function withBounds(ordered: ReadonlyMap<LimitId, InForce>, state: ControlState): Map<LimitId, InForce> {
   const inForce = new Map(ordered);
   for (const [limit, { heldBy, inForceWatts }] of Object.entries(state.limits)) {

@@ -1,8 +1,10 @@
 import type { Amps, Milliseconds, MonotonicMs, Watts } from '../../protocols/units.ts';
+import { type ThermalBound, type ThermalRule, thermalBound } from './thermal-bound.ts';
 
 /**
- * What a limit allows beside its rating and its orders: no phase above its amperes, no average above its watts.
- * Both follow from the limit's own meter, both only lower, and both keep what they said while the meter is silent.
+ * What a limit allows beside its rating and its orders: no phase above its amperes, no average above its watts,
+ * nothing hotter than at its continuous load. All follow from the limit's own meter, all only lower, and all keep what they
+ * said while the meter is silent, or less.
  */
 
 export interface BoundedLimit {
@@ -10,6 +12,7 @@ export interface BoundedLimit {
   /** Rating of each phase; `null`: not given in amperes. */
   readonly ratingAmps: Amps | null;
   readonly average: { readonly watts: Watts; readonly overMs: Milliseconds } | null;
+  readonly thermal?: ThermalRule | null | undefined;
 }
 
 export interface BoundSample {
@@ -25,6 +28,7 @@ export interface Bounds {
   readonly sampleWatts: Watts;
   readonly phases: PhaseBound | null;
   readonly average: AverageBound | null;
+  readonly thermal?: ThermalBound;
 }
 
 interface PhaseBound {
@@ -42,10 +46,12 @@ interface AverageBound {
   readonly energy: readonly (readonly [MonotonicMs, number, Milliseconds])[];
 }
 
+export type BoundKind = 'phases' | 'average' | 'thermal';
+
 export interface Derived {
   readonly bounds: Bounds | null;
-  /** The lower of both, and which it is; `null`: neither lowers anything. */
-  readonly lowest: { readonly watts: Watts; readonly by: 'phases' | 'average' } | null;
+  /** The lowest of them, and which it is; `null`: none lowers anything. */
+  readonly lowest: { readonly watts: Watts; readonly by: BoundKind } | null;
 }
 
 /** Proportions of phases are only told by a load: below this share of the rating they say little. */
@@ -68,34 +74,44 @@ export function deriveLimit(
   sample: BoundSample | null,
   now: MonotonicMs,
 ): Derived {
-  // Journals of earlier versions know of neither.
-  if ((limit.ratingAmps ?? null) === null && (limit.average ?? null) === null)
+  const rule = limit.thermal ?? null;
+  // Journals of earlier versions know of none.
+  if ((limit.ratingAmps ?? null) === null && (limit.average ?? null) === null && rule === null)
     return { bounds: null, lowest: null };
   const isNew = sample !== null && (before === null || sample.at > before.sampledAt);
   const phases =
     limit.ratingAmps !== null && isNew ? phaseBound(limit, before?.phases ?? null, sample) : before?.phases;
   const average =
     limit.average === null ? null : averageBound(limit.average, before, isNew ? sample : null, now);
+  const thermal =
+    rule === null
+      ? null
+      : thermalBound(rule, before?.thermal ?? null, isNew ? sample : null, now, (watts) =>
+          watts >= limit.ratingWatts ? limit.ratingWatts : coarse(watts, rule.watts),
+        );
   const bounds: Bounds | null =
-    sample === null && before === null && average === null
+    sample === null && before === null && average === null && thermal === null
       ? null
       : {
           sampledAt: isNew ? sample.at : (before?.sampledAt ?? NEVER),
           sampleWatts: isNew ? sample.watts : (before?.sampleWatts ?? 0),
           phases: phases ?? null,
           average,
+          ...(thermal === null ? {} : { thermal }),
         };
-  const byPhases = phases?.watts ?? null;
-  if (average !== null && average.watts < Math.min(byPhases ?? limit.ratingWatts, limit.ratingWatts))
-    return { bounds, lowest: { watts: average.watts, by: 'average' } };
-  return { bounds, lowest: byPhases === null ? null : { watts: byPhases, by: 'phases' } };
+  let lowest: Derived['lowest'] = phases?.watts == null ? null : { watts: phases.watts, by: 'phases' };
+  for (const [by, bound] of [['average', average] as const, ['thermal', thermal] as const])
+    if (bound !== null && bound.watts < Math.min(lowest?.watts ?? limit.ratingWatts, limit.ratingWatts))
+      lowest = { watts: bound.watts, by };
+  return { bounds, lowest };
 }
 
 /** The same in the time of another life; `moved` maps moments of the old one. */
 export function moveBounds(bounds: Bounds, moved: (at: MonotonicMs) => MonotonicMs): Bounds {
-  const { phases, average } = bounds;
+  const { phases, average, thermal } = bounds;
   return {
     ...bounds,
+    ...(thermal === undefined ? {} : { thermal: { ...thermal, at: moved(thermal.at) } }),
     sampledAt: bounds.sampledAt === NEVER ? NEVER : moved(bounds.sampledAt),
     phases:
       phases === null

@@ -148,6 +148,7 @@ const LIMIT_SOURCES: Readonly<Record<string, string>> = {
   rating: 'its rating',
   phases: 'where its fullest phase is at its rating',
   average: 'so that its average stays under its limit',
+  thermal: 'so that it gets no hotter than at its continuous load',
 };
 
 function limitSentence(input: ExplainInput, id: LimitId): string {

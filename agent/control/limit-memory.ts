@@ -1,5 +1,5 @@
 import type { Milliseconds, MonotonicMs, Watts } from '../../protocols/units.ts';
-import { type BoundedLimit, type Bounds, deriveLimit } from './derived-limits.ts';
+import { type BoundedLimit, type BoundKind, type Bounds, deriveLimit } from './derived-limits.ts';
 import type { ObservedMeter } from './observation.ts';
 
 /** What control remembers of a limit between cycles. Plain data. */
@@ -17,10 +17,10 @@ export interface LimitMemory {
   readonly goodAt: MonotonicMs;
   /** Moments of wakes below it in the last ten seconds. */
   readonly wakesAt: readonly MonotonicMs[];
-  /** What its phases and its average allow; absent where neither is bounded. */
+  /** What its phases, its average and its heat allow; absent where none is bounded. */
   readonly bounds?: Bounds;
   /** What holds it below its rating and its orders. */
-  readonly heldBy?: 'phases' | 'average';
+  readonly heldBy?: BoundKind;
 }
 
 export interface Drop {

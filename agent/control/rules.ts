@@ -19,6 +19,7 @@ export function stepContext(config: Config, model: SiteModel): StepContext {
       ratingWatts: limit.ratingWatts,
       ratingAmps: limit.ratingAmps,
       average: limit.average,
+      thermal: limit.thermal,
       loadWorstWatts: loadsAt.get(limit.id) ?? 0,
       metered: limit.meterId !== null,
       authority: limit.authority,

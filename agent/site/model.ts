@@ -29,6 +29,8 @@ export interface LimitModel {
   readonly ratingAmps: Amps | null;
   /** What may flow on average, beside what may flow at all. */
   readonly average: { readonly watts: Watts; readonly overMs: Milliseconds } | null;
+  /** What may flow for ever, where more may flow for a while. */
+  readonly thermal: { readonly watts: Watts; readonly constantMs: Milliseconds } | null;
 }
 
 export interface LoadModel {
@@ -120,6 +122,10 @@ function limitModel(limit: LimitConfig, above: readonly LimitModel[]): LimitMode
       limit.average === undefined
         ? null
         : { watts: Math.floor(limit.average.watts), overMs: limit.average.over },
+    thermal:
+      limit.thermal === undefined
+        ? null
+        : { watts: Math.floor(limit.thermal.continuous), constantMs: limit.thermal.timeConstant },
   };
 }
 

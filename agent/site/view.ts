@@ -20,7 +20,7 @@ export type Mode =
 export interface InForce {
   readonly limit: LimitId;
   readonly watts: Watts;
-  /** `rating`, the issuer of the lowest live lease, or what the limit's own meter shows: `phases`, `average`. */
+  /** `rating`, the issuer of the lowest live lease, or what the limit's own meter shows: `phases`, `average`, `thermal`. */
   readonly source: string;
   readonly priority: number | null;
   readonly until: EpochMs | null;

@@ -265,6 +265,7 @@ describe('the verdict', () => {
     expect(held('fleet')).toContain('limit of grid (ordered by fleet).');
     expect(held('phases')).toContain('limit of grid (held by its fullest phase).');
     expect(held('average')).toContain('limit of grid (held by its average).');
+    expect(held('thermal')).toContain('limit of grid (held by its heat).');
   });
 
   test('says what is over, and leaves an order its time', () => {

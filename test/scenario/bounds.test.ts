@@ -95,3 +95,46 @@ describe('a grid contract on the average of 15 minutes', () => {
     virtual.stop();
   });
 });
+
+/** A transformer of 120 kW for ever and 160 kW at any moment; half an hour, so that the run is short. */
+const THERMAL = `
+site: { id: t }
+limits:
+  - { id: grid, rating: 160 kW, thermal: { continuous: 120 kW, timeConstant: 30min }, meter: gm, authority: full }
+loads: [{ id: cooling, limit: grid, worst: 4 kW }]
+meters:
+  - { id: gm, profile: eastron-sdm630, transport: { kind: modbus-tcp, host: 127.0.0.1, unit: 1 } }
+miners:
+  - { id: a, limit: grid, hosts: [10.0.0.1-10.0.0.60], firmware: luxos, model: "Antminer S19k Pro" }
+control: { restoreRampPercentPerMinute: 50, dwell: 60s }
+`;
+
+describe('a transformer that may carry more for a while', () => {
+  it(`carries more after a rest, and never gets hotter than at its continuous load (seed ${SEED})`, async () => {
+    const virtual = startVirtualSite({ seed: SEED, config: THERMAL });
+    let heat = 1;
+    let hottest = 0;
+    let most = 0;
+    virtual.watch = () => {
+      const watts = virtual.site.watts('grid');
+      const end = (watts / 120_000) ** 2;
+      heat = end + (heat - end) * Math.exp(-100 / (30 * 60_000));
+      most = Math.max(most, watts);
+      hottest = Math.max(hottest, heat);
+    };
+    await virtual.run(5 * 60_000);
+    // The machines all run at the start, before anything was controlled.
+    hottest = 0;
+    const low = virtual.order('set_limit', { limit: 'grid', watts: 40_000, withinMs: 30_000 });
+    expect(low.status).toBe('accepted');
+    await virtual.run(40 * 60_000);
+    most = 0;
+    virtual.order('restore', { limit: 'grid' });
+    await virtual.run(60 * 60_000);
+    expect(most, 'it was used after the rest').toBeGreaterThan(140_000);
+    expect(hottest).toBeLessThanOrEqual(1.001);
+    expect(heat, 'and in the end it carries what it may').toBeGreaterThan(0.85);
+    expect(virtual.explain('grid')[0]).toMatch(/so that it gets no hotter than at its continuous load/);
+    virtual.stop();
+  });
+});

@@ -110,6 +110,7 @@ export function madeUpSource(
       authority: 'full',
       ratingAmps: null,
       average: null,
+      thermal: null,
     })),
     loads: [],
     meters: [],

@@ -7,9 +7,10 @@ const SET_BY = {
   local: 'the local operator',
   phases: 'its fullest phase',
   average: 'its average',
+  thermal: 'its heat',
 };
 /** Nobody's order: the limit's own meter says so. */
-const BY_METER = ['phases', 'average'];
+const BY_METER = ['phases', 'average', 'thermal'];
 
 /** Who set a limit, in words. */
 export function setBy(source) {

@@ -75,9 +75,10 @@ function limit(
     parent,
     gain: id === 'fb' ? 1.02 : 1,
     ratingWatts,
-    // The feeder with a meter is rated in amperes too, the grid has an average: both may lower what is in force.
+    // The feeder with a meter is rated in amperes too, the grid has an average and heat: all may lower what is in force.
     ratingAmps: id === 'fa' ? ratingWatts / 690 : null,
     average: id === 'grid' ? { watts: ratingWatts * 0.9, overMs: 300_000 } : null,
+    thermal: id === 'grid' ? { watts: ratingWatts * 0.85, constantMs: 120_000 } : null,
     loadWorstWatts,
     metered,
     authority,
@@ -294,7 +295,7 @@ const LAWS: Readonly<Record<string, (moment: Moment) => void>> = {
         );
     }
   },
-  'phases and averages only lower what is in force, and what they say is plain data': (moment) => {
+  'phases, averages and heat only lower what is in force, and what they say is plain data': (moment) => {
     for (const one of LIMITS) {
       const memory = moment.result.state.limits[one.id]!;
       const ordered = moment.orders.inForce[one.id]?.watts ?? one.ratingWatts;

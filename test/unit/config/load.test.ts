@@ -50,6 +50,11 @@ sparkplug: { url: "mqtt://b", password: { env: WORD } }
       'switchyard.yaml:3:17 limits[0].ratting: unknown key "ratting". Did you mean "rating"?',
     ],
     [
+      'heat that nothing measures',
+      'site: { id: a }\nlimits:\n  - { id: grid, rating: 2 MW, thermal: { continuous: 1 MW, timeConstant: 90min } }\n',
+      'switchyard.yaml:3:40 limits[0].thermal: nothing measures what "grid" carries. Name its `meter`, or give `thermal` to the limit above that has one.',
+    ],
+    [
       'an average that nothing measures',
       'site: { id: a }\nlimits:\n  - { id: grid, rating: 2 MW, average: { watts: 1 MW, over: 15min } }\n',
       'switchyard.yaml:3:40 limits[0].average: nothing measures the average of "grid". Name its `meter`, or give the average to the limit above that has one.',
