@@ -10,7 +10,7 @@ import {
 } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { bundleWhole } from './bundle.ts';
 import { ARCHITECTURES, type Architecture, checkOut, nodeOf, ROOT, runtimeFiles } from './sources.ts';
 
@@ -20,8 +20,8 @@ const FUSE = 'NODE_SEA_FUSE_fce680ab2cc467b6e072b8b5df1996b2';
 const POSTJECT = createRequire(import.meta.url).resolve('postject/dist/cli.js');
 
 /** Both tools warn of what does not matter here; what they said is in the error when they fail. */
-function quiet(...args: readonly string[]): void {
-  execFileSync(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+function quiet(folder: string, ...args: readonly string[]): void {
+  execFileSync(process.execPath, args, { cwd: folder, stdio: ['ignore', 'pipe', 'pipe'] });
 }
 
 /**
@@ -45,12 +45,11 @@ export async function buildExecutable(arch: Architecture, out: string, source?: 
       throw new Error(
         `an executable with Node ${nodeVersion} is built by it, not by ${process.versions.node}`,
       );
-    const main = join(work, 'single.cjs');
-    await bundleWhole(folder, 'packaging/single-entry.ts', main);
-    const blob = join(work, 'single.blob');
+    await bundleWhole(folder, 'packaging/single-entry.ts', join(work, 'single.cjs'));
     const settings = {
-      main,
-      output: blob,
+      // Both names go into it as they stand here: no folder of this machine.
+      main: 'single.cjs',
+      output: 'single.blob',
       disableExperimentalSEAWarning: true,
       // Both are made for one machine.
       useCodeCache: false,
@@ -60,13 +59,13 @@ export async function buildExecutable(arch: Architecture, out: string, source?: 
       assets: Object.fromEntries(runtimeFiles().map((name) => [name, join(ROOT, name)])),
     };
     writeFileSync(join(work, 'single.json'), JSON.stringify(settings));
-    quiet('--experimental-sea-config', join(work, 'single.json'));
+    quiet(work, '--experimental-sea-config', 'single.json');
     const { version } = read(join(ROOT, 'package.json'));
     mkdirSync(out, { recursive: true });
     const target = join(out, `switchyard-${version}-linux-${ARCHITECTURES[arch]}`);
     copyFileSync(join(node, 'bin', 'node'), target);
     chmodSync(target, 0o755);
-    quiet(POSTJECT, target, 'NODE_SEA_BLOB', blob, '--sentinel-fuse', FUSE);
+    quiet(work, POSTJECT, resolve(target), 'NODE_SEA_BLOB', 'single.blob', '--sentinel-fuse', FUSE);
     return target;
   } finally {
     rmSync(work, { recursive: true, force: true });
