@@ -1,4 +1,5 @@
 import { fork } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type FleetOptions, startFleet } from './fleet.ts';
 
@@ -67,6 +68,13 @@ const percent = ({ processorMs, seconds }: PollReport): string => (processorMs /
 const perExchange = ({ processorMs, exchanges }: PollReport): string =>
   ((processorMs / exchanges) * 1000).toFixed(0);
 
+/** How the unit of a large site starts Node. */
+function unitFlags(): readonly string[] {
+  const unit = readFileSync(join(import.meta.dirname, '../packaging/drop-ins/large-site.conf'), 'utf8');
+  const start = /^ExecStart=(.+)$/m.exec(unit)?.[1] ?? '';
+  return start.split(' ').filter((word) => word.startsWith('--'));
+}
+
 /** Runs one side in a process of its own; connections are counted by the fleet between its start and end signals. */
 async function inProcess(
   mode: 'drivers' | 'floor',
@@ -75,6 +83,8 @@ async function inProcess(
 ): Promise<PollReport> {
   const child = fork(join(import.meta.dirname, 'poll-process.ts'), [mode, JSON.stringify(work)], {
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+    execArgv: [...process.execArgv, ...unitFlags()],
+    env: { ...process.env, MALLOC_ARENA_MAX: '1' },
   });
   const next = (): Promise<unknown> => new Promise((resolve) => child.once('message', resolve));
   await next();
