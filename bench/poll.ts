@@ -1,7 +1,8 @@
 import { fork } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type FleetOptions, startFleet } from './fleet.ts';
+import { type FleetOptions, plainHosts, startFleet } from './fleet.ts';
+import { type FloorInC, floorInC } from './poll-c.ts';
 
 /** What the polling process reports at its end. */
 export interface PollReport {
@@ -21,7 +22,8 @@ export const WARM_UP_SECONDS = 30;
 /**
  * `npm run bench -- poll [DEVICES] [SECONDS]`: miners of every family polled every 10 s, 10 % dead (they take connections
  * and are silent) and 2 % dripping, the fleet in a process of its own behind wildcard listeners, the drivers and the
- * poller of the agent in another. Then the same number of exchanges by plain node:net against the same fleet.
+ * poller of the agent in another. Then the same number of exchanges by plain node:net against the same fleet, and by a
+ * client in C where there is a compiler.
  */
 export async function benchPoll(args: readonly string[]): Promise<void> {
   const [devices = 10_000, seconds = 60] = args.map(Number);
@@ -59,13 +61,19 @@ export async function benchPoll(args: readonly string[]): Promise<void> {
     );
     const ratio = polled.processorMs / polled.exchanges / (floor.processorMs / floor.exchanges);
     console.log(`the drivers take ${ratio.toFixed(2)} times the floor`);
+    const inC = await floorInC(plainHosts(fleetOptions), seconds, polled.exchanges);
+    console.log(
+      inC === null
+        ? 'no C compiler here: no client in C beside it'
+        : `the same by a client in C with epoll: ${inC.exchanges} exchanges, ${perExchange(inC)} us each, ${inC.residentMiB.toFixed(0)} MiB`,
+    );
   } finally {
     await fleet.stop();
   }
 }
 
 const percent = ({ processorMs, seconds }: PollReport): string => (processorMs / seconds / 10).toFixed(0);
-const perExchange = ({ processorMs, exchanges }: PollReport): string =>
+const perExchange = ({ processorMs, exchanges }: FloorInC): string =>
   ((processorMs / exchanges) * 1000).toFixed(0);
 
 /** How the unit of a large site starts Node. */

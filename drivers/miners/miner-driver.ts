@@ -1,5 +1,6 @@
 import type { MinerFirmware } from '../../config/miners/firmwares.ts';
 import type { Clock } from '../../protocols/clock.ts';
+import { onAbort } from '../../protocols/on-abort.ts';
 import type { Random } from '../../protocols/random.ts';
 import { fail, ok, type Result } from '../../protocols/result.ts';
 import type { DeviceStarts } from '../../protocols/start-together.ts';
@@ -36,6 +37,8 @@ export interface MinerWho {
 /** What one firmware family does on the wire; everything around it is the same for all. */
 export interface MinerFamily {
   readonly firmware: MinerFirmware;
+  /** Where the firmware wants time between connections: what a command takes at least. */
+  readonly leastCommandMs?: Milliseconds;
   /**
    * The fewest requests that tell who it is, asked anew: its answer guards every write. `forWrite`: only the
    * strongest identity the device has will do.
@@ -169,6 +172,9 @@ export function createMinerDriver(
         return applied;
       });
     },
+    get leastCommandMs() {
+      return family.leastCommandMs ?? 0;
+    },
     [Symbol.asyncDispose]: async () => {
       turns.close();
       await Promise.resolve();
@@ -209,11 +215,10 @@ function createTurns(place: string): Turns {
     new Promise((resolve) => {
       const settle = (came: boolean): void => {
         waiting.delete(settle);
-        signal.removeEventListener('abort', onAbort);
+        forget();
         resolve(came);
       };
-      const onAbort = (): void => settle(false);
-      signal.addEventListener('abort', onAbort);
+      const forget = onAbort(signal, () => settle(false));
       waiting.add(settle);
     });
   const tooLate = () => fail('busy', `${place} was still answering another request; nothing was sent`);
@@ -224,13 +229,12 @@ function createTurns(place: string): Turns {
       const waits = current !== null;
       if (waits && !(await turnOf(signal))) return tooLate();
       current = mine;
-      const onAbort = (): void => mine.abort();
-      signal.addEventListener('abort', onAbort);
+      const forget = onAbort(signal, () => mine.abort());
       try {
         if (waits && (closed || signal.aborted)) return tooLate();
         return await work(mine.signal);
       } finally {
-        signal.removeEventListener('abort', onAbort);
+        forget();
         // Handed on, it stays taken.
         const [next] = waiting;
         if (next === undefined) current = null;

@@ -82,6 +82,9 @@ function recognising(endpoint: MinerEndpoint, deps: MinerDeps): MinerFamily {
     get firmware() {
       return found?.firmware ?? 'unknown';
     },
+    get leastCommandMs() {
+      return found?.leastCommandMs ?? 0;
+    },
     who: async (signal, forWrite) => {
       const family = await resolve(signal);
       return family.ok ? forgetting(await family.value.who(signal, forWrite)) : family;
