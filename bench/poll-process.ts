@@ -85,17 +85,19 @@ async function floor(): Promise<void> {
     socket.on('data', (piece) => pieces.push(piece));
     socket.on('end', () => {
       Buffer.concat(pieces);
+      counters.reads += 1;
       socket.destroy();
     });
     socket.on('error', () => undefined);
   };
+  const counters = { reads: 0, failures: 0, worstLatenessMs: 0 };
   const perTick = work.exchanges / (work.seconds * 100);
   const startedAt = performance.now();
   const timer = setInterval(() => {
     const due = ((performance.now() - startedAt) / 10) * perTick;
     while (next < due) once();
   }, 10);
-  await measure({ reads: 0, failures: 0, worstLatenessMs: 0 });
+  await measure(counters);
   clearInterval(timer);
 }
 
