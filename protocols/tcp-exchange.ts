@@ -2,6 +2,7 @@ import { Buffer } from 'node:buffer';
 import { createConnection, type Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import type { Clock } from './clock.ts';
+import { onAbort } from './on-abort.ts';
 import { type Failure, type FailureKind, ok, type Result } from './result.ts';
 import type { Starts } from './start-together.ts';
 import type { Milliseconds, MonotonicMs } from './units.ts';
@@ -113,7 +114,6 @@ export function exchangeOverTcp(
 class Exchange {
   private readonly exchange: TcpExchange;
   private readonly clock: Clock;
-  private readonly signal: AbortSignal;
   private readonly resolve: (result: Result<TcpAnswer, ExchangeFailure>) => void;
   private startedAt: MonotonicMs;
   private socket: Socket | undefined;
@@ -129,7 +129,7 @@ class Exchange {
   /** Start of the phase, or the last piece. */
   private since: MonotonicMs;
   private cancelTimer: () => void = () => undefined;
-  private readonly onAbort = (): void => this.failed('cancelled', `gave up while waiting for ${this.place}`);
+  private readonly forgetAbort: () => void;
 
   constructor(
     exchange: TcpExchange,
@@ -139,12 +139,13 @@ class Exchange {
   ) {
     this.exchange = exchange;
     this.clock = clock;
-    this.signal = signal;
     this.resolve = resolve;
     this.startedAt = clock.monotonicMs();
     this.sentAt = this.startedAt;
     this.since = this.startedAt;
-    signal.addEventListener('abort', this.onAbort);
+    this.forgetAbort = onAbort(signal, () =>
+      this.failed('cancelled', `gave up while waiting for ${this.place}`),
+    );
   }
 
   begin(): void {
@@ -276,7 +277,7 @@ class Exchange {
     this.settled = true;
     this.pieces = [];
     this.cancelTimer();
-    this.signal.removeEventListener('abort', this.onAbort);
+    this.forgetAbort();
     this.socket?.destroy();
     this.resolve(result);
   }
