@@ -11,6 +11,7 @@ import { openMeter } from '../drivers/modbus-meter.ts';
 import type { Clock } from '../protocols/clock.ts';
 import { BusPool } from '../protocols/modbus/bus-pool.ts';
 import type { Random } from '../protocols/random.ts';
+import { startTogether } from '../protocols/start-together.ts';
 import type { LessonStore } from './store/meter-lessons.ts';
 
 /** How drivers are made: real ones in `main`, simulated ones in scenarios. */
@@ -45,6 +46,7 @@ export function realDrivers(
   lessons: LessonStore | null = null,
 ): DriverFactories {
   const buses = new BusPool({ clock, random });
+  const starts = startTogether(clock);
   return {
     miner: (place, password, known) =>
       openMiner(
@@ -58,7 +60,7 @@ export function realDrivers(
           model: place.entry.model === 'auto' ? null : place.entry.model,
         },
         place.entry.firmware,
-        { clock, random },
+        { clock, random, starts },
         known ?? {},
       ),
     meter: (meter) =>

@@ -2,11 +2,12 @@ import type { LoadDriver } from '../drivers/load-driver.ts';
 import { openMiner } from '../drivers/miners/registry.ts';
 import { systemClock } from '../protocols/clock.ts';
 import { seededRandom } from '../protocols/random.ts';
+import { startTogether } from '../protocols/start-together.ts';
 import { FLEET_PASSWORD, type FleetMember } from './fleet.ts';
 
 /** A driver for every member of a fleet, as a configuration that names the firmware opens them. */
 export function openFleetDrivers(members: readonly FleetMember[]): readonly LoadDriver[] {
-  const deps = { clock: systemClock, random: seededRandom(1) };
+  const deps = { clock: systemClock, random: seededRandom(1), starts: startTogether(systemClock) };
   const password = { reveal: () => FLEET_PASSWORD };
   return members.map(({ host, firmware }, index) =>
     openMiner(

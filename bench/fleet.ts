@@ -46,6 +46,13 @@ export function fleetMembers(options: FleetOptions): readonly FleetMember[] {
   });
 }
 
+/** Living members with the plainest exchange there is: one small command on the API port. */
+export function plainHosts(options: FleetOptions): readonly string[] {
+  return fleetMembers(options).flatMap(({ state, host, firmware }) =>
+    state === 'well' && firmware !== 'epic' ? [host] : [],
+  );
+}
+
 /** The process that plays a fleet, once everything listens. */
 export interface RunningFleet {
   readonly process: ChildProcess;

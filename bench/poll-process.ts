@@ -2,7 +2,7 @@ import { connect } from 'node:net';
 import { Poller } from '../agent/control/poller.ts';
 import { systemClock } from '../protocols/clock.ts';
 import { seededRandom } from '../protocols/random.ts';
-import { type FleetOptions, fleetMembers } from './fleet.ts';
+import { type FleetOptions, fleetMembers, plainHosts } from './fleet.ts';
 import { openFleetDrivers } from './fleet-drivers.ts';
 import { WARM_UP_SECONDS } from './poll.ts';
 
@@ -73,10 +73,7 @@ async function drivers(): Promise<void> {
 
 /** Connect, send, take what comes until the other side closes: nothing decoded, nothing kept. */
 async function floor(): Promise<void> {
-  const hosts = fleetMembers(work.fleetOptions).flatMap(({ state, host, firmware }) =>
-    // The plainest exchange: one small command on the API port.
-    state === 'well' && firmware !== 'epic' ? [host] : [],
-  );
+  const hosts = plainHosts(work.fleetOptions);
   const request = '{"command":"summary"}';
   let next = 0;
   const once = (): void => {
@@ -88,17 +85,19 @@ async function floor(): Promise<void> {
     socket.on('data', (piece) => pieces.push(piece));
     socket.on('end', () => {
       Buffer.concat(pieces);
+      counters.reads += 1;
       socket.destroy();
     });
     socket.on('error', () => undefined);
   };
+  const counters = { reads: 0, failures: 0, worstLatenessMs: 0 };
   const perTick = work.exchanges / (work.seconds * 100);
   const startedAt = performance.now();
   const timer = setInterval(() => {
     const due = ((performance.now() - startedAt) / 10) * perTick;
     while (next < due) once();
   }, 10);
-  await measure({ reads: 0, failures: 0, worstLatenessMs: 0 });
+  await measure(counters);
   clearInterval(timer);
 }
 

@@ -29,6 +29,8 @@ export interface LoadDriver extends AsyncDisposable {
   read(signal: AbortSignal): Promise<Result<LoadReading>>;
   /** Sends one absolute command. `acknowledged` is not evidence: only a later reading is. */
   apply(command: LoadCommand, signal: AbortSignal): Promise<Result<Applied>>;
+  /** A command takes at least so long by the device's own rules, whatever the load; 0 or absent: no time to speak of. */
+  readonly leastCommandMs?: Milliseconds;
 }
 
 /** A power meter: the same life, nothing to command. */

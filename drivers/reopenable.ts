@@ -14,6 +14,9 @@ export function reopenable(open: () => LoadDriver): ReopenableDriver {
     identify: (signal) => inner.identify(signal),
     read: (signal) => inner.read(signal),
     apply: (command, signal) => inner.apply(command, signal),
+    get leastCommandMs() {
+      return inner.leastCommandMs ?? 0;
+    },
     reopen: async () => {
       const old = inner;
       inner = open();

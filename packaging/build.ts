@@ -84,6 +84,7 @@ function copyFiles(tree: string): void {
     ['switchyard.service', 'usr/lib/systemd/system/switchyard.service', 0o644],
     ['drop-ins/serial.conf', 'usr/share/doc/switchyard/examples/serial.conf', 0o644],
     ['drop-ins/gpu.conf', 'usr/share/doc/switchyard/examples/gpu.conf', 0o644],
+    ['drop-ins/large-site.conf', 'usr/share/doc/switchyard/examples/large-site.conf', 0o644],
     ['lintian-overrides', 'usr/share/lintian/overrides/switchyard', 0o644],
     ['../config/examples/hybrid.yaml', 'usr/share/doc/switchyard/examples/switchyard.yaml', 0o644],
   ] as const)

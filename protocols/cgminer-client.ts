@@ -3,11 +3,11 @@ import { encodeCgminerRequest } from './cgminer-request.ts';
 import type { Clock } from './clock.ts';
 import { ok, type Result } from './result.ts';
 import {
-  type Connect,
   type ExchangeFailure,
   type ExchangeLimits,
   exchangeFailure,
   exchangeOverTcp,
+  type Way,
 } from './tcp-exchange.ts';
 import type { MonotonicMs } from './units.ts';
 
@@ -20,12 +20,11 @@ export const CGMINER_LIMITS: ExchangeLimits = {
 };
 
 /** Where a cgminer API is and how it is reached. */
-export interface CgminerTarget {
+export interface CgminerTarget extends Way {
   readonly host: string;
   readonly port: number;
   readonly clock: Clock;
   readonly limits?: ExchangeLimits;
-  readonly connect?: Connect;
 }
 
 export interface CgminerAnswer extends CgminerReply {
@@ -54,8 +53,8 @@ export async function askCgminerBytes(
   request: Uint8Array,
   signal: AbortSignal,
 ): Promise<Result<CgminerAnswer, ExchangeFailure>> {
-  const { host, port, clock, limits = CGMINER_LIMITS, connect } = target;
-  const exchange = { host, port, request, limits, watch: watchForJsonEnd, ...(connect && { connect }) };
+  const { host, port, clock, limits = CGMINER_LIMITS, connect, starts } = target;
+  const exchange = { host, port, request, limits, watch: watchForJsonEnd, connect, starts };
   const answer = await exchangeOverTcp(exchange, clock, signal);
   if (!answer.ok) return answer;
   const { bytes, end, sentAt } = answer.value;

@@ -1,5 +1,6 @@
 import { type CgminerRepair, parseRepaired } from './cgminer-repair.ts';
 import { fail, ok, type Result } from './result.ts';
+import { utf8Text } from './utf8-text.ts';
 
 /** Fields as they came: JSON values, or strings where the answer was in text form. */
 export type CgminerBody = Readonly<Record<string, unknown>>;
@@ -30,7 +31,7 @@ export interface CgminerReply {
  */
 export function decodeCgminerReply(bytes: Uint8Array): Result<CgminerReply> {
   const repairs: CgminerRepair[] = [];
-  let text = new TextDecoder().decode(bytes.subarray(0, endOfText(bytes)));
+  let text = utf8Text(bytes, endOfText(bytes));
   if (text.includes('\0')) {
     text = text.replaceAll('\0', ' ');
     repairs.push('inner-nul');

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { exchangeOverHttp, type HttpAnswer, type HttpRequest, type HttpTarget } from './http-exchange.ts';
 import type { Random } from './random.ts';
 import type { Result } from './result.ts';
@@ -54,7 +54,7 @@ export function digestResponse(
   count: number,
   clientNonce: string,
 ): string {
-  const md5 = (text: string): string => createHash('md5').update(text, 'utf8').digest('hex');
+  const md5 = (text: string): string => hash('md5', text, 'hex');
   const secret = md5(`${credentials.user}:${challenge.realm}:${credentials.password}`);
   const asked = md5(`${request.method}:${request.path}`);
   return challenge.qop === null

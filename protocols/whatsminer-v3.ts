@@ -5,13 +5,14 @@ import { type CgminerBody, isRecord } from './cgminer-reply.ts';
 import type { Clock } from './clock.ts';
 import { type Failure, fail, ok, type Result } from './result.ts';
 import {
-  type Connect,
   type ExchangeFailure,
   type ExchangeLimits,
   exchangeFailure,
   exchangeOverTcp,
+  type Way,
 } from './tcp-exchange.ts';
 import type { MonotonicMs } from './units.ts';
+import { utf8Text } from './utf8-text.ts';
 
 /**
  * Whatsminer API 3 (TCP 4433): each way four bytes of length, little endian, and that many bytes of JSON.
@@ -70,7 +71,7 @@ export function decodeWhatsminerFrame(bytes: Uint8Array): Result<WhatsminerV3Rep
     return fail('malformed', `the reply is no frame of Whatsminer API 3 (${bytes.length} bytes)`);
   if (bytes.length < length)
     return fail('malformed', `the reply was cut off: ${bytes.length} of ${length} bytes came`);
-  const text = new TextDecoder().decode(bytes.subarray(PREFIX_BYTES, length));
+  const text = utf8Text(bytes.subarray(PREFIX_BYTES, length));
   const body = parseRepaired(text.replace(/\0+$/, '').trim())?.value;
   if (!isRecord(body)) return fail('malformed', `the reply is no JSON object: ${text.slice(0, 200)}`);
   const { code, when, msg } = body;
@@ -95,12 +96,11 @@ export function whatsminerV3Token(
 }
 
 /** Where a unit's framed API is. */
-export interface WhatsminerV3Target {
+export interface WhatsminerV3Target extends Way {
   readonly host: string;
   readonly port: number;
   readonly clock: Clock;
   readonly limits: ExchangeLimits;
-  readonly connect?: Connect;
 }
 
 /** A yes with the moment of asking. */
@@ -118,7 +118,7 @@ export async function askWhatsminerV3(
   request: CgminerBody,
   signal: AbortSignal,
 ): Promise<Result<WhatsminerV3Answer, ExchangeFailure>> {
-  const { host, port, clock, limits, connect } = target;
+  const { host, port, clock, limits } = target;
   const answer = await exchangeOverTcp(
     {
       host,
@@ -126,7 +126,8 @@ export async function askWhatsminerV3(
       request: encodeWhatsminerFrame(JSON.stringify(request)),
       limits,
       watch: watchForWhatsminerFrame,
-      ...(connect && { connect }),
+      connect: target.connect,
+      starts: target.starts,
     },
     clock,
     signal,

@@ -1,5 +1,6 @@
 import type { LoadDriver } from '../../drivers/load-driver.ts';
 import type { Clock } from '../../protocols/clock.ts';
+import type { Failure } from '../../protocols/result.ts';
 import type { DeviceId, EpochMs, LimitId, MonotonicMs, Watts } from '../../protocols/units.ts';
 import { createPlanner } from '../allocation/planner.ts';
 import type { BookState, Lease, OrderAnswer } from '../orders/book.ts';
@@ -172,7 +173,7 @@ export class Controller {
     const mode = modeOf(context, dryRun, orders, result, ordered, model);
     const inForce = withBounds(ordered, result.state);
     const record = this.remember(result, snapshot, mode, dryRun);
-    this.dispatcher.emit(commands);
+    this.dispatcher.emit(commands, silentOf(snapshot));
     const { events } = this;
     this.events = [];
     return {
@@ -430,4 +431,17 @@ export function promised(
   values: { expectedWatts: Watts; shortfallWatts: Watts },
 ): OrderAnswer {
   return { ...answer, ...values };
+}
+
+/** Who did not answer its last reading: a command to it comes after those to the others. */
+function silentOf({ devices }: Snapshot): (device: DeviceId) => boolean {
+  let silent: ReadonlySet<DeviceId> | null = null;
+  return (device) => {
+    silent ??= new Set(devices.flatMap(({ id, failure }) => (isSilence(failure) ? [id] : [])));
+    return silent.has(device);
+  };
+}
+
+function isSilence(failure: Failure | null): boolean {
+  return failure?.kind === 'timeout' || failure?.kind === 'unreachable';
 }

@@ -30,8 +30,20 @@ export interface DispatchDeps {
 }
 
 const WRITES_AT_ONCE = 512;
-/** Devices whose last write got no answer hold at most this part of the places. */
+/** Devices that did not answer last time hold at most this part of the places. */
 const DOUBTFUL_SHARE = 0.25;
+/** Devices that make one wait between connections hold none most of the time: so many times as many at once. */
+const SLOW_FACTOR = 4;
+
+/**
+ * Who is sent to first: who takes long by its own rules, as its wait costs the others nothing; then the others; who
+ * did not answer last time comes last.
+ */
+const LANES = ['slow', 'usual', 'doubtful'] as const;
+type Lane = (typeof LANES)[number];
+type Queue = Readonly<Record<Lane, Map<DeviceId, Command>>>;
+
+const newQueue = (): Queue => ({ slow: new Map(), usual: new Map(), doubtful: new Map() });
 
 /**
  * Sends commands: falls before rises, at most one in flight per device, and for each device only the latest:
@@ -39,51 +51,59 @@ const DOUBTFUL_SHARE = 0.25;
  */
 export class Dispatcher {
   private readonly deps: DispatchDeps;
-  private readonly downs = new Map<DeviceId, Command>();
-  private readonly ups = new Map<DeviceId, Command>();
+  private readonly downs = newQueue();
+  private readonly ups = newQueue();
   private readonly inFlight = new Set<DeviceId>();
-  /** Their last write got no answer: they come after those that do answer. */
+  private readonly underWay: Record<Lane, number> = { slow: 0, usual: 0, doubtful: 0 };
+  /** Their last write got no answer. */
   private readonly doubtful = new Set<DeviceId>();
-  private doubtfulInFlight = 0;
   sentCount = 0;
 
   constructor(deps: DispatchDeps) {
     this.deps = deps;
   }
 
-  emit(commands: readonly Command[]): void {
+  /** `silent`: who did not answer its last reading. */
+  emit(commands: readonly Command[], silent: (device: DeviceId) => boolean = () => false): void {
     for (const command of commands) {
-      this.downs.delete(command.device);
-      this.ups.delete(command.device);
-      (command.direction === 'down' ? this.downs : this.ups).set(command.device, command);
+      const { device } = command;
+      for (const queue of [this.downs, this.ups]) for (const lane of LANES) queue[lane].delete(device);
+      const lane = this.doubtful.has(device) || silent(device) ? 'doubtful' : this.laneOf(device);
+      (command.direction === 'down' ? this.downs : this.ups)[lane].set(device, command);
     }
     this.pump();
   }
 
+  private laneOf(device: DeviceId): Lane {
+    return (this.deps.drivers.get(device)?.leastCommandMs ?? 0) > 0 ? 'slow' : 'usual';
+  }
+
   private pump(): void {
+    for (const queue of [this.downs, this.ups]) for (const lane of LANES) this.start(queue[lane], lane);
+  }
+
+  private hasRoom(lane: Lane): boolean {
     const { writesAtOnce = WRITES_AT_ONCE } = this.deps;
-    for (const queue of [this.downs, this.ups]) {
-      this.start(queue, false, writesAtOnce);
-      this.start(queue, true, writesAtOnce);
+    const { slow, usual, doubtful } = this.underWay;
+    if (lane === 'slow') return slow < SLOW_FACTOR * writesAtOnce;
+    if (usual + doubtful >= writesAtOnce) return false;
+    return lane === 'usual' || doubtful < Math.max(1, Math.floor(writesAtOnce * DOUBTFUL_SHARE));
+  }
+
+  private start(waiting: Map<DeviceId, Command>, lane: Lane): void {
+    for (const [device, command] of waiting) {
+      if (this.deps.stop.aborted || !this.hasRoom(lane)) return;
+      if (this.inFlight.has(device)) continue;
+      waiting.delete(device);
+      void this.send(command, lane);
     }
   }
 
-  private start(queue: Map<DeviceId, Command>, doubtful: boolean, writesAtOnce: number): void {
-    const mostDoubtful = Math.max(1, Math.floor(writesAtOnce * DOUBTFUL_SHARE));
-    for (const [device, command] of queue) {
-      if (this.inFlight.size >= writesAtOnce || this.deps.stop.aborted) return;
-      if (doubtful && this.doubtfulInFlight >= mostDoubtful) return;
-      if (this.inFlight.has(device) || this.doubtful.has(device) !== doubtful) continue;
-      queue.delete(device);
-      void this.send(command, doubtful);
-    }
-  }
-
-  private async send(command: Command, doubtful: boolean): Promise<void> {
+  private async send(command: Command, lane: Lane): Promise<void> {
     const driver = this.deps.drivers.get(command.device);
     if (driver === undefined) return;
     this.inFlight.add(command.device);
-    if (doubtful) this.doubtfulInFlight += 1;
+    this.underWay[lane] += 1;
     const startedAt = this.deps.clock.monotonicMs();
     let acknowledged: boolean | null = true;
     let failure: Failure | null = null;
@@ -97,7 +117,7 @@ export class Dispatcher {
       }
     }
     this.inFlight.delete(command.device);
-    if (doubtful) this.doubtfulInFlight -= 1;
+    this.underWay[lane] -= 1;
     if (failure?.kind === 'timeout' || failure?.kind === 'unreachable') this.doubtful.add(command.device);
     else this.doubtful.delete(command.device);
     this.deps.onSent({

@@ -40,8 +40,10 @@ export class Poller {
   private readonly random: Random;
   private readonly rules: PollRules;
   private readonly stop: AbortSignal;
-  private readonly healthy: Slot[] = [];
-  private readonly failing: Slot[] = [];
+  private readonly healthy = new Line();
+  private readonly failing = new Line();
+  /** Who is due when: reads that begin in one turn leave in one turn, and both ends wake once for all of them. */
+  private readonly due = new Map<MonotonicMs, Slot[]>();
   private readonly slots = new Map<string, Slot>();
   private failingInFlight = 0;
 
@@ -77,22 +79,38 @@ export class Poller {
       return;
     }
     if (slot.queued) return;
-    slot.cancel?.();
     slot.dueAt = this.clock.monotonicMs();
     this.enqueue(slot);
+    this.pump();
   }
 
   private schedule(slot: Slot, inMs: Milliseconds): void {
     if (this.stop.aborted) return;
-    slot.dueAt = this.clock.monotonicMs() + inMs;
-    slot.cancel = this.clock.after(inMs, () => this.enqueue(slot));
+    const now = this.clock.monotonicMs();
+    const stepMs = slot.target.nextStart === undefined ? togetherMs(slot.target.intervalMs) : 0;
+    const dueAt = stepMs === 0 ? now + inMs : Math.ceil((now + inMs) / stepMs - 1e-6) * stepMs;
+    slot.dueAt = dueAt;
+    const slots = this.due.get(dueAt);
+    if (slots !== undefined) {
+      slots.push(slot);
+      return;
+    }
+    this.due.set(dueAt, [slot]);
+    this.clock.after(dueAt - now, () => this.begin(dueAt));
+  }
+
+  private begin(dueAt: MonotonicMs): void {
+    const slots = this.due.get(dueAt) ?? [];
+    this.due.delete(dueAt);
+    // Who was hurried since is no longer due now.
+    for (const slot of slots) if (slot.dueAt === dueAt) this.enqueue(slot);
+    this.pump();
   }
 
   private enqueue(slot: Slot): void {
     if (slot.queued || slot.reading || this.stop.aborted) return;
     slot.queued = true;
     (slot.failures > 0 ? this.failing : this.healthy).push(slot);
-    this.pump();
   }
 
   private pump(): void {
@@ -156,6 +174,35 @@ export class Poller {
 /** A target counts as lost after this many failures in a row; only then is it asked less often. */
 const TRIES_AT_PACE = 3;
 
+/** A two-hundredth of the interval is no delay; more than this together would be a crowd. */
+const TOGETHER_MOST_MS: Milliseconds = 50;
+
+function togetherMs(intervalMs: Milliseconds): Milliseconds {
+  return Math.min(TOGETHER_MOST_MS, Math.floor(intervalMs / 200));
+}
+
+/** First in, first out. */
+class Line {
+  private slots: Slot[] = [];
+  private first = 0;
+
+  push(slot: Slot): void {
+    this.slots.push(slot);
+  }
+
+  shift(): Slot | undefined {
+    const slot = this.slots[this.first];
+    if (slot === undefined) return undefined;
+    this.first += 1;
+    // Each is moved up at most once for every one that left.
+    if (this.first * 2 >= this.slots.length) {
+      this.slots = this.slots.slice(this.first);
+      this.first = 0;
+    }
+    return slot;
+  }
+}
+
 interface Slot {
   readonly target: PollTarget<unknown>;
   failures: number;
@@ -163,5 +210,4 @@ interface Slot {
   queued: boolean;
   reading: boolean;
   again: boolean;
-  cancel?: () => void;
 }

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
-import type { IncomingHttpHeaders } from 'node:http';
+
 import type { Clock } from '../../protocols/clock.ts';
+import type { HttpHeaders } from '../../protocols/http-answer.ts';
 import { exchangeOverHttp, type HttpRequest } from '../../protocols/http-exchange.ts';
 import { fail, ok, type Result } from '../../protocols/result.ts';
 import { type ExchangeFailure, type ExchangeLimits, exchangeFailure } from '../../protocols/tcp-exchange.ts';
@@ -27,7 +28,7 @@ export interface ApiRequest {
 
 export interface ApiAnswer {
   readonly status: number;
-  readonly headers: IncomingHttpHeaders;
+  readonly headers: HttpHeaders;
   /** `undefined` where the body is no whole JSON. */
   readonly json: unknown;
   readonly text: string;

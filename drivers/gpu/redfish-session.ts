@@ -64,7 +64,7 @@ export class RedfishSession implements AsyncDisposable {
     if (status !== 200) return { ok: false, error: redfishFailure(this.place, status, json, what) };
     if (json === undefined) return fail('malformed', `${this.place}${path} answers with no JSON`);
     const inside = (json as { '@odata.etag'?: unknown } | null)?.['@odata.etag'];
-    return ok({ json, etag: headers.etag ?? (typeof inside === 'string' ? inside : null) });
+    return ok({ json, etag: headers['etag'] ?? (typeof inside === 'string' ? inside : null) });
   }
 
   /** Changes a resource as it was read (`etag`), and sees the task through where the controller makes one of it. */
@@ -109,7 +109,7 @@ export class RedfishSession implements AsyncDisposable {
     signal: AbortSignal,
   ): Promise<Result<RedfishWrite>> {
     const { sentAt } = begun;
-    const monitor = pathOf(begun.headers.location ?? '');
+    const monitor = pathOf(begun.headers['location'] ?? '');
     if (monitor === null)
       return ok({ accepted: null, note: 'it began a task and does not say which', sentAt });
     const until = this.clock.monotonicMs() + TASK_MS;
@@ -178,7 +178,7 @@ export class RedfishSession implements AsyncDisposable {
     if ((status === 200 || status === 201) && typeof token === 'string') {
       this.guard.note(null);
       const inside = (json as { '@odata.id'?: unknown } | null | undefined)?.['@odata.id'];
-      const path = pathOf(headers.location ?? (typeof inside === 'string' ? inside : ''));
+      const path = pathOf(headers['location'] ?? (typeof inside === 'string' ? inside : ''));
       this.open = { token, path };
       return token;
     }

@@ -1,11 +1,12 @@
 import { CGMINER_LIMITS, readCgminer } from '../../protocols/cgminer-client.ts';
 import { parseRepaired } from '../../protocols/cgminer-repair.ts';
-import { type CgminerBody, isRecord } from '../../protocols/cgminer-reply.ts';
+import { type CgminerBody, isRecord, sectionRecords } from '../../protocols/cgminer-reply.ts';
 import { createDigestSession, exchangeWithDigest } from '../../protocols/http-digest.ts';
 import type { HttpTarget } from '../../protocols/http-exchange.ts';
 import { type Failure, fail, ok, type Result } from '../../protocols/result.ts';
 import { type ExchangeFailure, exchangeFailure } from '../../protocols/tcp-exchange.ts';
 import type { Milliseconds } from '../../protocols/units.ts';
+import { utf8Text } from '../../protocols/utf8-text.ts';
 import type { MinerEndpoint } from '../load-driver.ts';
 import { applyToBitmain, type BitmainWeb, type BitmainWebAnswer } from './bitmain-commands.ts';
 import { type BitmainReplies, decodeBitmain } from './bitmain-decode.ts';
@@ -20,7 +21,7 @@ const WRITE_TIMEOUT_MS: Milliseconds = 30_000;
 
 /** The web pages of a stock miner, `null` without a user name and password. */
 export function openBitmainWeb(endpoint: MinerEndpoint, deps: MinerDeps): BitmainWeb | null {
-  const { clock, connect, limits = CGMINER_LIMITS, random } = deps;
+  const { clock, connect, starts, limits = CGMINER_LIMITS, random } = deps;
   if (endpoint.user === null || endpoint.password === null) return null;
   const session = createDigestSession({ user: endpoint.user, password: endpoint.password.reveal() }, random);
   const target: HttpTarget = {
@@ -28,7 +29,8 @@ export function openBitmainWeb(endpoint: MinerEndpoint, deps: MinerDeps): Bitmai
     port: endpoint.webPort,
     clock,
     limits,
-    ...(connect && { connect }),
+    connect,
+    starts,
   };
   const patient = {
     ...target,
@@ -59,7 +61,7 @@ export function openBitmainWeb(endpoint: MinerEndpoint, deps: MinerDeps): Bitmai
     if (status === 404) return exchangeFailure(true, 'unsupported', `${endpoint.host} has no page ${page}`);
     if (status >= 400)
       return exchangeFailure(true, 'refused', `${endpoint.host} answers ${page} with status ${status}`);
-    const text = new TextDecoder().decode(bytes).trim();
+    const text = utf8Text(bytes).trim();
     const parsed = text === '' || cut ? null : parseRepaired(text);
     // What is read here is written back whole: half a page must never pass for a page.
     if (parsed?.repairs.includes('cut-off') === true) return ok({ sentAt, body: null });
@@ -182,8 +184,9 @@ export function bitmainFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFa
 
 type Writable<T> = { -readonly [key in keyof T]: T[key] };
 
+/** The name of the model stands in the statistics as well, most often; `version` then says nothing more. */
 function hasType(stats: CgminerBody | undefined): boolean {
-  return JSON.stringify(stats ?? {}).includes('"Type"');
+  return sectionRecords(stats ?? {}, 'STATS').some((record) => 'Type' in record);
 }
 
 function silent(endpoint: MinerEndpoint): Failure {

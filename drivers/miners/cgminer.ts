@@ -103,8 +103,8 @@ function devices(devs: CgminerBody | undefined): readonly MinerBoard[] {
 
 /** Where a miner's cgminer API is. */
 export function cgminerTarget(endpoint: MinerEndpoint, deps: MinerDeps): CgminerTarget {
-  const { clock, connect, limits = CGMINER_LIMITS } = deps;
-  return { host: endpoint.host, port: endpoint.port, clock, limits, ...(connect && { connect }) };
+  const { clock, connect, starts, limits = CGMINER_LIMITS } = deps;
+  return { host: endpoint.host, port: endpoint.port, clock, limits, connect, starts };
 }
 
 /** True when asking on would only wait for the same silence again. */

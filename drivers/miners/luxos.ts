@@ -117,6 +117,8 @@ export function luxosFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFami
 
   return {
     firmware: 'luxos',
+    // Who it is, log on, the command itself.
+    leastCommandMs: 2 * SPACING_MS,
     poll,
     who: async (signal) => {
       const replies = await (joins ? askJoined : ask1by1)(['version', 'config'], signal);

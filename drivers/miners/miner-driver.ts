@@ -1,8 +1,10 @@
 import type { MinerFirmware } from '../../config/miners/firmwares.ts';
 import type { Clock } from '../../protocols/clock.ts';
+import { onAbort } from '../../protocols/on-abort.ts';
 import type { Random } from '../../protocols/random.ts';
 import { fail, ok, type Result } from '../../protocols/result.ts';
-import type { Connect, ExchangeLimits } from '../../protocols/tcp-exchange.ts';
+import type { DeviceStarts } from '../../protocols/start-together.ts';
+import type { ExchangeLimits, Way } from '../../protocols/tcp-exchange.ts';
 import type { Milliseconds, MonotonicMs, Watts } from '../../protocols/units.ts';
 import type {
   Applied,
@@ -16,10 +18,9 @@ import { createCredentialGuard } from './credential-guard.ts';
 import type { MinerFields } from './reply-fields.ts';
 
 /** What every miner driver is given besides its endpoint. */
-export interface MinerDeps {
+export interface MinerDeps extends Way {
   readonly clock: Clock;
   readonly random: Random;
-  readonly connect?: Connect;
   readonly limits?: ExchangeLimits;
 }
 
@@ -36,6 +37,8 @@ export interface MinerWho {
 /** What one firmware family does on the wire; everything around it is the same for all. */
 export interface MinerFamily {
   readonly firmware: MinerFirmware;
+  /** Where the firmware wants time between connections: what a command takes at least. */
+  readonly leastCommandMs?: Milliseconds;
   /**
    * The fewest requests that tell who it is, asked anew: its answer guards every write. `forWrite`: only the
    * strongest identity the device has will do.
@@ -70,18 +73,19 @@ interface AtWork {
  * write, no write repeated while the miner still works on it, credentials that it refuses not tried again and
  * again.
  *
- * `expected` is the MAC or serial number under which the device is known; without it the first answer counts.
+ * `expected` is the MAC or serial number under which the device is known; without it the first answer counts. `pace`
+ * is how the family's exchanges begin, where they wait for those of others.
  */
 export function createMinerDriver(
   family: MinerFamily,
   endpoint: MinerEndpoint,
   deps: MinerDeps,
   expected: Partial<Pinned> = {},
+  pace: DeviceStarts | null = null,
 ): LoadDriver {
   const { clock } = deps;
   const place = `${endpoint.host}:${endpoint.port}`;
-  const closing = new AbortController();
-  const inTurn = createTurns(place);
+  const turns = createTurns(place);
   let pinned: Pinned = {
     macAddress: expected.macAddress ?? null,
     serialNumber: expected.serialNumber ?? null,
@@ -151,20 +155,28 @@ export function createMinerDriver(
   return {
     deviceId: endpoint.deviceId,
     identify: (signal) =>
-      inTurn(AbortSignal.any([signal, closing.signal]), async (turn) => {
+      turns.take(signal, async (turn) => {
         const who = await family.who(turn, false);
         if (!who.ok) return who;
         const checked = check(who.value);
         return checked.ok ? ok(identityOf(who.value, place)) : checked;
       }),
-    read: (signal) => inTurn(AbortSignal.any([signal, closing.signal]), readNow),
+    read: (signal) => turns.take(signal, readNow),
     apply: (command, signal) => {
       const busy = whyBusy(command, atWork, clock.monotonicMs());
       if (busy !== null) return Promise.resolve(fail('busy', `${place}: ${busy}`));
-      return inTurn(AbortSignal.any([signal, closing.signal]), (turn) => applyNow(command, turn));
+      return turns.take(signal, async (turn) => {
+        if (pace !== null) pace.hurried = true;
+        const applied = await applyNow(command, turn);
+        if (pace !== null) pace.hurried = false;
+        return applied;
+      });
+    },
+    get leastCommandMs() {
+      return family.leastCommandMs ?? 0;
     },
     [Symbol.asyncDispose]: async () => {
-      closing.abort();
+      turns.close();
       await Promise.resolve();
     },
   };
@@ -185,33 +197,55 @@ export function identityOf(who: MinerWho, place: string): Identity {
   };
 }
 
-/** Runs work one after another; who waits too long for a turn gives up without a trace. */
-function createTurns(
-  place: string,
-): <T>(signal: AbortSignal, work: (signal: AbortSignal) => Promise<Result<T>>) => Promise<Result<T>> {
-  let tail: Promise<unknown> = Promise.resolve();
-  return (signal, work) => {
-    if (signal.aborted) return Promise.resolve(fail('cancelled', `gave up before asking ${place}`));
-    const before = tail;
-    const run = (async () => {
-      await before;
-      if (signal.aborted)
-        return fail('busy', `${place} was still answering another request; nothing was sent`);
-      return await work(signal);
-    })();
-    tail = run.catch(() => undefined);
-    return new Promise((resolve, reject) => {
-      let started = false;
-      before.then(() => {
-        started = true;
-      }, reject);
-      // While another request holds the turn, an abort ends the wait at once.
-      const onAbort = (): void => {
-        if (!started) resolve(fail('busy', `${place} was still answering another request; nothing was sent`));
+/** The turns of one device. */
+interface Turns {
+  /** Runs work when it is its turn; who waits too long for it gives up without a trace. */
+  take<T>(signal: AbortSignal, work: (signal: AbortSignal) => Promise<Result<T>>): Promise<Result<T>>;
+  /** Ends what is under way, and lets nothing begin any more. */
+  close(): void;
+}
+
+function createTurns(place: string): Turns {
+  let closed = false;
+  /** Ends the work that has the turn; `null`: nobody has it. */
+  let current: AbortController | null = null;
+  const waiting = new Set<(came: boolean) => void>();
+  /** Whether the turn came before the signal aborted. */
+  const turnOf = (signal: AbortSignal): Promise<boolean> =>
+    new Promise((resolve) => {
+      const settle = (came: boolean): void => {
+        waiting.delete(settle);
+        forget();
+        resolve(came);
       };
-      signal.addEventListener('abort', onAbort, { once: true });
-      run.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
+      const forget = onAbort(signal, () => settle(false));
+      waiting.add(settle);
     });
+  const tooLate = () => fail('busy', `${place} was still answering another request; nothing was sent`);
+  return {
+    take: async (signal, work) => {
+      if (closed || signal.aborted) return fail('cancelled', `gave up before asking ${place}`);
+      const mine = new AbortController();
+      const waits = current !== null;
+      if (waits && !(await turnOf(signal))) return tooLate();
+      current = mine;
+      const forget = onAbort(signal, () => mine.abort());
+      try {
+        if (waits && (closed || signal.aborted)) return tooLate();
+        return await work(mine.signal);
+      } finally {
+        forget();
+        // Handed on, it stays taken.
+        const [next] = waiting;
+        if (next === undefined) current = null;
+        else next(true);
+      }
+    },
+    close: () => {
+      closed = true;
+      current?.abort();
+      for (const settle of [...waiting]) settle(false);
+    },
   };
 }
 

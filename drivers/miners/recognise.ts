@@ -66,7 +66,7 @@ function firmwareOfWeb(web: Evidence['web']): MinerFirmware | null {
   if (/AnthillOS/i.test(web.text)) return 'vnish';
   if (/Miner Web Dashboard/i.test(web.text)) return 'epic';
   if (/Avalon/i.test(web.text)) return 'avalon';
-  const toHttps = web.status === 307 && String(web.headers.location ?? '').startsWith('https:');
+  const toHttps = web.status === 307 && String(web.headers['location'] ?? '').startsWith('https:');
   if (/\/cgi-bin\/luci/.test(web.text) || (toHttps && /luci/.test(web.text))) return 'whatsminer';
   return null;
 }
@@ -172,7 +172,7 @@ async function answersFrames(
   deps: MinerDeps,
   signal: AbortSignal,
 ): Promise<boolean> {
-  const { clock, connect, limits = CGMINER_LIMITS } = deps;
+  const { clock, connect, starts, limits = CGMINER_LIMITS } = deps;
   const port = secondPort('whatsminer-v3', endpoint.webPort);
   const target = {
     host: endpoint.host,
@@ -183,7 +183,8 @@ async function answersFrames(
       connectMs: Math.min(limits.connectMs, 1000),
       totalMs: Math.min(limits.totalMs, 3000),
     },
-    ...(connect && { connect }),
+    connect,
+    starts,
   };
   return (await askWhatsminerV3(target, { cmd: 'get.device.info' }, signal)).ok;
 }
@@ -208,13 +209,14 @@ async function askWeb(
   deps: MinerDeps,
   signal: AbortSignal,
 ): Promise<NonNullable<Evidence['web']> | null> {
-  const { clock, connect, limits = CGMINER_LIMITS } = deps;
+  const { clock, connect, starts, limits = CGMINER_LIMITS } = deps;
   const target = {
     host: endpoint.host,
     port: endpoint.webPort,
     clock,
     limits: { ...limits, totalMs: Math.min(limits.totalMs, 3000), maximumBytes: 256 * 1024 },
-    ...(connect && { connect }),
+    connect,
+    starts,
   };
   const answer = await exchangeOverHttp(target, { method: 'GET', path: '/' }, signal);
   if (!answer.ok) return null;

@@ -1,5 +1,6 @@
 import type { MinerFirmware } from '../../config/miners/firmwares.ts';
 import { fail, ok, type Result } from '../../protocols/result.ts';
+import { DeviceStarts } from '../../protocols/start-together.ts';
 import type { LoadDriver, MinerEndpoint } from '../load-driver.ts';
 import { avalonFamily } from './avalon.ts';
 import { bitmainFamily } from './bitmain.ts';
@@ -55,8 +56,10 @@ export function openMiner(
   deps: MinerDeps,
   known: KnownMiner = {},
 ): LoadDriver {
-  const family = firmware === 'auto' ? recognising(endpoint, deps) : FAMILIES[firmware](endpoint, deps);
-  return createMinerDriver(family, endpoint, deps, known);
+  const pace = deps.starts === undefined ? null : new DeviceStarts(deps.starts);
+  const own = pace === null ? deps : { ...deps, starts: pace };
+  const family = firmware === 'auto' ? recognising(endpoint, own) : FAMILIES[firmware](endpoint, own);
+  return createMinerDriver(family, endpoint, own, known, pace);
 }
 
 /** A family that finds out at first use what it is. */
@@ -78,6 +81,9 @@ function recognising(endpoint: MinerEndpoint, deps: MinerDeps): MinerFamily {
   return {
     get firmware() {
       return found?.firmware ?? 'unknown';
+    },
+    get leastCommandMs() {
+      return found?.leastCommandMs ?? 0;
     },
     who: async (signal, forWrite) => {
       const family = await resolve(signal);

@@ -10,6 +10,7 @@ import { isTooDeep } from '../../protocols/json-depth.ts';
 import { fail, ok, type Result } from '../../protocols/result.ts';
 import type { ExchangeFailure } from '../../protocols/tcp-exchange.ts';
 import type { MonotonicMs } from '../../protocols/units.ts';
+import { utf8Text } from '../../protocols/utf8-text.ts';
 import type { MinerEndpoint } from '../load-driver.ts';
 import type { MinerDeps } from './miner-driver.ts';
 
@@ -21,8 +22,8 @@ export interface JsonAnswer extends Pick<HttpAnswer, 'status' | 'sentAt'> {
 
 /** Where a miner's web server is: on its web port, or on `port` for firmware that serves the web elsewhere. */
 export function webTarget(endpoint: MinerEndpoint, deps: MinerDeps, port = endpoint.webPort): HttpTarget {
-  const { clock, connect, limits = CGMINER_LIMITS } = deps;
-  return { host: endpoint.host, port, clock, limits, ...(connect && { connect }) };
+  const { clock, connect, starts, limits = CGMINER_LIMITS } = deps;
+  return { host: endpoint.host, port, clock, limits, connect, starts };
 }
 
 /** One request with its answer read as JSON. Any status is an answer; half an answer is `malformed`. */
@@ -43,7 +44,7 @@ export async function exchangeJson(
   );
   if (!answer.ok) return answer;
   const { status, sentAt, cut } = answer.value;
-  const text = new TextDecoder().decode(answer.value.body);
+  const text = utf8Text(answer.value.body);
   return ok({ status, sentAt, text, json: cut ? undefined : jsonOfText(text) });
 }
 

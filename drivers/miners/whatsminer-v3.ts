@@ -56,14 +56,15 @@ const textOf = (message: unknown): string | null => (typeof message === 'string'
  * which most of these answer too.
  */
 export function whatsminerV3Family(endpoint: MinerEndpoint, deps: MinerDeps): MinerFamily {
-  const { clock, connect, limits = CGMINER_LIMITS } = deps;
+  const { clock, connect, starts, limits = CGMINER_LIMITS } = deps;
   const { host, password } = endpoint;
   const target: WhatsminerV3Target = {
     host,
     port: secondPort('whatsminer-v3', endpoint.webPort),
     clock,
     limits,
-    ...(connect && { connect }),
+    connect,
+    starts,
   };
   const older = whatsminerFamily('whatsminer-v3', endpoint, deps);
   const context = { configuredModel: endpoint.model, controllable: password !== null };

@@ -8,6 +8,7 @@ import {
   joinedSections,
   watchForJsonEnd,
 } from '../../protocols/cgminer-reply.ts';
+import { HttpAnswerReader } from '../../protocols/http-answer.ts';
 import { parseDigestChallenge } from '../../protocols/http-digest.ts';
 import { decryptWhatsminerText } from '../../protocols/whatsminer-crypto.ts';
 import {
@@ -38,6 +39,7 @@ const wired = (table: Readonly<Record<string, FamilyDecoder>>, over: typeof port
   Object.fromEntries(Object.entries(table).map(([name, decode]) => [name, over(decode)]));
 
 const context = { configuredModel: 'Antminer S21', controllable: true };
+const CHUNKED = 'HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n';
 const KEY = new Uint8Array(32).fill(7);
 
 /** Every decoder of bytes that a miner sends, by name, from the wire to the reading. */
@@ -56,6 +58,14 @@ export const DECODERS: Readonly<Record<string, (bytes: Uint8Array) => void>> = {
   'end of frame': (bytes) => {
     const isWhole = watchForWhatsminerFrame();
     for (let at = 0; at < bytes.length; at += 100) if (isWhole(bytes.subarray(at, at + 100))) return;
+  },
+  'http answer': (bytes) => {
+    for (const head of ['', 'HTTP/1.1 200 OK\r\n', CHUNKED, `${CHUNKED}5\r\nhello\r\n`]) {
+      const all = Buffer.concat([Buffer.from(head, 'latin1'), bytes]);
+      const reader = new HttpAnswerReader();
+      for (let at = 0; at < all.length; at += 50) if (reader.take(all.subarray(at, at + 50))) break;
+      reader.answer('closed');
+    }
   },
   ...wired(PORT_DECODERS, port),
   'whatsminer-v3': (bytes) => {

@@ -44,11 +44,24 @@ describe('the unit', () => {
   it('opens devices only in drop-ins, each class by name', () => {
     expect(text).toMatch(/^PrivateDevices=yes$/m);
     const dropIns = readdirSync('packaging/drop-ins');
-    expect(dropIns.sort()).toEqual(['gpu.conf', 'serial.conf']);
+    expect(dropIns.sort()).toEqual(['gpu.conf', 'large-site.conf', 'serial.conf']);
     for (const name of dropIns) {
+      if (name === 'large-site.conf') continue;
       const dropIn = readFileSync(join('packaging/drop-ins', name), 'utf8');
       expect(dropIn).toMatch(/^DevicePolicy=closed$/m);
       expect(dropIn).toMatch(/^DeviceAllow=char-/m);
     }
+  });
+
+  it('is started on a large site as anywhere, but for the room that it has', () => {
+    const dropIn = readFileSync('packaging/drop-ins/large-site.conf', 'utf8');
+    const start = (of: string) =>
+      /^ExecStart=(.+)$/m
+        .exec(of)?.[1]
+        ?.split(' ')
+        .filter((word) => !isRoom(word));
+    const isRoom = (word: string) => /^--(max-semi-space-size|heap-growing-percent)=\d+$/.test(word);
+    expect(start(dropIn)).toEqual(start(text));
+    expect(dropIn).not.toMatch(/^(?!\[Service\]|#|ExecStart=|MemoryHigh=|MemoryMax=|$)/m);
   });
 });

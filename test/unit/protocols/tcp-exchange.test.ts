@@ -107,4 +107,63 @@ describe('one bounded TCP exchange', () => {
       error: { kind: 'cancelled' },
     });
   });
+
+  it('asks the watcher only when the peer does not close, and then once a piece', async () => {
+    const clock = new VirtualClock();
+    const seen: string[] = [];
+    const watch = () => (piece: Uint8Array) => {
+      seen.push(Buffer.from(piece).toString());
+      return seen.join('').includes('}');
+    };
+    const askWatched = (port: number) =>
+      exchangeOverTcp({ host: '127.0.0.1', port, request, limits, watch }, clock, never);
+    {
+      await using peer = await listenOnLoopback((socket) => socket.once('data', () => socket.end('{}')));
+      expect(await askWatched(peer.port)).toMatchObject({ ok: true, value: { end: 'closed' } });
+      expect(seen).toEqual([]);
+    }
+    const say: ((text: string) => void)[] = [];
+    await using peer = await listenOnLoopback((socket) =>
+      socket.once('data', () => say.push((text) => socket.write(text))),
+    );
+    const answer = askWatched(peer.port);
+    await until(() => say.length === 1);
+    for (const text of ['{', '"a":1', '}']) {
+      say[0]!(text);
+      // Moves on until the piece was looked at: it comes in its own time.
+      for (let turn = 0; seen.at(-1) !== text && turn < 10_000; turn += 1) {
+        await new Promise((resolve) => setImmediate(resolve));
+        if (turn % 100 === 99) await clock.advance(100);
+      }
+    }
+    expect(await answer).toMatchObject({ ok: true, value: { end: 'complete' } });
+    expect(seen).toEqual(['{', '"a":1', '}']);
+  });
+
+  it('pieces that keep coming do not push the end away', async () => {
+    const clock = new VirtualClock();
+    let write = (): void => undefined;
+    await using peer = await listenOnLoopback((socket) =>
+      socket.once('data', () => {
+        write = () => void socket.write('x');
+      }),
+    );
+    const watch = () => () => false;
+    const answer = exchangeOverTcp(
+      { host: peer.host, port: peer.port, request, limits, watch },
+      clock,
+      never,
+    );
+    let settled = false;
+    void answer.then(() => {
+      settled = true;
+    });
+    for (let step = 0; !settled && step < 400; step += 1) {
+      write();
+      for (let turn = 0; turn < 5; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+      await clock.advance(50);
+    }
+    expect(await answer).toMatchObject({ ok: false, error: { kind: 'timeout' } });
+    expect(clock.monotonicMs()).toBeLessThanOrEqual(limits.totalMs + 50);
+  });
 });

@@ -35,15 +35,16 @@ function site(writesAtOnce: number) {
       started.push(`${id} ${one.kind}`);
       now += 1;
       most = Math.max(most, now);
-      await clock.sleep(id.startsWith('x') ? 3000 : 100, signal);
+      await clock.sleep(id.startsWith('d') ? 100 : 3000, signal);
       now -= 1;
       return id.startsWith('x')
         ? fail('timeout', `${id} did not answer`)
         : ok({ acknowledged: true, sentAt: clock.monotonicMs(), limitWatts: null, note: null });
     },
     [Symbol.asyncDispose]: async () => undefined,
+    leastCommandMs: id.startsWith('s') ? 2000 : 0,
   });
-  const ids = ['d1', 'd2', 'd3', 'd4', 'd5', 'd6', 'x1', 'x2', 'x3', 'x4'];
+  const ids = ['d1', 'd2', 'd3', 'd4', 'd5', 'd6', 'x1', 'x2', 'x3', 'x4', 's1', 's2', 's3'];
   const dispatcher = new Dispatcher({
     drivers: new Map(ids.map((id) => [id, driver(id)])),
     clock,
@@ -86,5 +87,31 @@ describe('sending', () => {
     expect(started.filter((line) => line.startsWith('x'))).toHaveLength(1);
     await clock.advance(15_000);
     expect(started).toHaveLength(10);
+  });
+
+  it('who did not answer its last reading waits behind those that did, without having been sent to before', async () => {
+    const { clock, dispatcher, started } = site(4);
+    const commands = ['x1', 'x2', 'd1', 'd2', 'd3', 'd4', 'd5'].map((id) => command(id, 'down'));
+    dispatcher.emit(commands, (id) => id.startsWith('x'));
+    expect(started).toEqual(['d1 sleep', 'd2 sleep', 'd3 sleep', 'd4 sleep']);
+    await clock.advance(150);
+    expect(started.slice(4)).toEqual(['d5 sleep', 'x1 sleep']);
+    await clock.advance(10_000);
+    expect(started).toHaveLength(7);
+  });
+
+  it('who takes long by its own rules leaves first, and takes no place from the others', async () => {
+    const { clock, dispatcher, started } = site(2);
+    const ids = ['d1', 'd2', 'd3', 's1', 's2', 's3'];
+    dispatcher.emit(ids.map((id) => command(id, 'down')));
+    expect(started).toEqual(['s1 sleep', 's2 sleep', 's3 sleep', 'd1 sleep', 'd2 sleep']);
+    await clock.advance(150);
+    expect(started.slice(5)).toEqual(['d3 sleep']);
+  });
+
+  it('falls of every kind leave before rises', () => {
+    const { dispatcher, started } = site(8);
+    dispatcher.emit([command('s1', 'up'), command('d1', 'up'), command('d2', 'down'), command('s2', 'down')]);
+    expect(started).toEqual(['s2 sleep', 'd2 sleep', 's1 run', 'd1 run']);
   });
 });

@@ -121,4 +121,48 @@ describe('a third of the site that dies in one moment', () => {
     expect(Math.max(...foundAt) - 60_000).toBeLessThan(40_000);
     expect(Math.max(...gaps)).toBeLessThan(5500);
   });
+
+  it('reads that are due within a moment begin in one turn, at their own pace', async () => {
+    const clock = new VirtualClock();
+    const stop = new AbortController();
+    const poller = new Poller(
+      clock,
+      seededRandom(1),
+      { concurrency: 99, maximumBackoffMs: 1e6 },
+      stop.signal,
+    );
+    const begun: { readonly id: string; readonly at: number }[] = [];
+    const target = (id: string, nextStart?: () => number) => ({
+      id,
+      intervalMs: 10_000,
+      read: async () => {
+        begun.push({ id, at: clock.monotonicMs() });
+        await clock.sleep(30, stop.signal);
+        return ok(0);
+      },
+      onResult: () => undefined,
+      ...(nextStart && { nextStart }),
+    });
+    poller.add(
+      Array.from({ length: 1000 }, (_, index) => target(`d${index}`)),
+      10_000,
+    );
+    let next = 3;
+    poller.add([target('meter', () => (next += 777))], 0);
+    await clock.advance(30_049);
+    stop.abort();
+    const devices = begun.filter(({ id }) => id !== 'meter');
+    // The first is due at once.
+    expect(devices.length).toBe(3001);
+    expect(new Set(devices.map(({ at }) => at)).size).toBe(601);
+    const first = devices.filter(({ id }) => id === 'd500').map(({ at }) => at);
+    expect(first).toEqual([5000, 15_000, 25_000]);
+    // What is read in time for a decision keeps its own time.
+    expect(
+      begun
+        .filter(({ id }) => id === 'meter')
+        .slice(0, 3)
+        .map(({ at }) => at),
+    ).toEqual([0, 780, 1557]);
+  });
 });
