@@ -66,13 +66,16 @@ export function decide(bench: Bench, options: DecideOptions): Decision {
   const bound = relaxed.boundDollarsPerHour;
   roundDown(c, w, energyPrice, choice);
   fillUp(c, energyPrice, choice, 4);
-  let value = Number.NEGATIVE_INFINITY;
-  if (!isFeasible(c, choice)) leastChoice(c, energyPrice, choice);
-  if (isFeasible(c, choice)) value = choiceValue(c, choice.mode, energyPrice).value;
-  const search = improve(bench, bound, value, options);
-  value = search.value;
+  let holds = isFeasible(c, choice);
+  if (!holds) {
+    leastChoice(c, energyPrice, choice);
+    holds = isFeasible(c, choice);
+  }
+  const found = holds ? choiceValue(c, choice.mode, energyPrice) : NOTHING;
+  const search = improve(bench, bound, found.value, options);
+  const { value } = search;
   if (value === Number.NEGATIVE_INFINITY) return giveUp(bench, energyPrice, search.workUnits);
-  const { magnitude } = choiceValue(c, choice.mode, energyPrice);
+  const { magnitude } = search.improved ? choiceValue(c, choice.mode, energyPrice) : found;
   const top = Math.max(bound, value);
   const gap = top === value ? 0 : (top - value) / Math.max(magnitude, Number.MIN_VALUE);
   return {
@@ -83,6 +86,9 @@ export function decide(bench: Bench, options: DecideOptions): Decision {
     workUnits: search.workUnits,
   };
 }
+
+/** Worth of a choice that does not hold. */
+const NOTHING = { value: Number.NEGATIVE_INFINITY, magnitude: 0 };
 
 function giveUp(bench: Bench, energyPrice: number, workUnits: number): Decision {
   leastChoice(bench.compiled, energyPrice, bench.choice);
@@ -102,22 +108,23 @@ function improve(
   bound: number,
   startValue: number,
   options: DecideOptions,
-): { value: number; proved: boolean; workUnits: number } {
+): { value: number; improved: boolean; proved: boolean; workUnits: number } {
   const { compiled: c, workspace: w, memory: m, choice, trial } = bench;
   const energyPrice = options.energyDollarsPerWattHour;
   let value = startValue;
   let workUnits = 0;
-  if (bound - value <= NO_GAP * Math.abs(bound) || options.workUnits <= 0) {
-    return { value, proved: false, workUnits };
-  }
-  computeLosses(c, w, m, energyPrice);
-  computeRooms(c, m);
   let lastCost = 0;
+  let proved = false;
   for (const [p, [coreDevices, beam]] of PASSES.entries()) {
+    if (bound - value <= NO_GAP * Math.abs(bound) || options.workUnits <= 0) break;
     // A pass that cannot end within the budget would only waste it.
     const growth = p === 0 ? 1 : beam / PASSES[p - 1]![1];
     const least = p === 0 ? Math.min(c.deviceIds.length, coreDevices * c.limitIds.length) * 8 : 0;
     if (workUnits + Math.max(least, lastCost * growth) > options.workUnits) break;
+    if (p === 0) {
+      computeLosses(c, w, m, energyPrice);
+      computeRooms(c, m);
+    }
     const lossBelow = bound - value;
     const result = searchWindow(
       c,
@@ -141,8 +148,8 @@ function improve(
         }
       }
     }
-    if (result.complete && accepted) return { value, proved: true, workUnits };
-    if (bound - value <= NO_GAP * Math.abs(bound)) break;
+    proved = result.complete && accepted;
+    if (proved) break;
   }
-  return { value, proved: false, workUnits };
+  return { value, improved: value > startValue, proved, workUnits };
 }

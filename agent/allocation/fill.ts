@@ -8,6 +8,9 @@ export interface Choice {
   readonly mode: Int32Array;
   readonly slackWatts: Float64Array;
   readonly floorWatts: Float64Array;
+  /** What filling up works with: room below each limit, and the least step of any device there. */
+  readonly roomWatts: Float64Array;
+  readonly leastStepWatts: Float64Array;
 }
 
 export function createChoice(c: Compiled): Choice {
@@ -15,6 +18,8 @@ export function createChoice(c: Compiled): Choice {
     mode: new Int32Array(c.deviceIds.length),
     slackWatts: new Float64Array(c.limitIds.length),
     floorWatts: new Float64Array(c.floorIds.length),
+    roomWatts: new Float64Array(c.limitIds.length),
+    leastStepWatts: new Float64Array(c.limitIds.length),
   };
 }
 
@@ -109,12 +114,8 @@ function tryMove(c: Compiled, choice: Choice, i: number, mode: number, guardFloo
  * the prices of its path), then every segment in order that fits. Floors may end unmet; the caller checks.
  */
 export function roundDown(c: Compiled, w: Workspace, energyPrice: number, choice: Choice): void {
-  if (c.floorIds.length === 0) {
-    // Without floors the relaxed answer less its parts of segments is feasible as it stands.
-    for (let i = 0; i < c.deviceIds.length; i += 1) {
-      choice.mode[i] = c.hullMode[i * c.stride + w.corner[i]!]!;
-    }
-    refreshChoice(c, choice);
+  if (w.unswept !== null) {
+    takeWhole(c, w.unswept, choice);
     return;
   }
   choice.mode.fill(0);
@@ -133,6 +134,20 @@ export function roundDown(c: Compiled, w: Workspace, energyPrice: number, choice
     if (tryMove(c, choice, i, c.hullMode[i * c.stride + k]!, false)) corner[i] = k;
     else blocked[i] = 1;
   }
+}
+
+/** Without floors the relaxed answer less its parts of segments is feasible as it stands. */
+function takeWhole(c: Compiled, { lists, cuts }: NonNullable<Workspace['unswept']>, choice: Choice): void {
+  const { limitStart, strideBits, hullMode } = c;
+  const { segment } = lists;
+  choice.mode.fill(0);
+  for (let n = 0; n < c.limitIds.length; n += 1) {
+    const start = limitStart[n]! << strideBits;
+    const end = start + cuts.taken[n]!;
+    // The segments of a device stand in its own order: the last one says where it ends.
+    for (let t = start; t < end; t += 1) choice.mode[segment[t]! >> strideBits] = hullMode[segment[t]!]!;
+  }
+  refreshChoice(c, choice);
 }
 
 /** Raises the devices of floor `f` by whole segments, best after path prices first, until it is met. */
@@ -173,43 +188,65 @@ function raiseFloor(c: Compiled, w: Workspace, f: number, choice: Choice): void 
 }
 
 /**
- * Improves a choice by single moves, best for each device in turn, until a whole pass finds none or `passes`
- * are spent. Never makes it worse; leaves floors held.
+ * Improves a choice by single moves, limit by limit and best for each device in turn, until a whole pass finds none or
+ * `passes` are spent. Never makes it worse; leaves floors held.
  */
 export function fillUp(c: Compiled, energyPrice: number, choice: Choice, passes: number): void {
-  const { stride, modeWatts, modeValue, modeCount, deviceLimit, deviceFloor } = c;
-  // Room below each limit as the pass begins. What a move gives back within a pass is seen by the next.
-  const room = new Float64Array(c.limitIds.length);
+  const { roomWatts, leastStepWatts } = choice;
+  leastStepWatts.fill(Number.NEGATIVE_INFINITY);
   for (let pass = 0; pass < passes; pass += 1) {
     let moved = false;
-    roomsBelow(c, choice, room);
-    for (let i = 0; i < c.deviceIds.length; i += 1) {
-      const start = i * stride;
-      const end = start + modeCount[i]!;
-      const now = start + choice.mode[i]!;
-      // The common case: there is no room for the next mode.
-      if (deviceFloor[i]! < 0) {
-        if (now + 1 >= end || modeWatts[now + 1]! - modeWatts[now]! > room[deviceLimit[i]!]!) continue;
-      }
-      const perWatt = energyPrice * c.limitRootGain[c.deviceLimit[i]!]!;
-      const most = modeWatts[now]! + roomFor(c, choice, i);
-      const least = floorNeeds(c, choice, i, modeWatts[now]!);
-      let best = now;
-      let bestValue = modeValue[now]! - perWatt * modeWatts[now]!;
-      // Only a floor can make a device take more watts than a better mode needs: the others look upwards.
-      for (let s = c.deviceFloor[i]! < 0 ? now + 1 : start; s < end; s += 1) {
-        const watts = modeWatts[s]!;
-        if (watts > most) break;
-        const value = modeValue[s]! - perWatt * watts;
-        if (value > bestValue && watts >= least) {
-          best = s;
-          bestValue = value;
-        }
-      }
-      if (best !== now && tryMove(c, choice, i, best - start, true)) moved = true;
+    // Room below each limit as the pass begins. What a move gives back within a pass is seen by the next.
+    roomsBelow(c, choice, roomWatts);
+    for (let n = 0; n < c.limitIds.length; n += 1) {
+      if (leastStepWatts[n]! <= roomWatts[n]! && fillLimit(c, energyPrice, choice, n)) moved = true;
     }
     if (!moved) return;
   }
+}
+
+/** One pass over the devices of limit `n`; whether any moved. */
+function fillLimit(c: Compiled, energyPrice: number, choice: Choice, n: number): boolean {
+  const { stride, modeWatts, modeValue, modeCount, deviceFloor, limitDevices } = c;
+  const room = choice.roomWatts[n]!;
+  const perWatt = energyPrice * c.limitRootGain[n]!;
+  let leastStep = Number.POSITIVE_INFINITY;
+  let moved = false;
+  for (let d = c.limitStart[n]!; d < c.limitStart[n + 1]!; d += 1) {
+    const i = limitDevices[d]!;
+    const start = i * stride;
+    const end = start + modeCount[i]!;
+    const now = start + choice.mode[i]!;
+    const floored = deviceFloor[i]! >= 0;
+    if (floored) leastStep = Number.NEGATIVE_INFINITY;
+    else {
+      if (now + 1 >= end) continue;
+      const step = modeWatts[now + 1]! - modeWatts[now]!;
+      if (step < leastStep) leastStep = step;
+      // The common case: there is no room for the next mode.
+      if (step > room) continue;
+    }
+    const most = modeWatts[now]! + roomFor(c, choice, i);
+    const least = floorNeeds(c, choice, i, modeWatts[now]!);
+    let best = now;
+    let bestValue = modeValue[now]! - perWatt * modeWatts[now]!;
+    // Only a floor can make a device take more watts than a better mode needs: the others look upwards.
+    for (let s = floored ? start : now + 1; s < end; s += 1) {
+      const watts = modeWatts[s]!;
+      if (watts > most) break;
+      const value = modeValue[s]! - perWatt * watts;
+      if (value > bestValue && watts >= least) {
+        best = s;
+        bestValue = value;
+      }
+    }
+    if (best !== now && tryMove(c, choice, i, best - start, true)) {
+      moved = true;
+      leastStep = Number.NEGATIVE_INFINITY;
+    }
+  }
+  choice.leastStepWatts[n] = leastStep;
+  return moved;
 }
 
 /** Watts that a device may add at each limit, by that limit and all above it. */

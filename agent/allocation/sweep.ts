@@ -1,4 +1,6 @@
 import type { Compiled } from './compile.ts';
+import { type Cuts, createCuts } from './cuts.ts';
+import { createLimitLists, type LimitLists } from './limit-lists.ts';
 import { ACCEPTED_WATTS } from './problem.ts';
 
 /** Everything the sweeps write, made once per problem shape: the sweeps themselves allocate nothing. */
@@ -15,11 +17,11 @@ export interface Workspace {
   readonly corner: Int32Array;
   readonly partRootWatts: Float64Array;
   readonly blocked: Uint8Array;
-  /** Limit of each device that may still rise, -1 for the others: what a sweep without floors asks first. */
-  readonly openAt: Int32Array;
   /** Effective key of each segment (with the multiplier of a cross-cutting floor in it). */
   readonly keys: Float64Array;
-  /** All segments by falling key without multipliers. */
+  /** What finds the same answer without a sweep; `null` where there are floors. */
+  readonly unswept: { readonly lists: LimitLists; readonly cuts: Cuts } | null;
+  /** All segments by falling key without multipliers; empty where nothing is swept. */
   readonly order: Int32Array;
   /** The order in force for a sweep; the same array as `order` where no floor cuts across. */
   readonly sweepOrder: Int32Array;
@@ -38,10 +40,11 @@ export interface Workspace {
   sweepCount: number;
 }
 
-export function createWorkspace(c: Compiled): Workspace {
+/** Sites without floors are not swept, unless `swept` says that they are to be. */
+export function createWorkspace(c: Compiled, swept = c.floorIds.length > 0): Workspace {
   const limitCount = c.limitIds.length;
   const deviceCount = c.deviceIds.length;
-  const segmentCount = deviceCount * c.stride;
+  const segmentCount = swept ? deviceCount * c.stride : 0;
   const floorCount = c.floorIds.length;
   const order = new Int32Array(segmentCount);
   const crosses = c.floorNested.some((nested) => nested === 0);
@@ -53,8 +56,8 @@ export function createWorkspace(c: Compiled): Workspace {
     corner: new Int32Array(deviceCount),
     partRootWatts: new Float64Array(deviceCount),
     blocked: new Uint8Array(deviceCount),
-    openAt: new Int32Array(deviceCount),
     keys: crosses ? new Float64Array(segmentCount) : c.segmentKey,
+    unswept: swept ? null : { lists: createLimitLists(c), cuts: createCuts(c) },
     order,
     sweepOrder: crosses ? new Int32Array(segmentCount) : order,
     sortScratch: new Int32Array(segmentCount),
@@ -72,8 +75,12 @@ export function createWorkspace(c: Compiled): Workspace {
 export function computeBaseSlack(c: Compiled, w: Workspace): boolean {
   const { baseSlack } = w;
   const limitCount = c.limitIds.length;
-  for (let n = 0; n < limitCount; n += 1) baseSlack[n] = c.limitFixed[n]!;
-  for (let i = 0; i < c.deviceIds.length; i += 1) baseSlack[c.deviceLimit[i]!]! += c.modeWatts[i * c.stride]!;
+  for (let n = 0; n < limitCount; n += 1) {
+    baseSlack[n] = c.limitFixed[n]! + (w.unswept === null ? 0 : w.unswept.lists.leastWatts[n]!);
+  }
+  for (let i = 0; w.unswept === null && i < c.deviceIds.length; i += 1) {
+    baseSlack[c.deviceLimit[i]!]! += c.modeWatts[i * c.stride]!;
+  }
   for (let n = limitCount - 1; n >= 0; n -= 1) {
     const parent = c.limitParent[n]!;
     if (parent >= 0) baseSlack[parent]! += c.limitGain[n]! * baseSlack[n]!;
@@ -106,10 +113,6 @@ export function sweepRelaxed(c: Compiled, w: Workspace, energyPrice: number): nu
     if (c.floorNested[f] === 1 && !serveNestedFloor(c, w, f)) return f;
   }
   const count = countAbove(w, energyPrice);
-  if (c.floorIds.length === 0) {
-    sweepWithoutFloors(c, w, count);
-    return -1;
-  }
   const { strideBits, segmentRootWatts, deviceLimit, limitParent } = c;
   const mask = c.stride - 1;
   const oneRoot = c.limitIds.length === 1 || c.limitParent[1] !== -1;
@@ -137,38 +140,6 @@ export function sweepRelaxed(c: Compiled, w: Workspace, energyPrice: number): nu
     if (oneRoot && !Number.isNaN(w.limitKey[0]!)) break;
   }
   return -1;
-}
-
-/**
- * The same sweep where no floor was served: every segment is whole and in turn, so little has to be looked up. Large
- * sites spend their time in waiting for memory here.
- */
-function sweepWithoutFloors(c: Compiled, w: Workspace, count: number): void {
-  const { corner, openAt, keys, sweepOrder, slack } = w;
-  const { strideBits, segmentRootWatts, limitParent } = c;
-  const mask = c.stride - 1;
-  const oneRoot = c.limitIds.length === 1 || limitParent[1] !== -1;
-  openAt.set(c.deviceLimit);
-  for (let t = 0; t < count; t += 1) {
-    const segment = sweepOrder[t]!;
-    const i = segment >> strideBits;
-    const limit = openAt[i]!;
-    if (limit < 0) continue;
-    const wanted = segmentRootWatts[segment]!;
-    let n = limit;
-    while (n >= 0 && slack[n]! >= wanted) {
-      slack[n]! -= wanted;
-      n = limitParent[n]!;
-    }
-    if (n < 0) {
-      corner[i] = segment & mask;
-      continue;
-    }
-    for (let back = limit; back !== n; back = limitParent[back]!) slack[back]! += wanted;
-    takeSegment(c, w, i, segment & mask, wanted, keys[segment]!, -1);
-    openAt[i] = -1;
-    if (oneRoot && !Number.isNaN(w.limitKey[0]!)) break;
-  }
 }
 
 /** How many segments of the sweep's order are worth more than `energyPrice`. */
