@@ -5,8 +5,11 @@ import { type LimitLists, sortByKey } from './limit-lists.ts';
  * The sweep's answer without the sweep, where there are no floors. In the order of the sweep each limit has a cut: the
  * first segment that it turns away; from then on nothing below it rises. What stands below a limit at some place of
  * the order is a sum over its subtree, each limit below taking no more than its capacity: one look-up per limit in the
- * lists. So the cut is found by halving the order instead of walking it, about ten sums instead of all segments. Only
+ * lists. So the cut is found by closing in on it instead of walking the order, a few sums instead of all segments. Only
  * limits that bind need one; the root's is found first, since it ends the order for all others.
+ *
+ * What was found before is where the next search begins. The sums rise with the place to the last bit, so there is one
+ * cut and every search finds it.
  */
 export interface Cuts {
   /** Limits in depth-first order, the limits below rank `r` from `r + 1` to `walkEnd[r]`. */
@@ -15,10 +18,15 @@ export interface Cuts {
   readonly parentRank: Int32Array;
   /** Per limit: how many of its own segments stand in the relaxed answer as a whole. */
   readonly taken: Int32Array;
-  /** By rank: own segments surely before the cut, surely not before it, and at the place in hand. */
+  /** By rank: own segments that are worth their energy. */
+  readonly worth: Int32Array;
+  /** By rank: own segments surely before the cut, surely not beyond it, and at the place in hand. */
   readonly low: Int32Array;
   readonly high: Int32Array;
   readonly at: Int32Array;
+  /** By rank: the cut that was found last, a key and its segment; -1 where none was. */
+  readonly lastKey: Float64Array;
+  readonly lastSegment: Int32Array;
   /** By rank: root watts at the place in hand, not held to the limit's own capacity. */
   readonly demand: Float64Array;
   readonly children: Float64Array;
@@ -58,6 +66,9 @@ export function createCuts(c: Compiled): Cuts {
     walkEnd,
     parentRank,
     taken: new Int32Array(count),
+    worth: new Int32Array(count),
+    lastKey: new Float64Array(count),
+    lastSegment: new Int32Array(count).fill(-1),
     low: new Int32Array(count),
     high: new Int32Array(count),
     at: new Int32Array(count),
@@ -81,16 +92,23 @@ export function findCuts(
   energyPrice: number,
   limitKey: Float64Array,
 ): void {
-  const { walk, walkEnd, parentRank, high, at, demand, taken } = cuts;
+  const { walk, walkEnd, parentRank, worth, low, high, at, demand, taken } = cuts;
   limitKey.fill(Number.NaN);
   for (let r = 0; r < walk.length; r += 1) {
     const n = walk[r]!;
     if (parentRank[r]! < 0) {
-      for (let q = r; q < walkEnd[r]!; q += 1) at[q] = countWorth(c, lists, walk[q]!, energyPrice);
-      sumDemand(c, lists, cuts, baseSlack, r);
+      for (let q = r; q < walkEnd[r]!; q += 1) {
+        low[q] = 0;
+        high[q] = lists.count[walk[q]!]!;
+      }
+      placeAll(c, lists, cuts, r, worth, energyPrice, -1);
+      sumDemand(c, lists, cuts, baseSlack, r, worth);
+      if (demand[r]! > baseSlack[n]!) for (let q = r; q < walkEnd[r]!; q += 1) high[q] = worth[q]!;
+      else for (let q = r; q < walkEnd[r]!; q += 1) at[q] = worth[q]!;
+    } else if (demand[r]! > baseSlack[n]!) {
+      for (let q = r; q < walkEnd[r]!; q += 1) high[q] = at[q]!;
     }
     if (demand[r]! > baseSlack[n]!) {
-      for (let q = r; q < walkEnd[r]!; q += 1) high[q] = at[q]!;
       limitKey[n] =
         walkEnd[r] === r + 1 ? cutOwn(c, lists, cuts, baseSlack, r) : cutBelow(c, lists, cuts, baseSlack, r);
     }
@@ -98,23 +116,16 @@ export function findCuts(
   }
 }
 
-/** How many of a limit's own segments are worth more than `energyPrice`. */
-function countWorth(c: Compiled, lists: LimitLists, n: number, energyPrice: number): number {
-  const { key } = lists;
-  const start = c.limitStart[n]! << c.strideBits;
-  let low = start;
-  let high = start + lists.count[n]!;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if (key[middle]! > energyPrice) low = middle + 1;
-    else high = middle;
-  }
-  return low - start;
-}
-
-/** Sums the subtree of rank `top` at the place in hand; returns its demand. */
-function sumDemand(c: Compiled, lists: LimitLists, cuts: Cuts, baseSlack: Float64Array, top: number): number {
-  const { walk, walkEnd, parentRank, at, demand, children } = cuts;
+/** Sums the subtree of rank `top` at the place `at`; returns its demand. */
+function sumDemand(
+  c: Compiled,
+  lists: LimitLists,
+  cuts: Cuts,
+  baseSlack: Float64Array,
+  top: number,
+  at: Int32Array,
+): number {
+  const { walk, walkEnd, parentRank, demand, children } = cuts;
   const { takenRootWatts } = lists;
   const { limitStart, strideBits } = c;
   for (let r = walkEnd[top]! - 1; r >= top; r -= 1) {
@@ -145,15 +156,18 @@ function cutOwn(c: Compiled, lists: LimitLists, cuts: Cuts, baseSlack: Float64Ar
   return lists.key[low]!;
 }
 
+/** First step from the cut that was found last, as a share of its key. */
+const FIRST_STEP = 2 ** -12;
+
 /**
- * The cut of the limit at rank `top`, whose demand at `high` exceeds its capacity. Between `low` and `high` a place is
- * chosen by a sample, nearer to the side whose demand is nearer to the capacity, until one segment is left. Ends with
- * the place just before it in hand.
+ * The cut of the limit at rank `top`, whose demand at `high` exceeds its capacity. From the last cut steps lead away
+ * until the new one lies between `low` and `high`; then a place is chosen by a sample, nearer to the side whose demand
+ * is nearer to the capacity, until one segment is left. Ends with the place just before it in hand.
  */
 function cutBelow(c: Compiled, lists: LimitLists, cuts: Cuts, baseSlack: Float64Array, top: number): number {
-  const { walkEnd, low, high, at } = cuts;
+  const { walk, walkEnd, low, high, at, lastKey, lastSegment } = cuts;
   const end = walkEnd[top]!;
-  const room = baseSlack[cuts.walk[top]!]!;
+  const room = baseSlack[walk[top]!]!;
   let lowWatts = 0;
   let highWatts = cuts.demand[top]!;
   let open = 0;
@@ -161,36 +175,55 @@ function cutBelow(c: Compiled, lists: LimitLists, cuts: Cuts, baseSlack: Float64
     low[r] = 0;
     open += high[r]!;
   }
+  // Steps are over once there is a place on either side.
+  let step = lastSegment[top]! < 0 ? 0 : FIRST_STEP;
+  let below = false;
+  let above = false;
+  let key = lastKey[top]!;
+  let segment = lastSegment[top]!;
   let slow = false;
   while (open > 1) {
-    const share = slow ? 0.5 : (room - lowWatts) / (highWatts - lowWatts);
-    const pivot = choosePlace(c, lists, cuts, top, open, share);
-    placeAll(c, lists, cuts, top, cuts.sampleKey[pivot]!, cuts.sampleSegment[pivot]!);
-    const watts = sumDemand(c, lists, cuts, baseSlack, top);
+    if (step === 0) {
+      const share = slow ? 0.5 : (room - lowWatts) / (highWatts - lowWatts);
+      const pivot = choosePlace(c, lists, cuts, top, open, share);
+      key = cuts.sampleKey[pivot]!;
+      segment = cuts.sampleSegment[pivot]!;
+    }
+    placeAll(c, lists, cuts, top, at, key, segment);
+    const watts = sumDemand(c, lists, cuts, baseSlack, top, at);
     const before = open;
     open = 0;
     if (watts > room) {
+      above = true;
       highWatts = watts;
       for (let r = top; r < end; r += 1) {
         high[r] = at[r]!;
         open += at[r]! - low[r]!;
       }
     } else {
+      below = true;
       lowWatts = watts;
       for (let r = top; r < end; r += 1) {
         low[r] = at[r]!;
         open += high[r]! - at[r]!;
       }
     }
+    if (below && above) step = 0;
+    if (step > 0) {
+      key += (above ? step : -step) * Math.abs(key);
+      step = step < 1 ? step * 8 : 0;
+    }
     slow = !slow && open > before >> 1;
   }
-  let key = Number.NaN;
   for (let r = top; r < end; r += 1) {
     at[r] = low[r]!;
-    if (high[r]! > low[r]!) key = lists.key[(c.limitStart[cuts.walk[r]!]! << c.strideBits) + low[r]!]!;
+    if (high[r]! === low[r]!) continue;
+    const place = (c.limitStart[walk[r]!]! << c.strideBits) + low[r]!;
+    lastKey[top] = lists.key[place]!;
+    lastSegment[top] = lists.segment[place]!;
   }
-  sumDemand(c, lists, cuts, baseSlack, top);
-  return key;
+  sumDemand(c, lists, cuts, baseSlack, top, at);
+  return lastKey[top]!;
 }
 
 /**
@@ -223,16 +256,20 @@ function choosePlace(
   return Math.max(0, Math.min(size - 2, Math.floor(share * size)));
 }
 
-/** Brings every list below rank `top` to the place just after `segment`, within `low` and `high`. */
+/**
+ * Brings `at` of every list below rank `top` to the place just after `segment`, within `low` and `high`: from where it
+ * stands, by steps that double.
+ */
 function placeAll(
   c: Compiled,
   lists: LimitLists,
   cuts: Cuts,
   top: number,
+  at: Int32Array,
   key: number,
   segment: number,
 ): void {
-  const { walk, walkEnd, low, high, at } = cuts;
+  const { walk, walkEnd, low, high } = cuts;
   const { limitStart, strideBits } = c;
   const keys = lists.key;
   const segments = lists.segment;
@@ -240,12 +277,39 @@ function placeAll(
     const start = limitStart[walk[r]!]! << strideBits;
     let from = start + low[r]!;
     let to = start + high[r]!;
+    let next = start + at[r]!;
+    if (next < from) next = from;
+    else if (next > to) next = to;
+    // Rises while what stands at `next` belongs before the place.
+    for (let step = 1; next < to && isBefore(keys, segments, next, key, segment); step *= 2) {
+      from = next + 1;
+      next += step;
+    }
+    if (next < to) to = next;
+    next = to - 1;
+    // Falls while what stands at `next` belongs behind it.
+    for (let step = 1; next >= from && !isBefore(keys, segments, next, key, segment); step *= 2) {
+      to = next;
+      next -= step;
+    }
+    if (next >= from) from = next + 1;
     while (from < to) {
       const middle = (from + to) >>> 1;
-      const other = keys[middle]!;
-      if (other > key || (other === key && segments[middle]! <= segment)) from = middle + 1;
+      if (isBefore(keys, segments, middle, key, segment)) from = middle + 1;
       else to = middle;
     }
     at[r] = from - start;
   }
+}
+
+/** Whether the entry at `place` comes before the end of `segment` in the order. */
+function isBefore(
+  keys: Float64Array,
+  segments: Int32Array,
+  place: number,
+  key: number,
+  segment: number,
+): boolean {
+  const other = keys[place]!;
+  return other > key || (other === key && segments[place]! <= segment);
 }

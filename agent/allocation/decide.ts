@@ -65,7 +65,7 @@ export function decide(bench: Bench, options: DecideOptions): Decision {
   if (!relaxed.feasible) return giveUp(bench, energyPrice, 0);
   const bound = relaxed.boundDollarsPerHour;
   roundDown(c, w, energyPrice, choice);
-  fillUp(c, energyPrice, choice, 4);
+  fillUp(c, energyPrice, choice, 4, w.unswept?.lists.leastStepWatts ?? null);
   let holds = isFeasible(c, choice);
   if (!holds) {
     leastChoice(c, energyPrice, choice);

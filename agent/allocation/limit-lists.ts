@@ -13,6 +13,10 @@ export interface LimitLists {
   readonly takenRootWatts: Float64Array;
   /** Least watts of the limit's own devices together. */
   readonly leastWatts: Float64Array;
+  /** No device of the limit can take more watts by less than this. */
+  readonly leastStepWatts: Float64Array;
+  /** 1 where the list has been repaired since the devices' modes were last taken from it. */
+  readonly repaired: Uint8Array;
   /** 1 for a device whose segments stand in its list no more. */
   readonly changed: Uint8Array;
   /** New segments of one limit while they are merged in. */
@@ -31,6 +35,8 @@ export function createLimitLists(c: Compiled): LimitLists {
     key: new Float64Array(size),
     takenRootWatts: new Float64Array(size),
     leastWatts: new Float64Array(c.limitIds.length),
+    leastStepWatts: new Float64Array(c.limitIds.length),
+    repaired: new Uint8Array(c.limitIds.length),
     changed: new Uint8Array(c.deviceIds.length),
     newSegment: new Int32Array(most * c.stride),
     newKey: new Float64Array(most * c.stride),
@@ -162,10 +168,10 @@ function sift(segment: Int32Array, key: Float64Array, root: number, count: numbe
   key[hole] = atKey;
 }
 
-/** Running sums and least watts of limit `n`, in one fixed order: no trace of what stood there before. */
+/** What is summed up per limit, in one fixed order: no trace of what stood there before. */
 function addUp(c: Compiled, lists: LimitLists, n: number): void {
   const { segment, takenRootWatts } = lists;
-  const { strideBits, limitStart, limitDevices, segmentRootWatts, modeWatts } = c;
+  const { strideBits, limitStart, limitDevices, segmentRootWatts, modeWatts, modeCount } = c;
   const start = limitStart[n]! << strideBits;
   let sum = 0;
   for (let t = start; t < start + lists.count[n]!; t += 1) {
@@ -173,8 +179,17 @@ function addUp(c: Compiled, lists: LimitLists, n: number): void {
     takenRootWatts[t] = sum;
   }
   let least = 0;
+  let leastStep = Number.POSITIVE_INFINITY;
   for (let d = limitStart[n]!; d < limitStart[n + 1]!; d += 1) {
-    least += modeWatts[limitDevices[d]! << strideBits]!;
+    const first = limitDevices[d]! << strideBits;
+    const last = first + modeCount[limitDevices[d]!]! - 1;
+    least += modeWatts[first]!;
+    for (let s = first; s < last; s += 1) {
+      const step = modeWatts[s + 1]! - modeWatts[s]!;
+      if (step > 0 && step < leastStep) leastStep = step;
+    }
   }
   lists.leastWatts[n] = least;
+  lists.leastStepWatts[n] = leastStep;
+  lists.repaired[n] = 1;
 }

@@ -41,7 +41,7 @@ export function dualBound(c: Compiled, w: Workspace, energyPrice: number): numbe
   const { stride, modeWatts, modeValue, modeCount, deviceLimit, deviceFloor, limitRootGain } = c;
   const deviceCount = c.deviceIds.length;
   const hasFloors = c.floorIds.length > 0;
-  // Neumaier's sum, written out: a helper that keeps the sums would put them on the heap at every term.
+  // Knuth's two-sum, written out: a helper that keeps the sums would put them on the heap at every term.
   let sum = 0;
   let lost = 0;
   let magnitude = 0;
@@ -55,19 +55,15 @@ export function dualBound(c: Compiled, w: Workspace, energyPrice: number): numbe
     const least = modeWatts[start]!;
     let best = modeValue[start]!;
     for (let s = start + 1; s < end; s += 1) {
-      const reduced = modeValue[s]! + perWatt * (modeWatts[s]! - least);
-      if (reduced > best) best = reduced;
+      best = Math.max(best, modeValue[s]! + perWatt * (modeWatts[s]! - least));
     }
-    let next = sum + best;
-    lost += Math.abs(sum) >= Math.abs(best) ? sum - next + best : best - next + sum;
+    const energy = energyPrice * gain * least;
+    const term = best - energy;
+    const next = sum + term;
+    const added = next - sum;
+    lost += sum - (next - added) + (term - added);
     sum = next;
-    magnitude += Math.abs(best) + Math.abs(perWatt) * (modeWatts[end - 1]! - least);
-    if (energyPrice === 0) continue;
-    const energy = -energyPrice * gain * least;
-    next = sum + energy;
-    lost += Math.abs(sum) >= Math.abs(energy) ? sum - next + energy : energy - next + sum;
-    sum = next;
-    magnitude += Math.abs(energy);
+    magnitude += Math.abs(best) + Math.abs(perWatt) * (modeWatts[end - 1]! - least) + Math.abs(energy);
   }
   for (let n = 0; n < c.limitIds.length; n += 1) {
     const parent = c.limitParent[n]!;
@@ -75,7 +71,8 @@ export function dualBound(c: Compiled, w: Workspace, energyPrice: number): numbe
     if (price <= 0) continue;
     const term = price * w.baseSlack[n]!;
     const next = sum + term;
-    lost += Math.abs(sum) >= Math.abs(term) ? sum - next + term : term - next + sum;
+    const added = next - sum;
+    lost += sum - (next - added) + (term - added);
     sum = next;
     magnitude += Math.abs(term);
   }
@@ -86,7 +83,8 @@ export function dualBound(c: Compiled, w: Workspace, energyPrice: number): numbe
     for (const i of c.floorDevices[f]!) base += modeWatts[i * stride]!;
     const term = -price * (c.floorWatts[f]! - base);
     const next = sum + term;
-    lost += Math.abs(sum) >= Math.abs(term) ? sum - next + term : term - next + sum;
+    const added = next - sum;
+    lost += sum - (next - added) + (term - added);
     sum = next;
     magnitude += Math.abs(term);
   }

@@ -3,6 +3,17 @@ import { type Cuts, createCuts } from './cuts.ts';
 import { createLimitLists, type LimitLists } from './limit-lists.ts';
 import { ACCEPTED_WATTS } from './problem.ts';
 
+/** The relaxed answer without a sweep, and the whole modes in it. */
+export interface Unswept {
+  readonly lists: LimitLists;
+  readonly cuts: Cuts;
+  /** Local mode of each device, and how many segments of each limit's list that stands for. */
+  readonly wholeMode: Int32Array;
+  readonly wholeTaken: Int32Array;
+  /** Watts of each limit's own devices so. */
+  readonly wholeWatts: Float64Array;
+}
+
 /** Everything the sweeps write, made once per problem shape: the sweeps themselves allocate nothing. */
 export interface Workspace {
   /** Root watts left at each limit. */
@@ -20,7 +31,7 @@ export interface Workspace {
   /** Effective key of each segment (with the multiplier of a cross-cutting floor in it). */
   readonly keys: Float64Array;
   /** What finds the same answer without a sweep; `null` where there are floors. */
-  readonly unswept: { readonly lists: LimitLists; readonly cuts: Cuts } | null;
+  readonly unswept: Unswept | null;
   /** All segments by falling key without multipliers; empty where nothing is swept. */
   readonly order: Int32Array;
   /** The order in force for a sweep; the same array as `order` where no floor cuts across. */
@@ -57,7 +68,7 @@ export function createWorkspace(c: Compiled, swept = c.floorIds.length > 0): Wor
     partRootWatts: new Float64Array(deviceCount),
     blocked: new Uint8Array(deviceCount),
     keys: crosses ? new Float64Array(segmentCount) : c.segmentKey,
-    unswept: swept ? null : { lists: createLimitLists(c), cuts: createCuts(c) },
+    unswept: swept ? null : createUnswept(c),
     order,
     sweepOrder: crosses ? new Int32Array(segmentCount) : order,
     sortScratch: new Int32Array(segmentCount),
@@ -68,6 +79,16 @@ export function createWorkspace(c: Compiled, swept = c.floorIds.length > 0): Wor
     floorOrder: c.floorDevices.map((devices) => new Int32Array(devices.length * c.stride)),
     orderCount: 0,
     sweepCount: 0,
+  };
+}
+
+function createUnswept(c: Compiled): Unswept {
+  return {
+    lists: createLimitLists(c),
+    cuts: createCuts(c),
+    wholeMode: new Int32Array(c.deviceIds.length),
+    wholeTaken: new Int32Array(c.limitIds.length),
+    wholeWatts: new Float64Array(c.limitIds.length),
   };
 }
 
