@@ -34,6 +34,8 @@ export interface Compiled {
   /** Net of the switching cost. */
   readonly modeValue: Float64Array;
   readonly modeId: string[];
+  /** Watts between the two nearest modes of each device; infinite where it has but one. */
+  readonly deviceLeastStep: Float64Array;
   readonly hullCount: Int32Array;
   readonly hullMode: Int32Array;
   /** Value per root watt of each segment. */
@@ -100,6 +102,7 @@ export function compileProblem(problem: Problem, strideAtLeast = 0): Compiled {
     modeWatts: new Float64Array(size),
     modeValue: new Float64Array(size),
     modeId: new Array<string>(size).fill(''),
+    deviceLeastStep: new Float64Array(devices.length),
     hullCount: new Int32Array(devices.length),
     hullMode: new Int32Array(size),
     segmentKey: new Float64Array(size),
@@ -121,6 +124,12 @@ export function compileDevice(c: Compiled, i: number, device: ProblemDevice): vo
   const count = writeModes(c, start, device);
   if (count === 0) throw new RangeError(`${device.id}: no allowed mode`);
   c.modeCount[i] = count;
+  let leastStep = Number.POSITIVE_INFINITY;
+  for (let s = start + 1; s < start + count; s += 1) {
+    const step = c.modeWatts[s]! - c.modeWatts[s - 1]!;
+    if (step > 0 && step < leastStep) leastStep = step;
+  }
+  c.deviceLeastStep[i] = leastStep;
   const corners = upperHull(c.modeWatts, c.modeValue, start, count, c.hullMode);
   c.hullCount[i] = corners;
   const gain = c.limitRootGain[c.deviceLimit[i]!]!;

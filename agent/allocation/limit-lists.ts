@@ -171,7 +171,7 @@ function sift(segment: Int32Array, key: Float64Array, root: number, count: numbe
 /** What is summed up per limit, in one fixed order: no trace of what stood there before. */
 function addUp(c: Compiled, lists: LimitLists, n: number): void {
   const { segment, takenRootWatts } = lists;
-  const { strideBits, limitStart, limitDevices, segmentRootWatts, modeWatts, modeCount } = c;
+  const { strideBits, limitStart, limitDevices, segmentRootWatts, modeWatts, deviceLeastStep } = c;
   const start = limitStart[n]! << strideBits;
   let sum = 0;
   for (let t = start; t < start + lists.count[n]!; t += 1) {
@@ -181,13 +181,9 @@ function addUp(c: Compiled, lists: LimitLists, n: number): void {
   let least = 0;
   let leastStep = Number.POSITIVE_INFINITY;
   for (let d = limitStart[n]!; d < limitStart[n + 1]!; d += 1) {
-    const first = limitDevices[d]! << strideBits;
-    const last = first + modeCount[limitDevices[d]!]! - 1;
-    least += modeWatts[first]!;
-    for (let s = first; s < last; s += 1) {
-      const step = modeWatts[s + 1]! - modeWatts[s]!;
-      if (step > 0 && step < leastStep) leastStep = step;
-    }
+    const i = limitDevices[d]!;
+    least += modeWatts[i << strideBits]!;
+    leastStep = Math.min(leastStep, deviceLeastStep[i]!);
   }
   lists.leastWatts[n] = least;
   lists.leastStepWatts[n] = leastStep;

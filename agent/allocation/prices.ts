@@ -37,7 +37,7 @@ export function computePrices(c: Compiled, w: Workspace, energyPrice: number): v
  * have taken away. Dollars per hour, net of energy.
  */
 export function dualBound(c: Compiled, w: Workspace, energyPrice: number): number {
-  const { pathPrice, floorPrice } = w;
+  const { pathPrice, floorPrice, likelyBest } = w;
   const { stride, modeWatts, modeValue, modeCount, deviceLimit, deviceFloor, limitRootGain } = c;
   const deviceCount = c.deviceIds.length;
   const hasFloors = c.floorIds.length > 0;
@@ -53,10 +53,16 @@ export function dualBound(c: Compiled, w: Workspace, energyPrice: number): numbe
     const start = i * stride;
     const end = start + modeCount[i]!;
     const least = modeWatts[start]!;
-    let best = modeValue[start]!;
-    for (let s = start + 1; s < end; s += 1) {
-      best = Math.max(best, modeValue[s]! + perWatt * (modeWatts[s]! - least));
+    // All modes are asked, the one that was best last first: the processor guesses what follows.
+    let bestMode = Math.min(likelyBest[i]!, modeCount[i]! - 1);
+    let best = modeValue[start + bestMode]! + perWatt * (modeWatts[start + bestMode]! - least);
+    for (let s = start; s < end; s += 1) {
+      const reduced = modeValue[s]! + perWatt * (modeWatts[s]! - least);
+      if (reduced <= best) continue;
+      best = reduced;
+      bestMode = s - start;
     }
+    likelyBest[i] = bestMode;
     const energy = energyPrice * gain * least;
     const term = best - energy;
     const next = sum + term;

@@ -41,6 +41,8 @@ export interface Workspace {
   readonly pathPrice: Float64Array;
   /** Multiplier of each floor, dollars per hour and watt. */
   readonly floorPrice: Float64Array;
+  /** Local mode of each device that was best at the last prices: no more than a guess. */
+  readonly likelyBest: Int32Array;
   /** Watts that each floor's devices reach in the relaxed answer. */
   readonly floorReached: Float64Array;
   /** Least key that was taken to serve a nested floor, in root watts; `NaN` when nothing had to be. */
@@ -74,6 +76,7 @@ export function createWorkspace(c: Compiled, swept = c.floorIds.length > 0): Wor
     sortScratch: new Int32Array(segmentCount),
     pathPrice: new Float64Array(limitCount),
     floorPrice: new Float64Array(floorCount),
+    likelyBest: new Int32Array(deviceCount),
     floorReached: new Float64Array(floorCount),
     floorServedKey: new Float64Array(floorCount),
     floorOrder: c.floorDevices.map((devices) => new Int32Array(devices.length * c.stride)),
