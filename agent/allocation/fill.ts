@@ -23,9 +23,14 @@ export function createChoice(c: Compiled): Choice {
 
 /** Totals of all limits for `mode`, by the outside form's own formula. */
 export function limitTotals(c: Compiled, mode: Int32Array, totals: Float64Array): void {
-  totals.set(c.limitFixed);
-  for (let i = 0; i < c.deviceIds.length; i += 1) {
-    totals[c.deviceLimit[i]!]! += c.modeWatts[i * c.stride + mode[i]!]!;
+  const { limitStart, limitDevices, strideBits, modeWatts } = c;
+  for (let n = 0; n < c.limitIds.length; n += 1) {
+    let watts = c.limitFixed[n]!;
+    for (let d = limitStart[n]!; d < limitStart[n + 1]!; d += 1) {
+      const i = limitDevices[d]!;
+      watts += modeWatts[(i << strideBits) + mode[i]!]!;
+    }
+    totals[n] = watts;
   }
   for (let n = c.limitIds.length - 1; n >= 0; n -= 1) {
     const parent = c.limitParent[n]!;
@@ -70,16 +75,19 @@ export function choiceValue(
   let value = 0;
   let lost = 0;
   let magnitude = 0;
-  for (let i = 0; i < c.deviceIds.length; i += 1) {
-    const s = i * c.stride + mode[i]!;
-    const energy =
-      energyPrice === 0 ? 0 : energyPrice * c.limitRootGain[c.deviceLimit[i]!]! * c.modeWatts[s]!;
-    const term = c.modeValue[s]! - energy;
-    const next = value + term;
-    const added = next - value;
-    lost += value - (next - added) + (term - added);
-    value = next;
-    magnitude += Math.abs(term);
+  const { limitStart, limitDevices, strideBits, modeWatts, modeValue } = c;
+  for (let n = 0; n < c.limitIds.length; n += 1) {
+    const energyPerWatt = energyPrice * c.limitRootGain[n]!;
+    for (let d = limitStart[n]!; d < limitStart[n + 1]!; d += 1) {
+      const i = limitDevices[d]!;
+      const s = (i << strideBits) + mode[i]!;
+      const term = modeValue[s]! - energyPerWatt * modeWatts[s]!;
+      const next = value + term;
+      const added = next - value;
+      lost += value - (next - added) + (term - added);
+      value = next;
+      magnitude += Math.abs(term);
+    }
   }
   return { value: value + lost, magnitude };
 }

@@ -38,38 +38,45 @@ export function computePrices(c: Compiled, w: Workspace, energyPrice: number): v
  */
 export function dualBound(c: Compiled, w: Workspace, energyPrice: number): number {
   const { pathPrice, floorPrice, likelyBest } = w;
-  const { stride, modeWatts, modeValue, modeCount, deviceLimit, deviceFloor, limitRootGain } = c;
-  const deviceCount = c.deviceIds.length;
+  const { strideBits, modeWatts, modeValue, modeCount, limitStart, limitDevices, deviceFloor } = c;
   const hasFloors = c.floorIds.length > 0;
   // Knuth's two-sum, written out: a helper that keeps the sums would put them on the heap at every term.
   let sum = 0;
   let lost = 0;
   let magnitude = 0;
-  for (let i = 0; i < deviceCount; i += 1) {
-    const n = deviceLimit[i]!;
-    const gain = limitRootGain[n]!;
-    const f = hasFloors ? deviceFloor[i]! : -1;
-    const perWatt = (f >= 0 ? floorPrice[f]! : 0) - (pathPrice[n]! + energyPrice) * gain;
-    const start = i * stride;
-    const end = start + modeCount[i]!;
-    const least = modeWatts[start]!;
-    // All modes are asked, the one that was best last first: the processor guesses what follows.
-    let bestMode = Math.min(likelyBest[i]!, modeCount[i]! - 1);
-    let best = modeValue[start + bestMode]! + perWatt * (modeWatts[start + bestMode]! - least);
-    for (let s = start; s < end; s += 1) {
-      const reduced = modeValue[s]! + perWatt * (modeWatts[s]! - least);
-      if (reduced <= best) continue;
-      best = reduced;
-      bestMode = s - start;
+  for (let n = 0; n < c.limitIds.length; n += 1) {
+    const gain = c.limitRootGain[n]!;
+    const energyPerWatt = energyPrice * gain;
+    let perWatt = -(pathPrice[n]! + energyPrice) * gain;
+    for (let d = limitStart[n]!; d < limitStart[n + 1]!; d += 1) {
+      const i = limitDevices[d]!;
+      if (hasFloors) {
+        const f = deviceFloor[i]!;
+        perWatt = (f >= 0 ? floorPrice[f]! : 0) - (pathPrice[n]! + energyPrice) * gain;
+      }
+      const start = i << strideBits;
+      const last = modeCount[i]! - 1;
+      const least = modeWatts[start]!;
+      // All modes are asked, the one that was best last first: the processor guesses what follows.
+      let bestMode = likelyBest[i]!;
+      if (bestMode > last) bestMode = last;
+      let best = modeValue[start + bestMode]! + perWatt * (modeWatts[start + bestMode]! - least);
+      for (let k = 0; k <= last; k += 1) {
+        const reduced = modeValue[start + k]! + perWatt * (modeWatts[start + k]! - least);
+        if (reduced > best) {
+          best = reduced;
+          bestMode = k;
+        }
+      }
+      likelyBest[i] = bestMode;
+      const energy = energyPerWatt * least;
+      const term = best - energy;
+      const next = sum + term;
+      const added = next - sum;
+      lost += sum - (next - added) + (term - added);
+      sum = next;
+      magnitude += Math.abs(best) + Math.abs(perWatt) * (modeWatts[start + last]! - least) + Math.abs(energy);
     }
-    likelyBest[i] = bestMode;
-    const energy = energyPrice * gain * least;
-    const term = best - energy;
-    const next = sum + term;
-    const added = next - sum;
-    lost += sum - (next - added) + (term - added);
-    sum = next;
-    magnitude += Math.abs(best) + Math.abs(perWatt) * (modeWatts[end - 1]! - least) + Math.abs(energy);
   }
   for (let n = 0; n < c.limitIds.length; n += 1) {
     const parent = c.limitParent[n]!;
@@ -86,7 +93,7 @@ export function dualBound(c: Compiled, w: Workspace, energyPrice: number): numbe
     const price = floorPrice[f]!;
     if (price <= 0) continue;
     let base = 0;
-    for (const i of c.floorDevices[f]!) base += modeWatts[i * stride]!;
+    for (const i of c.floorDevices[f]!) base += modeWatts[i << strideBits]!;
     const term = -price * (c.floorWatts[f]! - base);
     const next = sum + term;
     const added = next - sum;
