@@ -81,7 +81,7 @@ export const INITIAL_STATE: ControlState = {
 };
 
 /** Budget of the search after the sweep: a millisecond or so; the gap is certified either way. */
-const TICK_WORK_UNITS = 20_000;
+export const TICK_WORK_UNITS = 20_000;
 
 /**
  * Decides one cycle. Pure: the same arguments always give the same result. `solve` may remember the problem before
