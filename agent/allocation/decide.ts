@@ -40,6 +40,11 @@ export interface DecideOptions {
   readonly energyDollarsPerWattHour: number;
   /** Budget of the window search in work units: the same input gives the same answer on any machine. */
   readonly workUnits: number;
+  /**
+   * A choice from elsewhere, the mode of each device as its place among its modes, -1 where it says none: taken where
+   * it holds here and earns more, whoever made it.
+   */
+  readonly known?: Int32Array | null;
 }
 
 /** Proved optimal below this relative gap. */
@@ -71,7 +76,8 @@ export function decide(bench: Bench, options: DecideOptions): Decision {
     leastChoice(c, energyPrice, choice);
     holds = isFeasible(c, choice);
   }
-  const found = holds ? choiceValue(c, choice.mode, energyPrice) : NOTHING;
+  const own = holds ? choiceValue(c, choice.mode, energyPrice) : NOTHING;
+  const found = takeKnown(bench, options, own);
   const search = improve(bench, bound, found.value, options);
   const { value } = search;
   if (value === Number.NEGATIVE_INFINITY) return giveUp(bench, energyPrice, search.workUnits);
@@ -87,8 +93,28 @@ export function decide(bench: Bench, options: DecideOptions): Decision {
   };
 }
 
+interface Worth {
+  readonly value: number;
+  readonly magnitude: number;
+}
+
 /** Worth of a choice that does not hold. */
-const NOTHING = { value: Number.NEGATIVE_INFINITY, magnitude: 0 };
+const NOTHING: Worth = { value: Number.NEGATIVE_INFINITY, magnitude: 0 };
+
+/** Takes the known choice if every limit and floor holds with it, by totals computed afresh, and it is worth more. */
+function takeKnown({ compiled: c, choice, trial }: Bench, options: DecideOptions, own: Worth): Worth {
+  const known = options.known ?? null;
+  if (known === null) return own;
+  const energyPrice = options.energyDollarsPerWattHour;
+  for (let i = 0; i < c.deviceIds.length; i += 1) trial.mode[i] = known[i]! < 0 ? choice.mode[i]! : known[i]!;
+  if (!isFeasible(c, trial)) return own;
+  fillUp(c, energyPrice, trial, 2);
+  if (!isFeasible(c, trial)) return own;
+  const worth = choiceValue(c, trial.mode, energyPrice);
+  if (worth.value <= own.value) return own;
+  choice.mode.set(trial.mode);
+  return worth;
+}
 
 function giveUp(bench: Bench, energyPrice: number, workUnits: number): Decision {
   leastChoice(bench.compiled, energyPrice, bench.choice);

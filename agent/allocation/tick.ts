@@ -6,6 +6,7 @@ import { listChanged } from './limit-lists.ts';
 import { mergeOrders, sortByFallingKey } from './order.ts';
 import { limitDollarsPerKwh } from './prices.ts';
 import type { Problem, ProblemDevice, Shortfall } from './problem.ts';
+import { knownModes } from './solve.ts';
 
 /**
  * The allocation that runs every control cycle: the compiled problem with its order of segments is kept, so
@@ -106,11 +107,15 @@ export function updateEnergyPrice(tick: Tick, dollarsPerKwh: number): void {
  * Decides on all that has been taken in; the choice stands in the bench. A warm tick and a fresh one agree to the
  * last bit.
  */
-export function decideTick(tick: Tick, options: { readonly workUnits: number }): Decision {
+export function decideTick(
+  tick: Tick,
+  options: { readonly workUnits: number; readonly known?: Readonly<Record<string, string>> | null },
+): Decision {
   if (tick.dirty.size > 0) refreshOrder(tick);
   return decide(tick.bench, {
     energyDollarsPerWattHour: tick.energyDollarsPerKwh / 1000,
     workUnits: options.workUnits,
+    known: knownModes(tick.bench.compiled, options.known ?? null),
   });
 }
 
