@@ -40,12 +40,18 @@ export interface DecideOptions {
   readonly energyDollarsPerWattHour: number;
   /** Budget of the window search in work units: the same input gives the same answer on any machine. */
   readonly workUnits: number;
+  /** Partial choices that it may keep at once; default: what fits into about 100 MB. */
+  readonly mostStates?: number;
+  /** The window search ends at a certified gap no greater than this; 0: not before the optimum is proved. */
+  readonly enoughGap?: number;
   /**
    * A choice from elsewhere, the mode of each device as its place among its modes, -1 where it says none: taken where
    * it holds here and earns more, whoever made it.
    */
   readonly known?: Int32Array | null;
 }
+
+const MOST_STATES = 2_000_000;
 
 /** Proved optimal below this relative gap. */
 const NO_GAP = 1e-12;
@@ -78,7 +84,7 @@ export function decide(bench: Bench, options: DecideOptions): Decision {
   }
   const own = holds ? choiceValue(c, choice.mode, energyPrice) : NOTHING;
   const found = takeKnown(bench, options, own);
-  const search = improve(bench, bound, found.value, options);
+  const search = improve(bench, bound, found, options);
   const { value } = search;
   if (value === Number.NEGATIVE_INFINITY) return giveUp(bench, energyPrice, search.workUnits);
   const { magnitude } = search.improved ? choiceValue(c, choice.mode, energyPrice) : found;
@@ -132,17 +138,18 @@ function giveUp(bench: Bench, energyPrice: number, workUnits: number): Decision 
 function improve(
   bench: Bench,
   bound: number,
-  startValue: number,
+  start: Worth,
   options: DecideOptions,
 ): { value: number; improved: boolean; proved: boolean; workUnits: number } {
   const { compiled: c, workspace: w, memory: m, choice, trial } = bench;
   const energyPrice = options.energyDollarsPerWattHour;
-  let value = startValue;
+  const enough = Math.max(NO_GAP * Math.abs(bound), (options.enoughGap ?? 0) * start.magnitude);
+  let { value } = start;
   let workUnits = 0;
   let lastCost = 0;
   let proved = false;
   for (const [p, [coreDevices, beam]] of PASSES.entries()) {
-    if (bound - value <= NO_GAP * Math.abs(bound) || options.workUnits <= 0) break;
+    if (bound - value <= enough || options.workUnits <= 0) break;
     // A pass that cannot end within the budget would only waste it.
     const growth = p === 0 ? 1 : beam / PASSES[p - 1]![1];
     const least = p === 0 ? Math.min(c.deviceIds.length, coreDevices * c.limitIds.length) * 8 : 0;
@@ -157,7 +164,13 @@ function improve(
       w,
       m,
       energyPrice,
-      { coreDevices, beam, lossBelow, workUnits: options.workUnits - workUnits },
+      {
+        coreDevices,
+        beam,
+        lossBelow,
+        workUnits: options.workUnits - workUnits,
+        mostStates: options.mostStates ?? MOST_STATES,
+      },
       trial.mode,
     );
     workUnits += result.workUnits;
@@ -177,5 +190,5 @@ function improve(
     proved = result.complete && accepted;
     if (proved) break;
   }
-  return { value, improved: value > startValue, proved, workUnits };
+  return { value, improved: value > start.value, proved, workUnits };
 }

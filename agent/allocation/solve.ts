@@ -9,6 +9,10 @@ import type { Answer, LimitAnswer, Problem } from './problem.ts';
 export interface SolveOptions {
   /** Budget of the window search; one unit is one partial choice looked at. 0: sweep and fill only. */
   readonly workUnits?: number;
+  /** Partial choices kept at once, about 50 bytes each; default: about 100 MB. */
+  readonly mostStates?: number;
+  /** A certified gap that is good enough to end the search; default 0. */
+  readonly enoughGap?: number;
   /** Device id to mode id, from a search elsewhere: taken where it holds and earns more. Unknown ids are passed over. */
   readonly known?: Readonly<Record<string, string>> | null;
 }
@@ -28,6 +32,8 @@ export function solveProblem(problem: Problem, options: SolveOptions = {}): Answ
   const decision = decide(bench, {
     energyDollarsPerWattHour: 0,
     workUnits: workUnitsOf(options),
+    enoughGap: options.enoughGap ?? 0,
+    ...(options.mostStates === undefined ? {} : { mostStates: options.mostStates }),
     known: knownModes(bench.compiled, options.known ?? null),
   });
   return toAnswer(problem, bench, decision);

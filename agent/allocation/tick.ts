@@ -6,7 +6,7 @@ import { listChanged } from './limit-lists.ts';
 import { mergeOrders, sortByFallingKey } from './order.ts';
 import { limitDollarsPerKwh } from './prices.ts';
 import type { Problem, ProblemDevice, Shortfall } from './problem.ts';
-import { knownModes } from './solve.ts';
+import { knownModes, type SolveOptions } from './solve.ts';
 
 /**
  * The allocation that runs every control cycle: the compiled problem with its order of segments is kept, so
@@ -107,20 +107,18 @@ export function updateEnergyPrice(tick: Tick, dollarsPerKwh: number): void {
  * Decides on all that has been taken in; the choice stands in the bench. A warm tick and a fresh one agree to the
  * last bit.
  */
-export function decideTick(
-  tick: Tick,
-  options: { readonly workUnits: number; readonly known?: Readonly<Record<string, string>> | null },
-): Decision {
+export function decideTick(tick: Tick, options: SolveOptions & { readonly workUnits: number }): Decision {
   if (tick.dirty.size > 0) refreshOrder(tick);
   return decide(tick.bench, {
     energyDollarsPerWattHour: tick.energyDollarsPerKwh / 1000,
     workUnits: options.workUnits,
+    enoughGap: options.enoughGap ?? 0,
     known: knownModes(tick.bench.compiled, options.known ?? null),
   });
 }
 
 /** Decides, and says what changed since the last run. */
-export function runTick(tick: Tick, options: { readonly workUnits: number }): TickDecision {
+export function runTick(tick: Tick, options: SolveOptions & { readonly workUnits: number }): TickDecision {
   const decision = decideTick(tick, options);
   const { compiled: c, workspace: w, choice } = tick.bench;
   const changes: TickChange[] = [];

@@ -3,6 +3,7 @@ import { programEntry } from '../../config/program-files.ts';
 import type { Clock } from '../../protocols/clock.ts';
 import type { DeviceId, Milliseconds, MonotonicMs } from '../../protocols/units.ts';
 import type { Problem } from '../allocation/problem.ts';
+import { CYCLE_SEARCH } from './step.ts';
 
 /** Mode by device. */
 export type Modes = Readonly<Record<DeviceId, string>>;
@@ -20,10 +21,10 @@ export interface PolisherDeps {
   readonly stop: AbortSignal;
 }
 
-/** A certified gap that is not worth a search. */
-const SMALL_GAP = 0.0001;
 /** What a search may take; what it has found by then counts. */
 const SEARCH_MS: Milliseconds = 5000;
+/** Sites with more devices than this leave no gap that is worth the memory of a search. */
+const MOST_DEVICES = 2000;
 /** From one search to the next: a gateway has other work. */
 const EVERY_MS: Milliseconds = 30_000;
 
@@ -50,8 +51,10 @@ export class Polisher {
   /** Begins a search if `gap` (certified, relative) is worth one and none runs or has just run. */
   offer(problem: Problem, gap: number | null): void {
     const { clock, stop } = this.deps;
+    if (problem.devices.length > MOST_DEVICES) return;
     const now = clock.monotonicMs();
-    if (gap === null || gap <= SMALL_GAP || this.running || now < this.nextAt || stop.aborted) return;
+    if (gap === null || gap <= CYCLE_SEARCH.enoughGap || this.running || now < this.nextAt || stop.aborted)
+      return;
     this.running = true;
     this.nextAt = now + EVERY_MS;
     void this.run(problem);
@@ -82,7 +85,10 @@ export class Polisher {
 /** Searches in a thread of its own, which ends with the search. */
 export const searchInThread: LongSearch = (problem, found, stop) =>
   new Promise((resolve) => {
-    const thread = new Worker(programEntry('agent/control/polish-thread'), { workerData: problem });
+    const thread = new Worker(programEntry('agent/control/polish-thread'), {
+      workerData: problem,
+      resourceLimits: { maxOldGenerationSizeMb: 64, maxYoungGenerationSizeMb: 8 },
+    });
     const end = (): void => {
       void thread.terminate();
     };

@@ -84,8 +84,11 @@ export const INITIAL_STATE: ControlState = {
   classes: {},
 };
 
-/** Budget of the search after the sweep: a millisecond or so; the gap is certified either way. */
-export const TICK_WORK_UNITS = 20_000;
+/**
+ * The search of one cycle, where a gap is left: some milliseconds, enough for a few per cent with the coarsest blocks.
+ * The gap is certified either way.
+ */
+export const CYCLE_SEARCH = { workUnits: 60_000, enoughGap: 0.0001 } as const;
 
 /**
  * Decides one cycle. Pure: the same arguments always give the same result. `solve` may remember the problem before
@@ -214,7 +217,7 @@ function solveWithGrants(
 ): { plan: Plan; answer: Answer; gap: number | null } {
   const solve = (floors: readonly PlanFloor[]) => {
     const plan = buildPlan(planLimits, inputs, floors, rules);
-    const first = solver(plan.problem, { workUnits: TICK_WORK_UNITS, known: orders.polished ?? null });
+    const first = solver(plan.problem, { ...CYCLE_SEARCH, known: orders.polished ?? null });
     const gap = first.status === 'feasible' ? first.gap : null;
     return { plan, answer: levelJobs(plan.problem, first, context.jobs ?? [], solver), gap };
   };

@@ -1,6 +1,6 @@
 import type { Answer, Problem } from '../../agent/allocation/problem.ts';
 import { solveProblem } from '../../agent/allocation/solve.ts';
-import { TICK_WORK_UNITS } from '../../agent/control/step.ts';
+import { CYCLE_SEARCH } from '../../agent/control/step.ts';
 import { ADVERSARIAL, adversarialSite } from '../support/adversarial-trees.ts';
 import { coarseSite, FAMILIES, randomSite } from '../support/allocation-problems.ts';
 import { judge } from '../support/brute-force.ts';
@@ -71,13 +71,23 @@ interface Tally {
  * within `seconds` (ten times as long where that settles the goal), else our own where the search ended with a proof,
  * else HiGHS's relaxed optimum, so that no gap is said too small. The whole-mode optimum is asked for on every fifth
  * tree, where it may contradict us, and wherever nothing else settles the goal. What then is still open is undecided:
- * the gap is between what HiGHS's best choice and its relaxed optimum say. Once with one control cycle's budget, once
- * with the whole. Returns the number of broken promises; a goal that is surely missed is one.
+ * the gap is between what the best known choice and HiGHS's relaxed optimum say. Once with one control cycle's budget, once
+ * with the whole. Ends after `minutes` with what was judged by then. Returns the number of broken promises; a goal that is surely missed is one.
  */
-export async function provePlan(trees = 1000, seconds = 2, firstSeed = 1): Promise<number> {
+export async function provePlan(
+  trees = 1000,
+  seconds = 2,
+  firstSeed = 1,
+  minutes = Number.POSITIVE_INFINITY,
+): Promise<number> {
   const oracle = await loadOracle();
   const tallies = new Map<string, Tally>(MIX.map(({ name }) => [name, newTally()]));
+  const endsAt = performance.now() + minutes * 60_000;
   for (let t = 0; t < trees; t += 1) {
+    if (performance.now() > endsAt) {
+      console.log(`${minutes} minutes are over: ${t} of ${trees} trees`);
+      break;
+    }
     const kind = MIX[t % MIX.length]!;
     const seed = firstSeed + t;
     const problem = kind.make(seed);
@@ -90,7 +100,7 @@ export async function provePlan(trees = 1000, seconds = 2, firstSeed = 1): Promi
     const tally = tallies.get(name)!;
     broken += tally.broken + tally.missed;
     console.log(
-      `${name}: ${tally.tick.length} trees and ${tally.undecided} undecided; gap with ${TICK_WORK_UNITS} units median ${percent(median(tally.tick))}, ` +
+      `${name}: ${tally.tick.length} trees and ${tally.undecided} undecided; gap with ${CYCLE_SEARCH.workUnits} units median ${percent(median(tally.tick))}, ` +
         `worst ${percent(Math.max(...tally.tick))} (goal ${percent(goal)}, missed ${tally.missed}); ` +
         `with the whole budget median ${percent(median(tally.long))}, worst ${percent(Math.max(...tally.long))}, ` +
         `proved optimal ${tally.proved}; bound error at most ${Math.max(...tally.boundErrors).toExponential(1)}; ` +
@@ -110,7 +120,7 @@ function tryTree(
   seconds: number,
   askWhole: boolean,
 ): string {
-  const tick = solveProblem(problem, { workUnits: TICK_WORK_UNITS });
+  const tick = solveProblem(problem, CYCLE_SEARCH);
   const long = solveProblem(problem);
   const relaxed = oracle(problem, { relaxed: true });
   if (relaxed.status === 'Infeasible') {
@@ -128,7 +138,8 @@ function tryTree(
     tally.byOurs += 1;
     most = Math.min(most, long.dollarsPerHour);
   }
-  let least = 0;
+  // What the best choice that anybody knows earns more.
+  let least = Math.max(0, (long.dollarsPerHour - tick.dollarsPerHour) / scale);
   const unsettled = open && long.status !== 'optimal';
   if (askWhole || unsettled) {
     const timeLimitSeconds = unsettled ? 10 * seconds : seconds;
@@ -138,7 +149,7 @@ function tryTree(
       most = Math.min(most, whole.boundDollarsPerHour);
     } else tally.outOfTime += 1;
     const best = whole.dollarsPerHour;
-    if (Number.isFinite(best)) least = Math.max(0, (best - tick.dollarsPerHour) / scale);
+    if (Number.isFinite(best)) least = Math.max(least, (best - tick.dollarsPerHour) / scale);
     if (Number.isFinite(best) && whole.status !== 'Infeasible') {
       const over = (best - long.upperBoundDollarsPerHour!) / scale;
       if (over > 1e-9) wrong.push(`HiGHS is over our bound by ${percent(over)}`);

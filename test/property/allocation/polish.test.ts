@@ -3,7 +3,7 @@ import { createPlanner } from '../../../agent/allocation/planner.ts';
 import type { Problem } from '../../../agent/allocation/problem.ts';
 import { solveProblem } from '../../../agent/allocation/solve.ts';
 import { searchInThread } from '../../../agent/control/polisher.ts';
-import { TICK_WORK_UNITS } from '../../../agent/control/step.ts';
+import { CYCLE_SEARCH } from '../../../agent/control/step.ts';
 import { seededRandom } from '../../../protocols/random.ts';
 import { coarseSite, FAMILIES, randomSite } from '../../support/allocation-problems.ts';
 import { judge } from '../../support/brute-force.ts';
@@ -29,7 +29,7 @@ describe('coarse blocks (seeds 11 to 13)', () => {
         const name = `seed ${seed}`;
         const problem = coarseSite(seed, ...shape);
         const plan = createPlanner();
-        const own = plan(problem, { workUnits: TICK_WORK_UNITS });
+        const own = plan(problem, CYCLE_SEARCH);
         let known: Readonly<Record<string, string>> | null = null;
         await searchInThread(
           problem,
@@ -39,7 +39,7 @@ describe('coarse blocks (seeds 11 to 13)', () => {
           new AbortController().signal,
         );
         expect(known, name).not.toBeNull();
-        const polished = plan(problem, { workUnits: TICK_WORK_UNITS, known });
+        const polished = plan(problem, { ...CYCLE_SEARCH, known });
         expect(judge(problem, polished.modes).violations, name).toEqual([]);
         expect(polished.dollarsPerHour, name).toBeGreaterThanOrEqual(own.dollarsPerHour);
         const whole = oracle(problem, { relaxed: false, relativeGap: 1e-6, timeLimitSeconds: 5 });

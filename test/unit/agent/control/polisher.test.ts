@@ -30,6 +30,8 @@ describe('the polisher', () => {
     polisher.offer(PROBLEM, null);
     polisher.offer(PROBLEM, 0);
     polisher.offer(PROBLEM, 0.0001);
+    const [device] = PROBLEM.devices;
+    polisher.offer({ ...PROBLEM, devices: new Array(2001).fill(device) }, 0.01);
     expect(asked).toHaveLength(0);
     polisher.offer(PROBLEM, 0.00011);
     expect(asked).toHaveLength(1);
