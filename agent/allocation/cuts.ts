@@ -96,21 +96,23 @@ export function findCuts(
   limitKey.fill(Number.NaN);
   for (let r = 0; r < walk.length; r += 1) {
     const n = walk[r]!;
-    if (parentRank[r]! < 0) {
-      for (let q = r; q < walkEnd[r]!; q += 1) {
+    const end = walkEnd[r]!;
+    const isRoot = parentRank[r]! < 0;
+    if (isRoot) {
+      for (let q = r; q < end; q += 1) {
         low[q] = 0;
         high[q] = lists.count[walk[q]!]!;
       }
       placeAll(c, lists, cuts, r, worth, energyPrice, -1);
       sumDemand(c, lists, cuts, baseSlack, r, worth);
-      if (demand[r]! > baseSlack[n]!) for (let q = r; q < walkEnd[r]!; q += 1) high[q] = worth[q]!;
-      else for (let q = r; q < walkEnd[r]!; q += 1) at[q] = worth[q]!;
-    } else if (demand[r]! > baseSlack[n]!) {
-      for (let q = r; q < walkEnd[r]!; q += 1) high[q] = at[q]!;
     }
+    // Below a root, `at` is the place where the limits above have left off.
     if (demand[r]! > baseSlack[n]!) {
+      for (let q = r; q < end; q += 1) high[q] = isRoot ? worth[q]! : at[q]!;
       limitKey[n] =
-        walkEnd[r] === r + 1 ? cutOwn(c, lists, cuts, baseSlack, r) : cutBelow(c, lists, cuts, baseSlack, r);
+        end === r + 1 ? cutOwn(c, lists, cuts, baseSlack, r) : cutBelow(c, lists, cuts, baseSlack, r);
+    } else if (isRoot) {
+      for (let q = r; q < end; q += 1) at[q] = worth[q]!;
     }
     taken[n] = at[r]!;
   }
