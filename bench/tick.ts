@@ -54,7 +54,7 @@ function cold(problem: Problem): void {
 function warm(
   problem: Problem,
   how: string,
-  options: { readonly workUnits: number; readonly enoughGap?: number },
+  options: { readonly workUnits: number; readonly smallGap?: number; readonly smallGapUnits?: number },
   runs: number,
 ): void {
   const random = seededRandom(2);

@@ -42,8 +42,9 @@ export interface DecideOptions {
   readonly workUnits: number;
   /** Partial choices that it may keep at once; default: what fits into about 100 MB. */
   readonly mostStates?: number;
-  /** The window search ends at a certified gap no greater than this; 0: not before the optimum is proved. */
-  readonly enoughGap?: number;
+  /** At a certified gap no greater than this the window search has `smallGapUnits` alone; default 0: never. */
+  readonly smallGap?: number;
+  readonly smallGapUnits?: number;
   /**
    * A choice from elsewhere, the mode of each device as its place among its modes, -1 where it says none: taken where
    * it holds here and earns more, whoever made it.
@@ -143,17 +144,18 @@ function improve(
 ): { value: number; improved: boolean; proved: boolean; workUnits: number } {
   const { compiled: c, workspace: w, memory: m, choice, trial } = bench;
   const energyPrice = options.energyDollarsPerWattHour;
-  const enough = Math.max(NO_GAP * Math.abs(bound), (options.enoughGap ?? 0) * start.magnitude);
   let { value } = start;
   let workUnits = 0;
   let lastCost = 0;
   let proved = false;
   for (const [p, [coreDevices, beam]] of PASSES.entries()) {
-    if (bound - value <= enough || options.workUnits <= 0) break;
+    if (bound - value <= NO_GAP * Math.abs(bound) || options.workUnits <= 0) break;
+    const isSmall = bound - value <= (options.smallGap ?? 0) * start.magnitude;
+    const budget = isSmall ? (options.smallGapUnits ?? 0) : options.workUnits;
     // A pass that cannot end within the budget would only waste it.
     const growth = p === 0 ? 1 : beam / PASSES[p - 1]![1];
     const least = p === 0 ? Math.min(c.deviceIds.length, coreDevices * c.limitIds.length) * 8 : 0;
-    if (workUnits + Math.max(least, lastCost * growth) > options.workUnits) break;
+    if (workUnits + Math.max(least, lastCost * growth) > budget) break;
     if (p === 0) {
       computeLosses(c, w, m, energyPrice);
       computeRooms(c, m);
@@ -168,7 +170,7 @@ function improve(
         coreDevices,
         beam,
         lossBelow,
-        workUnits: options.workUnits - workUnits,
+        workUnits: budget - workUnits,
         mostStates: options.mostStates ?? MOST_STATES,
       },
       trial.mode,

@@ -11,8 +11,9 @@ export interface SolveOptions {
   readonly workUnits?: number;
   /** Partial choices kept at once, about 50 bytes each; default: about 100 MB. */
   readonly mostStates?: number;
-  /** A certified gap that is good enough to end the search; default 0. */
-  readonly enoughGap?: number;
+  /** A certified gap at which the search has `smallGapUnits` alone; default 0: never. */
+  readonly smallGap?: number;
+  readonly smallGapUnits?: number;
   /** Device id to mode id, from a search elsewhere: taken where it holds and earns more. Unknown ids are passed over. */
   readonly known?: Readonly<Record<string, string>> | null;
 }
@@ -32,7 +33,8 @@ export function solveProblem(problem: Problem, options: SolveOptions = {}): Answ
   const decision = decide(bench, {
     energyDollarsPerWattHour: 0,
     workUnits: workUnitsOf(options),
-    enoughGap: options.enoughGap ?? 0,
+    smallGap: options.smallGap ?? 0,
+    smallGapUnits: options.smallGapUnits ?? 0,
     ...(options.mostStates === undefined ? {} : { mostStates: options.mostStates }),
     known: knownModes(bench.compiled, options.known ?? null),
   });

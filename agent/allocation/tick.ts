@@ -112,7 +112,8 @@ export function decideTick(tick: Tick, options: SolveOptions & { readonly workUn
   return decide(tick.bench, {
     energyDollarsPerWattHour: tick.energyDollarsPerKwh / 1000,
     workUnits: options.workUnits,
-    enoughGap: options.enoughGap ?? 0,
+    smallGap: options.smallGap ?? 0,
+    smallGapUnits: options.smallGapUnits ?? 0,
     known: knownModes(tick.bench.compiled, options.known ?? null),
   });
 }

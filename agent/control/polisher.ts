@@ -53,7 +53,7 @@ export class Polisher {
     const { clock, stop } = this.deps;
     if (problem.devices.length > MOST_DEVICES) return;
     const now = clock.monotonicMs();
-    if (gap === null || gap <= CYCLE_SEARCH.enoughGap || this.running || now < this.nextAt || stop.aborted)
+    if (gap === null || gap <= CYCLE_SEARCH.smallGap || this.running || now < this.nextAt || stop.aborted)
       return;
     this.running = true;
     this.nextAt = now + EVERY_MS;

@@ -88,7 +88,7 @@ export const INITIAL_STATE: ControlState = {
  * The search of one cycle, where a gap is left: some milliseconds, enough for a few per cent with the coarsest blocks.
  * The gap is certified either way.
  */
-export const CYCLE_SEARCH = { workUnits: 60_000, enoughGap: 0.0001 } as const;
+export const CYCLE_SEARCH = { workUnits: 60_000, smallGap: 0.0001, smallGapUnits: 20_000 } as const;
 
 /**
  * Decides one cycle. Pure: the same arguments always give the same result. `solve` may remember the problem before
