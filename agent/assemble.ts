@@ -4,6 +4,7 @@ import { apiOf } from './api.ts';
 import { Controller, promise } from './control/controller.ts';
 import { Loop } from './control/loop.ts';
 import { NodeDrains } from './control/node-drains.ts';
+import { Polisher, searchInThread } from './control/polisher.ts';
 import { Poller } from './control/poller.ts';
 import { economicsOf } from './control/rules.ts';
 import { TransferService } from './control/transfer-service.ts';
@@ -185,6 +186,7 @@ async function assemble(
         minerPoller.hurry(device);
         nodePoller.hurry(device);
       },
+      polisher: new Polisher({ clock, search: searchInThread, stop: stop.signal }),
     },
     restored.controlState,
   );

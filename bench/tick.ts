@@ -4,6 +4,7 @@ import { sortAllSegments } from '../agent/allocation/floors.ts';
 import type { Problem } from '../agent/allocation/problem.ts';
 import { solveProblem } from '../agent/allocation/solve.ts';
 import { createTick, runTick, updateDevice } from '../agent/allocation/tick.ts';
+import { CYCLE_SEARCH } from '../agent/control/step.ts';
 import { seededRandom } from '../protocols/random.ts';
 import { loadOracle } from '../test/support/highs-oracle.ts';
 import { choiceDollars, leastEfficientFirst, measuredHeadroom } from './tick-baselines.ts';
@@ -18,6 +19,7 @@ const DOLLARS_PER_KWH = 0.038;
  */
 export async function benchTick([most = '100000']: readonly string[]): Promise<void> {
   const sizes = [
+    { devices: 1000, limits: 60, runs: 300 },
     { devices: 10_000, limits: 500, runs: 300 },
     { devices: 100_000, limits: 5000, runs: 40 },
   ].filter(({ devices }) => devices <= Number(most));
@@ -25,7 +27,8 @@ export async function benchTick([most = '100000']: readonly string[]): Promise<v
     console.log(`${devices} devices x 6 modes x ${limits} limits, 1 % changed:`);
     const problem = largeSite(devices, limits, seededRandom(1));
     cold(problem);
-    for (const workUnits of [0, 20_000, 200_000]) warm(problem, workUnits, runs);
+    warm(problem, 'no window search', { workUnits: 0 }, runs);
+    warm(problem, 'searching as the control loop does', CYCLE_SEARCH, runs);
   }
   await compare(1000, 60, 30);
   await compare(10_000, 500, 60);
@@ -48,7 +51,12 @@ function cold(problem: Problem): void {
   report('cold: sort, sweep, bound, fill', deciding);
 }
 
-function warm(problem: Problem, workUnits: number, runs: number): void {
+function warm(
+  problem: Problem,
+  how: string,
+  options: { readonly workUnits: number; readonly smallGap?: number; readonly smallGapUnits?: number },
+  runs: number,
+): void {
   const random = seededRandom(2);
   const tick = createTick(problem, { energyDollarsPerKwh: DOLLARS_PER_KWH });
   const spent: Spent[] = [];
@@ -58,11 +66,11 @@ function warm(problem: Problem, workUnits: number, runs: number): void {
     const changed = Array.from({ length: count }, () => changedDevice(tick.devices, random));
     const start = stamp();
     for (const device of changed) updateDevice(tick, device);
-    const decision = runTick(tick, { workUnits });
+    const decision = runTick(tick, options);
     if (run >= 0) spent.push(since(start, stamp()));
     worstGap = Math.max(worstGap, decision.gap ?? 1);
   }
-  report(`warm, window search ${workUnits} units (gap at most ${(worstGap * 100).toFixed(5)} %)`, spent);
+  report(`warm, ${how} (gap at most ${(worstGap * 100).toFixed(5)} %)`, spent);
 }
 
 /** Value of everybody's choice on one site against the bound. HiGHS has `seconds`. */

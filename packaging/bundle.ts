@@ -3,7 +3,13 @@ import { join } from 'node:path';
 import { rolldown } from 'rolldown';
 
 /** The programs of the package: each becomes one file; what they share, and each command, is a file of its own. */
-const ENTRIES = ['agent/main', 'simulator/main', 'simulator/nvidia-smi', 'agent/telemetry/inventory-process'];
+const ENTRIES = [
+  'agent/main',
+  'simulator/main',
+  'simulator/nvidia-smi',
+  'agent/telemetry/inventory-process',
+  'agent/control/polish-thread',
+];
 /** Brings native code, which cannot be bundled. */
 const UNBUNDLED = 'serialport';
 const EXTERNAL = [/^node:/, UNBUNDLED];

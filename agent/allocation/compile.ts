@@ -20,6 +20,9 @@ export interface Compiled {
   readonly deviceIds: readonly string[];
   readonly deviceIndex: ReadonlyMap<string, number>;
   readonly deviceLimit: Int32Array;
+  /** Devices hanging on limit `n` itself, by rising index: `limitDevices` from `limitStart[n]` to `limitStart[n + 1]`. */
+  readonly limitStart: Int32Array;
+  readonly limitDevices: Int32Array;
   /** Index of the floor that the device is in, or -1. */
   readonly deviceFloor: Int32Array;
   /** Modes and segments per device, a power of two: a segment's device is `segment >> strideBits`. */
@@ -31,6 +34,8 @@ export interface Compiled {
   /** Net of the switching cost. */
   readonly modeValue: Float64Array;
   readonly modeId: string[];
+  /** Watts between the two nearest modes of each device; infinite where it has but one. */
+  readonly deviceLeastStep: Float64Array;
   readonly hullCount: Int32Array;
   readonly hullMode: Int32Array;
   /** Value per root watt of each segment. */
@@ -75,6 +80,7 @@ export function compileProblem(problem: Problem, strideAtLeast = 0): Compiled {
     for (const i of members) deviceFloor[i] = f;
     return members;
   });
+  const { limitStart, limitDevices } = devicesByLimit(deviceLimit, limitCount);
   const shape = floorShapes(floorDevices, deviceLimit, limitParent, limitRootGain);
   const compiled: Compiled = {
     limitIds: limits.map((limit) => limit.id),
@@ -87,6 +93,8 @@ export function compileProblem(problem: Problem, strideAtLeast = 0): Compiled {
     deviceIds: devices.map((device) => device.id),
     deviceIndex,
     deviceLimit,
+    limitStart,
+    limitDevices,
     deviceFloor,
     stride,
     strideBits,
@@ -94,6 +102,7 @@ export function compileProblem(problem: Problem, strideAtLeast = 0): Compiled {
     modeWatts: new Float64Array(size),
     modeValue: new Float64Array(size),
     modeId: new Array<string>(size).fill(''),
+    deviceLeastStep: new Float64Array(devices.length),
     hullCount: new Int32Array(devices.length),
     hullMode: new Int32Array(size),
     segmentKey: new Float64Array(size),
@@ -112,16 +121,16 @@ export function compileProblem(problem: Problem, strideAtLeast = 0): Compiled {
 export function compileDevice(c: Compiled, i: number, device: ProblemDevice): void {
   if (device.modes.length > c.stride) throw new RangeError(`${device.id}: more modes than compiled for`);
   const start = i * c.stride;
-  const usable = usableModes(device);
-  if (usable.length === 0) throw new RangeError(`${device.id}: no allowed mode`);
-  c.modeCount[i] = usable.length;
-  for (let m = 0; m < usable.length; m += 1) {
-    const mode = usable[m]!;
-    c.modeWatts[start + m] = mode.watts;
-    c.modeValue[start + m] = netOf(device, mode);
-    c.modeId[start + m] = mode.id;
+  const count = writeModes(c, start, device);
+  if (count === 0) throw new RangeError(`${device.id}: no allowed mode`);
+  c.modeCount[i] = count;
+  let leastStep = Number.POSITIVE_INFINITY;
+  for (let s = start + 1; s < start + count; s += 1) {
+    const step = c.modeWatts[s]! - c.modeWatts[s - 1]!;
+    if (step > 0 && step < leastStep) leastStep = step;
   }
-  const corners = upperHull(c.modeWatts, c.modeValue, start, usable.length, c.hullMode);
+  c.deviceLeastStep[i] = leastStep;
+  const corners = upperHull(c.modeWatts, c.modeValue, start, count, c.hullMode);
   c.hullCount[i] = corners;
   const gain = c.limitRootGain[c.deviceLimit[i]!]!;
   for (let k = 1; k < corners; k += 1) {
@@ -142,34 +151,61 @@ function netOf(device: ProblemDevice, mode: ProblemMode): number {
 }
 
 /**
- * The modes that may be chosen by rising watts; of equal watts the better first; of equal value staying first, then
- * by id, so that nothing switches for nothing. A handful, mostly in order already: sorted by insertion.
+ * Writes the modes that may be chosen by rising watts; of equal watts the better first; of equal value staying first,
+ * then by id, so that nothing switches for nothing. A handful, mostly in order already: sorted by insertion. Returns
+ * how many.
  */
-function usableModes(device: ProblemDevice): ProblemMode[] {
-  const { allowed } = device;
-  const usable: ProblemMode[] = [];
-  for (const mode of device.modes) {
+function writeModes(c: Compiled, start: number, device: ProblemDevice): number {
+  const { modeWatts, modeValue, modeId } = c;
+  const { allowed, current, modes } = device;
+  let end = start;
+  for (let m = 0; m < modes.length; m += 1) {
+    const mode = modes[m]!;
     if (allowed !== null && !allowed.includes(mode.id)) continue;
-    let at = usable.length;
-    while (at > 0 && comesBefore(device, mode, usable[at - 1]!)) at -= 1;
-    if (at === usable.length) usable.push(mode);
-    else usable.splice(at, 0, mode);
+    const value = netOf(device, mode);
+    let at = end;
+    while (at > start) {
+      const before = at - 1;
+      if (modeWatts[before]! < mode.watts) break;
+      if (modeWatts[before]! === mode.watts) {
+        if (modeValue[before]! > value) break;
+        if (modeValue[before]! === value && !staysFirst(mode.id, modeId[before]!, current)) break;
+      }
+      modeWatts[at] = modeWatts[before]!;
+      modeValue[at] = modeValue[before]!;
+      modeId[at] = modeId[before]!;
+      at = before;
+    }
+    modeWatts[at] = mode.watts;
+    modeValue[at] = value;
+    modeId[at] = mode.id;
+    end += 1;
   }
-  return usable;
+  return end - start;
 }
 
-function comesBefore(device: ProblemDevice, a: ProblemMode, b: ProblemMode): boolean {
-  if (a.watts !== b.watts) return a.watts < b.watts;
-  const valueA = netOf(device, a);
-  const valueB = netOf(device, b);
-  if (valueA !== valueB) return valueA > valueB;
-  if ((a.id === device.current) !== (b.id === device.current)) return a.id === device.current;
-  return compareIds(a.id, b.id) < 0;
+/** Of two modes that are worth the same: whether `a` comes before `b`. */
+function staysFirst(a: string, b: string, current: string | null): boolean {
+  if ((a === current) !== (b === current)) return a === current;
+  return compareIds(a, b) < 0;
 }
 
 /** Ids by code unit: the same order on every machine and locale. */
 export function compareIds(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0;
+}
+
+function devicesByLimit(
+  deviceLimit: Int32Array,
+  limitCount: number,
+): { limitStart: Int32Array; limitDevices: Int32Array } {
+  const limitStart = new Int32Array(limitCount + 1);
+  for (const n of deviceLimit) limitStart[n + 1]! += 1;
+  for (let n = 0; n < limitCount; n += 1) limitStart[n + 1]! += limitStart[n]!;
+  const next = limitStart.slice();
+  const limitDevices = new Int32Array(deviceLimit.length);
+  for (let i = 0; i < deviceLimit.length; i += 1) limitDevices[next[deviceLimit[i]!]!++] = i;
+  return { limitStart, limitDevices };
 }
 
 function limitsParentsFirst(limits: readonly ProblemLimit[]): ProblemLimit[] {

@@ -40,7 +40,19 @@ export interface DecideOptions {
   readonly energyDollarsPerWattHour: number;
   /** Budget of the window search in work units: the same input gives the same answer on any machine. */
   readonly workUnits: number;
+  /** Partial choices that it may keep at once; default: what fits into about 100 MB. */
+  readonly mostStates?: number;
+  /** At a certified gap no greater than this the window search has `smallGapUnits` alone; default 0: never. */
+  readonly smallGap?: number;
+  readonly smallGapUnits?: number;
+  /**
+   * A choice from elsewhere, the mode of each device as its place among its modes, -1 where it says none: taken where
+   * it holds here and earns more, whoever made it.
+   */
+  readonly known?: Int32Array | null;
 }
+
+const MOST_STATES = 2_000_000;
 
 /** Proved optimal below this relative gap. */
 const NO_GAP = 1e-12;
@@ -65,14 +77,18 @@ export function decide(bench: Bench, options: DecideOptions): Decision {
   if (!relaxed.feasible) return giveUp(bench, energyPrice, 0);
   const bound = relaxed.boundDollarsPerHour;
   roundDown(c, w, energyPrice, choice);
-  fillUp(c, energyPrice, choice, 4);
-  let value = Number.NEGATIVE_INFINITY;
-  if (!isFeasible(c, choice)) leastChoice(c, energyPrice, choice);
-  if (isFeasible(c, choice)) value = choiceValue(c, choice.mode, energyPrice).value;
-  const search = improve(bench, bound, value, options);
-  value = search.value;
+  fillUp(c, energyPrice, choice, 4, w.unswept?.lists.leastStepWatts ?? null);
+  let holds = isFeasible(c, choice);
+  if (!holds) {
+    leastChoice(c, energyPrice, choice);
+    holds = isFeasible(c, choice);
+  }
+  const own = holds ? choiceValue(c, choice.mode, energyPrice) : NOTHING;
+  const found = takeKnown(bench, options, own);
+  const search = improve(bench, bound, found, options);
+  const { value } = search;
   if (value === Number.NEGATIVE_INFINITY) return giveUp(bench, energyPrice, search.workUnits);
-  const { magnitude } = choiceValue(c, choice.mode, energyPrice);
+  const { magnitude } = search.improved ? choiceValue(c, choice.mode, energyPrice) : found;
   const top = Math.max(bound, value);
   const gap = top === value ? 0 : (top - value) / Math.max(magnitude, Number.MIN_VALUE);
   return {
@@ -82,6 +98,29 @@ export function decide(bench: Bench, options: DecideOptions): Decision {
     gap,
     workUnits: search.workUnits,
   };
+}
+
+interface Worth {
+  readonly value: number;
+  readonly magnitude: number;
+}
+
+/** Worth of a choice that does not hold. */
+const NOTHING: Worth = { value: Number.NEGATIVE_INFINITY, magnitude: 0 };
+
+/** Takes the known choice if every limit and floor holds with it, by totals computed afresh, and it is worth more. */
+function takeKnown({ compiled: c, choice, trial }: Bench, options: DecideOptions, own: Worth): Worth {
+  const known = options.known ?? null;
+  if (known === null) return own;
+  const energyPrice = options.energyDollarsPerWattHour;
+  for (let i = 0; i < c.deviceIds.length; i += 1) trial.mode[i] = known[i]! < 0 ? choice.mode[i]! : known[i]!;
+  if (!isFeasible(c, trial)) return own;
+  fillUp(c, energyPrice, trial, 2);
+  if (!isFeasible(c, trial)) return own;
+  const worth = choiceValue(c, trial.mode, energyPrice);
+  if (worth.value <= own.value) return own;
+  choice.mode.set(trial.mode);
+  return worth;
 }
 
 function giveUp(bench: Bench, energyPrice: number, workUnits: number): Decision {
@@ -100,31 +139,40 @@ function giveUp(bench: Bench, energyPrice: number, workUnits: number): Decision 
 function improve(
   bench: Bench,
   bound: number,
-  startValue: number,
+  start: Worth,
   options: DecideOptions,
-): { value: number; proved: boolean; workUnits: number } {
+): { value: number; improved: boolean; proved: boolean; workUnits: number } {
   const { compiled: c, workspace: w, memory: m, choice, trial } = bench;
   const energyPrice = options.energyDollarsPerWattHour;
-  let value = startValue;
+  let { value } = start;
   let workUnits = 0;
-  if (bound - value <= NO_GAP * Math.abs(bound) || options.workUnits <= 0) {
-    return { value, proved: false, workUnits };
-  }
-  computeLosses(c, w, m, energyPrice);
-  computeRooms(c, m);
   let lastCost = 0;
+  let proved = false;
   for (const [p, [coreDevices, beam]] of PASSES.entries()) {
+    if (bound - value <= NO_GAP * Math.abs(bound) || options.workUnits <= 0) break;
+    const isSmall = bound - value <= (options.smallGap ?? 0) * start.magnitude;
+    const budget = isSmall ? (options.smallGapUnits ?? 0) : options.workUnits;
     // A pass that cannot end within the budget would only waste it.
     const growth = p === 0 ? 1 : beam / PASSES[p - 1]![1];
     const least = p === 0 ? Math.min(c.deviceIds.length, coreDevices * c.limitIds.length) * 8 : 0;
-    if (workUnits + Math.max(least, lastCost * growth) > options.workUnits) break;
+    if (workUnits + Math.max(least, lastCost * growth) > budget) break;
+    if (p === 0) {
+      computeLosses(c, w, m, energyPrice);
+      computeRooms(c, m);
+    }
     const lossBelow = bound - value;
     const result = searchWindow(
       c,
       w,
       m,
       energyPrice,
-      { coreDevices, beam, lossBelow, workUnits: options.workUnits - workUnits },
+      {
+        coreDevices,
+        beam,
+        lossBelow,
+        workUnits: budget - workUnits,
+        mostStates: options.mostStates ?? MOST_STATES,
+      },
       trial.mode,
     );
     workUnits += result.workUnits;
@@ -141,8 +189,8 @@ function improve(
         }
       }
     }
-    if (result.complete && accepted) return { value, proved: true, workUnits };
-    if (bound - value <= NO_GAP * Math.abs(bound)) break;
+    proved = result.complete && accepted;
+    if (proved) break;
   }
-  return { value, proved: false, workUnits };
+  return { value, improved: value > start.value, proved, workUnits };
 }

@@ -1,13 +1,15 @@
 import type { Compiled } from './compile.ts';
 import { sortByFallingKey } from './order.ts';
 import { ACCEPTED_WATTS } from './problem.ts';
-import { countAbove, type Workspace } from './sweep.ts';
+import { countAbove, type Unswept, type Workspace } from './sweep.ts';
 
 /** A choice of one mode per device (local mode index), with what is left at every limit in its own watts. */
 export interface Choice {
   readonly mode: Int32Array;
   readonly slackWatts: Float64Array;
   readonly floorWatts: Float64Array;
+  /** While filling up: no device of the limit gains by less than this. */
+  readonly leastStepWatts: Float64Array;
 }
 
 export function createChoice(c: Compiled): Choice {
@@ -15,14 +17,20 @@ export function createChoice(c: Compiled): Choice {
     mode: new Int32Array(c.deviceIds.length),
     slackWatts: new Float64Array(c.limitIds.length),
     floorWatts: new Float64Array(c.floorIds.length),
+    leastStepWatts: new Float64Array(c.limitIds.length),
   };
 }
 
 /** Totals of all limits for `mode`, by the outside form's own formula. */
 export function limitTotals(c: Compiled, mode: Int32Array, totals: Float64Array): void {
-  totals.set(c.limitFixed);
-  for (let i = 0; i < c.deviceIds.length; i += 1) {
-    totals[c.deviceLimit[i]!]! += c.modeWatts[i * c.stride + mode[i]!]!;
+  const { limitStart, limitDevices, strideBits, modeWatts } = c;
+  for (let n = 0; n < c.limitIds.length; n += 1) {
+    let watts = c.limitFixed[n]!;
+    for (let d = limitStart[n]!; d < limitStart[n + 1]!; d += 1) {
+      const i = limitDevices[d]!;
+      watts += modeWatts[(i << strideBits) + mode[i]!]!;
+    }
+    totals[n] = watts;
   }
   for (let n = c.limitIds.length - 1; n >= 0; n -= 1) {
     const parent = c.limitParent[n]!;
@@ -55,7 +63,10 @@ export function isFeasible(c: Compiled, choice: Choice): boolean {
   return true;
 }
 
-/** Value of a choice, net of energy, and the sum of the absolute values of its parts. */
+/**
+ * Value of a choice, net of energy, and the sum of the absolute values of its parts. What rounding loses at each sum
+ * is kept (Knuth's two-sum: no branch that the processor could guess wrong).
+ */
 export function choiceValue(
   c: Compiled,
   mode: Int32Array,
@@ -64,15 +75,19 @@ export function choiceValue(
   let value = 0;
   let lost = 0;
   let magnitude = 0;
-  for (let i = 0; i < c.deviceIds.length; i += 1) {
-    const s = i * c.stride + mode[i]!;
-    const energy =
-      energyPrice === 0 ? 0 : energyPrice * c.limitRootGain[c.deviceLimit[i]!]! * c.modeWatts[s]!;
-    const term = c.modeValue[s]! - energy;
-    const next = value + term;
-    lost += Math.abs(value) >= Math.abs(term) ? value - next + term : term - next + value;
-    value = next;
-    magnitude += Math.abs(term);
+  const { limitStart, limitDevices, strideBits, modeWatts, modeValue } = c;
+  for (let n = 0; n < c.limitIds.length; n += 1) {
+    const energyPerWatt = energyPrice * c.limitRootGain[n]!;
+    for (let d = limitStart[n]!; d < limitStart[n + 1]!; d += 1) {
+      const i = limitDevices[d]!;
+      const s = (i << strideBits) + mode[i]!;
+      const term = modeValue[s]! - energyPerWatt * modeWatts[s]!;
+      const next = value + term;
+      const added = next - value;
+      lost += value - (next - added) + (term - added);
+      value = next;
+      magnitude += Math.abs(term);
+    }
   }
   return { value: value + lost, magnitude };
 }
@@ -109,12 +124,8 @@ function tryMove(c: Compiled, choice: Choice, i: number, mode: number, guardFloo
  * the prices of its path), then every segment in order that fits. Floors may end unmet; the caller checks.
  */
 export function roundDown(c: Compiled, w: Workspace, energyPrice: number, choice: Choice): void {
-  if (c.floorIds.length === 0) {
-    // Without floors the relaxed answer less its parts of segments is feasible as it stands.
-    for (let i = 0; i < c.deviceIds.length; i += 1) {
-      choice.mode[i] = c.hullMode[i * c.stride + w.corner[i]!]!;
-    }
-    refreshChoice(c, choice);
+  if (w.unswept !== null) {
+    takeWhole(c, w.unswept, choice);
     return;
   }
   choice.mode.fill(0);
@@ -133,6 +144,47 @@ export function roundDown(c: Compiled, w: Workspace, energyPrice: number, choice
     if (tryMove(c, choice, i, c.hullMode[i * c.stride + k]!, false)) corner[i] = k;
     else blocked[i] = 1;
   }
+}
+
+/**
+ * Without floors the relaxed answer less its parts of segments is feasible as it stands. Only limits whose list or cut
+ * has changed are gone through.
+ */
+function takeWhole(c: Compiled, unswept: Unswept, choice: Choice): void {
+  const { lists, cuts, wholeTaken, wholeWatts } = unswept;
+  const { limitFixed, limitParent, limitGain } = c;
+  const { slackWatts } = choice;
+  for (let n = 0; n < c.limitIds.length; n += 1) {
+    if (lists.repaired[n] === 1 || wholeTaken[n] !== cuts.taken[n]) takeLimit(c, unswept, n);
+    slackWatts[n] = limitFixed[n]! + wholeWatts[n]!;
+  }
+  choice.mode.set(unswept.wholeMode);
+  for (let n = c.limitIds.length - 1; n >= 0; n -= 1) {
+    const parent = limitParent[n]!;
+    if (parent >= 0) slackWatts[parent]! += limitGain[n]! * slackWatts[n]!;
+    slackWatts[n] = c.limitCapacity[n]! - slackWatts[n]!;
+  }
+}
+
+function takeLimit(c: Compiled, unswept: Unswept, n: number): void {
+  const { lists, wholeMode } = unswept;
+  const { limitStart, limitDevices, strideBits, hullMode, modeWatts } = c;
+  const start = limitStart[n]! << strideBits;
+  const taken = unswept.cuts.taken[n]!;
+  for (let d = limitStart[n]!; d < limitStart[n + 1]!; d += 1) wholeMode[limitDevices[d]!] = 0;
+  // The segments of a device stand in its own order: the last one says where it ends.
+  for (let t = start; t < start + taken; t += 1) {
+    const segment = lists.segment[t]!;
+    wholeMode[segment >> strideBits] = hullMode[segment]!;
+  }
+  let watts = 0;
+  for (let d = limitStart[n]!; d < limitStart[n + 1]!; d += 1) {
+    const i = limitDevices[d]!;
+    watts += modeWatts[(i << strideBits) + wholeMode[i]!]!;
+  }
+  unswept.wholeTaken[n] = taken;
+  unswept.wholeWatts[n] = watts;
+  lists.repaired[n] = 0;
 }
 
 /** Raises the devices of floor `f` by whole segments, best after path prices first, until it is met. */
@@ -173,64 +225,85 @@ function raiseFloor(c: Compiled, w: Workspace, f: number, choice: Choice): void 
 }
 
 /**
- * Improves a choice by single moves, best for each device in turn, until a whole pass finds none or `passes`
- * are spent. Never makes it worse; leaves floors held.
+ * Improves a choice by single moves, limit by limit and best for each device in turn, until a whole pass finds none or
+ * `passes` are spent. Never makes it worse; leaves floors held. `leastSteps`, where it is known: watts per limit that
+ * any of its devices takes at least when it takes more.
  */
-export function fillUp(c: Compiled, energyPrice: number, choice: Choice, passes: number): void {
-  const { stride, modeWatts, modeValue, modeCount, deviceLimit, deviceFloor } = c;
-  // Room below each limit as the pass begins. What a move gives back within a pass is seen by the next.
-  const room = new Float64Array(c.limitIds.length);
+export function fillUp(
+  c: Compiled,
+  energyPrice: number,
+  choice: Choice,
+  passes: number,
+  leastSteps: Float64Array | null = null,
+): void {
+  const { leastStepWatts } = choice;
+  if (leastSteps === null) leastStepWatts.fill(Number.NEGATIVE_INFINITY);
+  else leastStepWatts.set(leastSteps);
   for (let pass = 0; pass < passes; pass += 1) {
     let moved = false;
-    roomsBelow(c, choice, room);
-    for (let i = 0; i < c.deviceIds.length; i += 1) {
-      const start = i * stride;
-      const end = start + modeCount[i]!;
-      const now = start + choice.mode[i]!;
-      // The common case: there is no room for the next mode.
-      if (deviceFloor[i]! < 0) {
-        if (now + 1 >= end || modeWatts[now + 1]! - modeWatts[now]! > room[deviceLimit[i]!]!) continue;
-      }
-      const perWatt = energyPrice * c.limitRootGain[c.deviceLimit[i]!]!;
-      const most = modeWatts[now]! + roomFor(c, choice, i);
-      const least = floorNeeds(c, choice, i, modeWatts[now]!);
-      let best = now;
-      let bestValue = modeValue[now]! - perWatt * modeWatts[now]!;
-      // Only a floor can make a device take more watts than a better mode needs: the others look upwards.
-      for (let s = c.deviceFloor[i]! < 0 ? now + 1 : start; s < end; s += 1) {
-        const watts = modeWatts[s]!;
-        if (watts > most) break;
-        const value = modeValue[s]! - perWatt * watts;
-        if (value > bestValue && watts >= least) {
-          best = s;
-          bestValue = value;
-        }
-      }
-      if (best !== now && tryMove(c, choice, i, best - start, true)) moved = true;
+    for (let n = 0; n < c.limitIds.length; n += 1) {
+      const room = roomBelow(c, choice, n);
+      if (leastStepWatts[n]! <= room && fillLimit(c, energyPrice, choice, n, room)) moved = true;
     }
     if (!moved) return;
   }
 }
 
-/** Watts that a device may add at each limit, by that limit and all above it. */
-function roomsBelow(c: Compiled, choice: Choice, room: Float64Array): void {
-  for (let n = 0; n < room.length; n += 1) {
-    const parent = c.limitParent[n]!;
-    const own = choice.slackWatts[n]! + ACCEPTED_WATTS / 2;
-    room[n] = parent < 0 ? own : Math.min(own, room[parent]! / c.limitGain[n]!);
+/** One pass over the devices of limit `n`, which have `room` watts in all; whether any moved. */
+function fillLimit(c: Compiled, energyPrice: number, choice: Choice, n: number, room: number): boolean {
+  const { stride, modeWatts, modeValue, modeCount, deviceFloor, limitDevices } = c;
+  const perWatt = energyPrice * c.limitRootGain[n]!;
+  let left = room;
+  let leastStep = Number.POSITIVE_INFINITY;
+  let moved = false;
+  for (let d = c.limitStart[n]!; d < c.limitStart[n + 1]!; d += 1) {
+    const i = limitDevices[d]!;
+    const start = i * stride;
+    const end = start + modeCount[i]!;
+    const now = start + choice.mode[i]!;
+    const watts = modeWatts[now]!;
+    // Only a floor can make a device take more watts than a better mode needs: the others look upwards.
+    const floored = deviceFloor[i]! >= 0;
+    if (!floored && now + 1 < end && modeWatts[now + 1]! - watts > left) {
+      // The common case: there is no room for the next mode.
+      leastStep = Math.min(leastStep, modeWatts[now + 1]! - watts);
+      continue;
+    }
+    const most = watts + Math.max(0, left);
+    const least = floored ? floorNeeds(c, choice, i, watts) : 0;
+    let best = now;
+    let bestValue = modeValue[now]! - perWatt * watts;
+    for (let s = floored ? start : now + 1; s < end; s += 1) {
+      const value = modeValue[s]! - perWatt * modeWatts[s]!;
+      if (value <= bestValue || modeWatts[s]! < least) continue;
+      if (modeWatts[s]! > most) {
+        leastStep = Math.min(leastStep, modeWatts[s]! - watts);
+        break;
+      }
+      best = s;
+      bestValue = value;
+    }
+    if (floored) leastStep = Number.NEGATIVE_INFINITY;
+    if (best === now || !tryMove(c, choice, i, best - start, true)) continue;
+    moved = true;
+    leastStep = Number.NEGATIVE_INFINITY;
+    left = roomBelow(c, choice, n);
   }
+  choice.leastStepWatts[n] = leastStep;
+  return moved;
 }
 
-/** Watts that device `i` may still add, by the limits on its path. */
-function roomFor(c: Compiled, choice: Choice, i: number): number {
+/** Watts that the devices of limit `n` may add, by that limit and all above it. */
+function roomBelow(c: Compiled, choice: Choice, limit: number): number {
+  const { slackWatts } = choice;
   let room = Number.POSITIVE_INFINITY;
   let gain = 1;
-  for (let n = c.deviceLimit[i]!; n >= 0; n = c.limitParent[n]!) {
-    const left = (choice.slackWatts[n]! + ACCEPTED_WATTS / 2) / gain;
+  for (let n = limit; n >= 0; n = c.limitParent[n]!) {
+    const left = (slackWatts[n]! + ACCEPTED_WATTS / 2) / gain;
     if (left < room) room = left;
     gain *= c.limitGain[n]!;
   }
-  return Math.max(0, room);
+  return room;
 }
 
 /** Least watts that device `i` must keep for its floor. */

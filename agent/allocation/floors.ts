@@ -1,4 +1,6 @@
 import type { Compiled } from './compile.ts';
+import { findCuts } from './cuts.ts';
+import { listAll } from './limit-lists.ts';
 import { minimiseBound } from './multipliers.ts';
 import { mergeOrders, sortByFallingKey } from './order.ts';
 import { computePrices, dualBound } from './prices.ts';
@@ -12,6 +14,10 @@ export type Relaxed =
 
 /** Collects and sorts all segments afresh. */
 export function sortAllSegments(c: Compiled, w: Workspace): void {
+  if (w.unswept !== null) {
+    listAll(c, w.unswept.lists);
+    return;
+  }
   let count = 0;
   for (let i = 0; i < c.deviceIds.length; i += 1) {
     const corners = c.hullCount[i]!;
@@ -22,9 +28,9 @@ export function sortAllSegments(c: Compiled, w: Workspace): void {
 }
 
 /**
- * Solves the relaxed problem on the cached order. Nested floors are served first inside the sweep; each floor
- * that cuts across the tree gets a multiplier, searched until the floor is met. Work is counted in
- * `sweeps.count`. The workspace holds the relaxed answer and its prices afterwards.
+ * Solves the relaxed problem on the cached order. Without floors the cuts of the limits say it all. Nested floors are
+ * served first inside a sweep; each floor that cuts across the tree gets a multiplier, searched until the floor is met.
+ * Work is counted in `sweeps.count`. The workspace holds the relaxed answer and its prices afterwards.
  */
 export function solveRelaxed(
   c: Compiled,
@@ -32,6 +38,12 @@ export function solveRelaxed(
   energyPrice: number,
   sweeps: { count: number },
 ): Relaxed {
+  if (w.unswept !== null) {
+    findCuts(c, w.unswept.lists, w.unswept.cuts, w.baseSlack, energyPrice, w.limitKey);
+    w.limitKeyFloor.fill(-1);
+    computePrices(c, w, energyPrice);
+    return { feasible: true, boundDollarsPerHour: dualBound(c, w, energyPrice) };
+  }
   const crossing: number[] = [];
   for (let f = 0; f < c.floorIds.length; f += 1) {
     if (c.floorNested[f] === 0) crossing.push(f);

@@ -19,7 +19,7 @@ export function createPlanner(): Solver {
       tick = createTick(problem, { energyDollarsPerKwh: 0 });
     else takeIn(tick, last, problem);
     last = problem;
-    const decision = decideTick(tick, { workUnits: workUnitsOf(options) });
+    const decision = decideTick(tick, { ...options, workUnits: workUnitsOf(options) });
     return toAnswer(problem, tick.bench, decision);
   };
 }

@@ -37,37 +37,46 @@ export function computePrices(c: Compiled, w: Workspace, energyPrice: number): v
  * have taken away. Dollars per hour, net of energy.
  */
 export function dualBound(c: Compiled, w: Workspace, energyPrice: number): number {
-  const { pathPrice, floorPrice } = w;
-  const { stride, modeWatts, modeValue, modeCount, deviceLimit, deviceFloor, limitRootGain } = c;
-  const deviceCount = c.deviceIds.length;
+  const { pathPrice, floorPrice, likelyBest } = w;
+  const { strideBits, modeWatts, modeValue, modeCount, limitStart, limitDevices, deviceFloor } = c;
   const hasFloors = c.floorIds.length > 0;
-  // Neumaier's sum, written out: a helper that keeps the sums would put them on the heap at every term.
+  // Knuth's two-sum, written out: a helper that keeps the sums would put them on the heap at every term.
   let sum = 0;
   let lost = 0;
   let magnitude = 0;
-  for (let i = 0; i < deviceCount; i += 1) {
-    const n = deviceLimit[i]!;
-    const gain = limitRootGain[n]!;
-    const f = hasFloors ? deviceFloor[i]! : -1;
-    const perWatt = (f >= 0 ? floorPrice[f]! : 0) - (pathPrice[n]! + energyPrice) * gain;
-    const start = i * stride;
-    const end = start + modeCount[i]!;
-    const least = modeWatts[start]!;
-    let best = modeValue[start]!;
-    for (let s = start + 1; s < end; s += 1) {
-      const reduced = modeValue[s]! + perWatt * (modeWatts[s]! - least);
-      if (reduced > best) best = reduced;
+  for (let n = 0; n < c.limitIds.length; n += 1) {
+    const gain = c.limitRootGain[n]!;
+    const energyPerWatt = energyPrice * gain;
+    let perWatt = -(pathPrice[n]! + energyPrice) * gain;
+    for (let d = limitStart[n]!; d < limitStart[n + 1]!; d += 1) {
+      const i = limitDevices[d]!;
+      if (hasFloors) {
+        const f = deviceFloor[i]!;
+        perWatt = (f >= 0 ? floorPrice[f]! : 0) - (pathPrice[n]! + energyPrice) * gain;
+      }
+      const start = i << strideBits;
+      const last = modeCount[i]! - 1;
+      const least = modeWatts[start]!;
+      // All modes are asked, the one that was best last first: the processor guesses what follows.
+      let bestMode = likelyBest[i]!;
+      if (bestMode > last) bestMode = last;
+      let best = modeValue[start + bestMode]! + perWatt * (modeWatts[start + bestMode]! - least);
+      for (let k = 0; k <= last; k += 1) {
+        const reduced = modeValue[start + k]! + perWatt * (modeWatts[start + k]! - least);
+        if (reduced > best) {
+          best = reduced;
+          bestMode = k;
+        }
+      }
+      likelyBest[i] = bestMode;
+      const energy = energyPerWatt * least;
+      const term = best - energy;
+      const next = sum + term;
+      const added = next - sum;
+      lost += sum - (next - added) + (term - added);
+      sum = next;
+      magnitude += Math.abs(best) + Math.abs(perWatt) * (modeWatts[start + last]! - least) + Math.abs(energy);
     }
-    let next = sum + best;
-    lost += Math.abs(sum) >= Math.abs(best) ? sum - next + best : best - next + sum;
-    sum = next;
-    magnitude += Math.abs(best) + Math.abs(perWatt) * (modeWatts[end - 1]! - least);
-    if (energyPrice === 0) continue;
-    const energy = -energyPrice * gain * least;
-    next = sum + energy;
-    lost += Math.abs(sum) >= Math.abs(energy) ? sum - next + energy : energy - next + sum;
-    sum = next;
-    magnitude += Math.abs(energy);
   }
   for (let n = 0; n < c.limitIds.length; n += 1) {
     const parent = c.limitParent[n]!;
@@ -75,7 +84,8 @@ export function dualBound(c: Compiled, w: Workspace, energyPrice: number): numbe
     if (price <= 0) continue;
     const term = price * w.baseSlack[n]!;
     const next = sum + term;
-    lost += Math.abs(sum) >= Math.abs(term) ? sum - next + term : term - next + sum;
+    const added = next - sum;
+    lost += sum - (next - added) + (term - added);
     sum = next;
     magnitude += Math.abs(term);
   }
@@ -83,10 +93,11 @@ export function dualBound(c: Compiled, w: Workspace, energyPrice: number): numbe
     const price = floorPrice[f]!;
     if (price <= 0) continue;
     let base = 0;
-    for (const i of c.floorDevices[f]!) base += modeWatts[i * stride]!;
+    for (const i of c.floorDevices[f]!) base += modeWatts[i << strideBits]!;
     const term = -price * (c.floorWatts[f]! - base);
     const next = sum + term;
-    lost += Math.abs(sum) >= Math.abs(term) ? sum - next + term : term - next + sum;
+    const added = next - sum;
+    lost += sum - (next - added) + (term - added);
     sum = next;
     magnitude += Math.abs(term);
   }

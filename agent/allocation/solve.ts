@@ -1,4 +1,4 @@
-import { compileProblem } from './compile.ts';
+import { type Compiled, compileProblem } from './compile.ts';
 import { type Bench, createBench, type Decision, decide } from './decide.ts';
 import { limitTotals } from './fill.ts';
 import { sortAllSegments } from './floors.ts';
@@ -9,6 +9,13 @@ import type { Answer, LimitAnswer, Problem } from './problem.ts';
 export interface SolveOptions {
   /** Budget of the window search; one unit is one partial choice looked at. 0: sweep and fill only. */
   readonly workUnits?: number;
+  /** Partial choices kept at once, about 50 bytes each; default: about 100 MB. */
+  readonly mostStates?: number;
+  /** A certified gap at which the search has `smallGapUnits` alone; default 0: never. */
+  readonly smallGap?: number;
+  readonly smallGapUnits?: number;
+  /** Device id to mode id, from a search elsewhere: taken where it holds and earns more. Unknown ids are passed over. */
+  readonly known?: Readonly<Record<string, string>> | null;
 }
 
 /** Enough to prove small and coarse problems optimal, a second or so on a gateway for large ones. */
@@ -26,8 +33,26 @@ export function solveProblem(problem: Problem, options: SolveOptions = {}): Answ
   const decision = decide(bench, {
     energyDollarsPerWattHour: 0,
     workUnits: workUnitsOf(options),
+    smallGap: options.smallGap ?? 0,
+    smallGapUnits: options.smallGapUnits ?? 0,
+    ...(options.mostStates === undefined ? {} : { mostStates: options.mostStates }),
+    known: knownModes(bench.compiled, options.known ?? null),
   });
   return toAnswer(problem, bench, decision);
+}
+
+/** The known choice by index; modes that a device may not take now count as not known. */
+export function knownModes(c: Compiled, known: Readonly<Record<string, string>> | null): Int32Array | null {
+  if (known === null) return null;
+  const modes = new Int32Array(c.deviceIds.length).fill(-1);
+  for (const [i, id] of c.deviceIds.entries()) {
+    const start = i * c.stride;
+    const wanted = Object.hasOwn(known, id) ? known[id] : undefined;
+    for (let k = 0; wanted !== undefined && k < c.modeCount[i]!; k += 1) {
+      if (c.modeId[start + k] === wanted) modes[i] = k;
+    }
+  }
+  return modes;
 }
 
 export function workUnitsOf(options: SolveOptions): number {

@@ -1,5 +1,18 @@
 import type { Compiled } from './compile.ts';
+import { type Cuts, createCuts } from './cuts.ts';
+import { createLimitLists, type LimitLists } from './limit-lists.ts';
 import { ACCEPTED_WATTS } from './problem.ts';
+
+/** The relaxed answer without a sweep, and the whole modes in it. */
+export interface Unswept {
+  readonly lists: LimitLists;
+  readonly cuts: Cuts;
+  /** Local mode of each device, and how many segments of each limit's list that stands for. */
+  readonly wholeMode: Int32Array;
+  readonly wholeTaken: Int32Array;
+  /** Watts of each limit's own devices so. */
+  readonly wholeWatts: Float64Array;
+}
 
 /** Everything the sweeps write, made once per problem shape: the sweeps themselves allocate nothing. */
 export interface Workspace {
@@ -15,11 +28,11 @@ export interface Workspace {
   readonly corner: Int32Array;
   readonly partRootWatts: Float64Array;
   readonly blocked: Uint8Array;
-  /** Limit of each device that may still rise, -1 for the others: what a sweep without floors asks first. */
-  readonly openAt: Int32Array;
   /** Effective key of each segment (with the multiplier of a cross-cutting floor in it). */
   readonly keys: Float64Array;
-  /** All segments by falling key without multipliers. */
+  /** What finds the same answer without a sweep; `null` where there are floors. */
+  readonly unswept: Unswept | null;
+  /** All segments by falling key without multipliers; empty where nothing is swept. */
   readonly order: Int32Array;
   /** The order in force for a sweep; the same array as `order` where no floor cuts across. */
   readonly sweepOrder: Int32Array;
@@ -28,6 +41,8 @@ export interface Workspace {
   readonly pathPrice: Float64Array;
   /** Multiplier of each floor, dollars per hour and watt. */
   readonly floorPrice: Float64Array;
+  /** Local mode of each device that was best at the last prices: no more than a guess. */
+  readonly likelyBest: Int32Array;
   /** Watts that each floor's devices reach in the relaxed answer. */
   readonly floorReached: Float64Array;
   /** Least key that was taken to serve a nested floor, in root watts; `NaN` when nothing had to be. */
@@ -38,10 +53,11 @@ export interface Workspace {
   sweepCount: number;
 }
 
-export function createWorkspace(c: Compiled): Workspace {
+/** Sites without floors are not swept, unless `swept` says that they are to be. */
+export function createWorkspace(c: Compiled, swept = c.floorIds.length > 0): Workspace {
   const limitCount = c.limitIds.length;
   const deviceCount = c.deviceIds.length;
-  const segmentCount = deviceCount * c.stride;
+  const segmentCount = swept ? deviceCount * c.stride : 0;
   const floorCount = c.floorIds.length;
   const order = new Int32Array(segmentCount);
   const crosses = c.floorNested.some((nested) => nested === 0);
@@ -53,13 +69,14 @@ export function createWorkspace(c: Compiled): Workspace {
     corner: new Int32Array(deviceCount),
     partRootWatts: new Float64Array(deviceCount),
     blocked: new Uint8Array(deviceCount),
-    openAt: new Int32Array(deviceCount),
     keys: crosses ? new Float64Array(segmentCount) : c.segmentKey,
+    unswept: swept ? null : createUnswept(c),
     order,
     sweepOrder: crosses ? new Int32Array(segmentCount) : order,
     sortScratch: new Int32Array(segmentCount),
     pathPrice: new Float64Array(limitCount),
     floorPrice: new Float64Array(floorCount),
+    likelyBest: new Int32Array(deviceCount),
     floorReached: new Float64Array(floorCount),
     floorServedKey: new Float64Array(floorCount),
     floorOrder: c.floorDevices.map((devices) => new Int32Array(devices.length * c.stride)),
@@ -68,12 +85,26 @@ export function createWorkspace(c: Compiled): Workspace {
   };
 }
 
+function createUnswept(c: Compiled): Unswept {
+  return {
+    lists: createLimitLists(c),
+    cuts: createCuts(c),
+    wholeMode: new Int32Array(c.deviceIds.length),
+    wholeTaken: new Int32Array(c.limitIds.length),
+    wholeWatts: new Float64Array(c.limitIds.length),
+  };
+}
+
 /** Root watts left at each limit with every device at its least; returns whether all limits hold so. */
 export function computeBaseSlack(c: Compiled, w: Workspace): boolean {
   const { baseSlack } = w;
   const limitCount = c.limitIds.length;
-  for (let n = 0; n < limitCount; n += 1) baseSlack[n] = c.limitFixed[n]!;
-  for (let i = 0; i < c.deviceIds.length; i += 1) baseSlack[c.deviceLimit[i]!]! += c.modeWatts[i * c.stride]!;
+  for (let n = 0; n < limitCount; n += 1) {
+    baseSlack[n] = c.limitFixed[n]! + (w.unswept === null ? 0 : w.unswept.lists.leastWatts[n]!);
+  }
+  for (let i = 0; w.unswept === null && i < c.deviceIds.length; i += 1) {
+    baseSlack[c.deviceLimit[i]!]! += c.modeWatts[i * c.stride]!;
+  }
   for (let n = limitCount - 1; n >= 0; n -= 1) {
     const parent = c.limitParent[n]!;
     if (parent >= 0) baseSlack[parent]! += c.limitGain[n]! * baseSlack[n]!;
@@ -106,10 +137,6 @@ export function sweepRelaxed(c: Compiled, w: Workspace, energyPrice: number): nu
     if (c.floorNested[f] === 1 && !serveNestedFloor(c, w, f)) return f;
   }
   const count = countAbove(w, energyPrice);
-  if (c.floorIds.length === 0) {
-    sweepWithoutFloors(c, w, count);
-    return -1;
-  }
   const { strideBits, segmentRootWatts, deviceLimit, limitParent } = c;
   const mask = c.stride - 1;
   const oneRoot = c.limitIds.length === 1 || c.limitParent[1] !== -1;
@@ -137,38 +164,6 @@ export function sweepRelaxed(c: Compiled, w: Workspace, energyPrice: number): nu
     if (oneRoot && !Number.isNaN(w.limitKey[0]!)) break;
   }
   return -1;
-}
-
-/**
- * The same sweep where no floor was served: every segment is whole and in turn, so little has to be looked up. Large
- * sites spend their time in waiting for memory here.
- */
-function sweepWithoutFloors(c: Compiled, w: Workspace, count: number): void {
-  const { corner, openAt, keys, sweepOrder, slack } = w;
-  const { strideBits, segmentRootWatts, limitParent } = c;
-  const mask = c.stride - 1;
-  const oneRoot = c.limitIds.length === 1 || limitParent[1] !== -1;
-  openAt.set(c.deviceLimit);
-  for (let t = 0; t < count; t += 1) {
-    const segment = sweepOrder[t]!;
-    const i = segment >> strideBits;
-    const limit = openAt[i]!;
-    if (limit < 0) continue;
-    const wanted = segmentRootWatts[segment]!;
-    let n = limit;
-    while (n >= 0 && slack[n]! >= wanted) {
-      slack[n]! -= wanted;
-      n = limitParent[n]!;
-    }
-    if (n < 0) {
-      corner[i] = segment & mask;
-      continue;
-    }
-    for (let back = limit; back !== n; back = limitParent[back]!) slack[back]! += wanted;
-    takeSegment(c, w, i, segment & mask, wanted, keys[segment]!, -1);
-    openAt[i] = -1;
-    if (oneRoot && !Number.isNaN(w.limitKey[0]!)) break;
-  }
 }
 
 /** How many segments of the sweep's order are worth more than `energyPrice`. */

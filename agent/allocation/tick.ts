@@ -2,9 +2,11 @@ import { compileDevice, compileProblem } from './compile.ts';
 import { type Bench, createBench, type Decision, decide } from './decide.ts';
 import { sortAllSegments } from './floors.ts';
 import { shortfalls } from './infeasible.ts';
+import { listChanged } from './limit-lists.ts';
 import { mergeOrders, sortByFallingKey } from './order.ts';
 import { limitDollarsPerKwh } from './prices.ts';
 import type { Problem, ProblemDevice, Shortfall } from './problem.ts';
+import { knownModes, type SolveOptions } from './solve.ts';
 
 /**
  * The allocation that runs every control cycle: the compiled problem with its order of segments is kept, so
@@ -18,8 +20,10 @@ export interface Tick {
   problem: Problem;
   energyDollarsPerKwh: number;
   readonly dirty: Set<number>;
-  /** Choice of the last run by compiled index; -1 before the first. */
-  lastModeId: (string | null)[];
+  /** Choice of the last run by compiled index; `null` before the first. */
+  readonly lastModeId: (string | null)[];
+  /** Its place among the device's modes; -1 where those have changed since. */
+  readonly lastMode: Int32Array;
 }
 
 export interface TickOptions {
@@ -58,6 +62,7 @@ export function createTick(problem: Problem, options: TickOptions): Tick {
     energyDollarsPerKwh: options.energyDollarsPerKwh,
     dirty: new Set(),
     lastModeId: new Array<string | null>(problem.devices.length).fill(null),
+    lastMode: new Int32Array(problem.devices.length).fill(-1),
   };
 }
 
@@ -68,6 +73,7 @@ export function updateDevice(tick: Tick, device: ProblemDevice): void {
   if (device.limit !== tick.devices[i]!.limit) throw new RangeError(`${device.id}: hangs on another limit`);
   tick.devices[i] = device;
   tick.dirty.add(i);
+  tick.lastMode[i] = -1;
   if (device.modes.length > tick.bench.compiled.stride) recompile(tick);
   else compileDevice(tick.bench.compiled, i, device);
 }
@@ -101,20 +107,26 @@ export function updateEnergyPrice(tick: Tick, dollarsPerKwh: number): void {
  * Decides on all that has been taken in; the choice stands in the bench. A warm tick and a fresh one agree to the
  * last bit.
  */
-export function decideTick(tick: Tick, options: { readonly workUnits: number }): Decision {
+export function decideTick(tick: Tick, options: SolveOptions & { readonly workUnits: number }): Decision {
   if (tick.dirty.size > 0) refreshOrder(tick);
   return decide(tick.bench, {
     energyDollarsPerWattHour: tick.energyDollarsPerKwh / 1000,
     workUnits: options.workUnits,
+    smallGap: options.smallGap ?? 0,
+    smallGapUnits: options.smallGapUnits ?? 0,
+    known: knownModes(tick.bench.compiled, options.known ?? null),
   });
 }
 
 /** Decides, and says what changed since the last run. */
-export function runTick(tick: Tick, options: { readonly workUnits: number }): TickDecision {
+export function runTick(tick: Tick, options: SolveOptions & { readonly workUnits: number }): TickDecision {
   const decision = decideTick(tick, options);
   const { compiled: c, workspace: w, choice } = tick.bench;
   const changes: TickChange[] = [];
+  const { lastMode } = tick;
   for (let i = 0; i < c.deviceIds.length; i += 1) {
+    if (choice.mode[i] === lastMode[i]) continue;
+    lastMode[i] = choice.mode[i]!;
     const to = c.modeId[i * c.stride + choice.mode[i]!]!;
     const from = tick.lastModeId[i]!;
     if (from === to) continue;
@@ -139,6 +151,11 @@ export function chosenMode(tick: Tick, deviceId: string): string | null {
 /** Takes the segments of changed devices out of the order and merges their new ones in. */
 function refreshOrder(tick: Tick): void {
   const { compiled: c, workspace: w } = tick.bench;
+  if (w.unswept !== null) {
+    listChanged(c, w.unswept.lists, tick.dirty);
+    tick.dirty.clear();
+    return;
+  }
   const dirty = new Uint8Array(c.deviceIds.length);
   let freshCount = 0;
   for (const i of tick.dirty) {
@@ -174,6 +191,7 @@ function recompile(tick: Tick): void {
   compiled.floorWatts.set(old.floorWatts);
   tick.problem = problem;
   tick.bench = createBench(compiled);
+  tick.lastMode.fill(-1);
   sortAllSegments(tick.bench.compiled, tick.bench.workspace);
   tick.dirty.clear();
 }

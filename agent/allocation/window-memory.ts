@@ -13,6 +13,8 @@ export interface WindowOptions {
   readonly lossBelow: number;
   /** Partial choices that may be looked at; the search gives up beyond. */
   readonly workUnits: number;
+  /** States kept at once, and candidates at once for half as many: 50 bytes each or so. */
+  readonly mostStates: number;
 }
 
 /** Partial choices of one merge before the beaten ones are dropped. */

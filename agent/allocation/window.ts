@@ -249,15 +249,12 @@ function mergeDevice(search: Search, span: Span, i: number, room: number, domina
   return keepCandidates(search, i, c.modeWatts, start, sum, dominate);
 }
 
-/** States and candidates kept at once: about 100 MB, what a gateway can spare. */
-const MOST_STATES = 2_000_000;
-const MOST_CANDIDATES = 1_100_000;
-
 /** Whether the budget is used up, or would be by `pairs` more. */
 function isSpent(search: Search, pairs: number): boolean {
   const { states } = search.m;
   const left = search.options.workUnits - search.work;
-  if (pairs <= Math.min(left, MOST_CANDIDATES) && states.size <= MOST_STATES) return false;
+  const most = search.options.mostStates;
+  if (pairs <= Math.min(left, most / 2) && states.size <= most) return false;
   search.complete = false;
   return true;
 }

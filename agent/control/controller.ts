@@ -14,6 +14,7 @@ import { type DecisionRecord, recordOf } from './decision.ts';
 import { Dispatcher, type Sent } from './dispatch.ts';
 import { observe } from './observation.ts';
 import { capRange, type Economics } from './points.ts';
+import type { Polisher } from './polisher.ts';
 import {
   type ControlState,
   INITIAL_STATE,
@@ -55,6 +56,8 @@ export interface ControllerDeps {
   readonly journal: ControlJournal | null;
   /** Asks for an early reading of a device that was commanded. */
   readonly hurry: (device: DeviceId) => void;
+  /** Searches on between cycles; without it every cycle has its own answer alone. */
+  readonly polisher?: Pick<Polisher, 'found' | 'offer'>;
 }
 
 /** What a cycle of control gives to the rest of the agent. */
@@ -145,6 +148,7 @@ export class Controller {
       ceilings: extra.ceilings,
       grantedWatts: extra.grantedWatts ?? {},
       interventions: this.interventions.splice(0),
+      ...(this.deps.polisher?.found == null ? {} : { polished: this.deps.polisher.found }),
     };
     const observation = observe(model, snapshot, { deviceStaleMs: this.deps.deviceStaleMs });
     const before = this.state;
@@ -170,6 +174,7 @@ export class Controller {
         ? result.state
         : withoutUps(before, result);
     this.last = result;
+    this.deps.polisher?.offer(result.search.problem, result.search.gap);
     const mode = modeOf(context, dryRun, orders, result, ordered, model);
     const inForce = withBounds(ordered, result.state);
     const record = this.remember(result, snapshot, mode, dryRun);

@@ -1,6 +1,6 @@
 import type { DeviceId, LimitId, MonotonicMs, Watts } from '../../protocols/units.ts';
 import type { Solver } from '../allocation/planner.ts';
-import type { Answer } from '../allocation/problem.ts';
+import type { Answer, Problem } from '../allocation/problem.ts';
 import { solveProblem } from '../allocation/solve.ts';
 import { correctBias } from './bias.ts';
 import { judgeCaps } from './cap-proof.ts';
@@ -40,6 +40,8 @@ export interface StepOrders extends Permitted {
   readonly shedOnly: boolean;
   /** What people said since the last cycle. */
   readonly interventions: readonly Intervention[];
+  /** What a longer search found for this site a while ago, mode by device: taken where it holds now and earns more. */
+  readonly polished?: Readonly<Record<DeviceId, string>>;
 }
 
 /** Something that a person says about one device. */
@@ -69,6 +71,8 @@ export interface StepResult {
   readonly facts: ReadonlyMap<DeviceId, DeviceFacts>;
   /** Every device as this cycle saw it, before anything was commanded: what the sums were made of. */
   readonly inputs: readonly DeviceInput[];
+  /** What was to be chosen from, and the first answer's certified gap: for a longer search elsewhere. */
+  readonly search: { readonly problem: Problem; readonly gap: number | null };
 }
 
 export const INITIAL_STATE: ControlState = {
@@ -80,8 +84,11 @@ export const INITIAL_STATE: ControlState = {
   classes: {},
 };
 
-/** Budget of the search after the sweep: a millisecond or so; the gap is certified either way. */
-const TICK_WORK_UNITS = 20_000;
+/**
+ * The search of one cycle, where a gap is left: some milliseconds, enough for a few per cent with the coarsest blocks.
+ * The gap is certified either way.
+ */
+export const CYCLE_SEARCH = { workUnits: 60_000, smallGap: 0.0001, smallGapUnits: 20_000 } as const;
 
 /**
  * Decides one cycle. Pure: the same arguments always give the same result. `solve` may remember the problem before
@@ -144,7 +151,15 @@ export function step(
     meterLagMs: context.rules.meterLagMs,
     unseen,
   };
-  const { plan, answer } = solveWithGrants(context, orders, limits, planLimits, inputs, planRules, solve);
+  const { plan, answer, gap } = solveWithGrants(
+    context,
+    orders,
+    limits,
+    planLimits,
+    inputs,
+    planRules,
+    solve,
+  );
   const ramp = refill(before, context, orders, now);
   const gated = commandsOf({
     context,
@@ -183,6 +198,7 @@ export function step(
     findings,
     facts: new Map(inputs.map((input) => [input.facts.id, input.facts])),
     inputs,
+    search: { problem: plan.problem, gap },
   };
 }
 
@@ -198,11 +214,12 @@ function solveWithGrants(
   inputs: readonly DeviceInput[],
   rules: PlanRules,
   solver: Solver,
-): { plan: Plan; answer: Answer } {
+): { plan: Plan; answer: Answer; gap: number | null } {
   const solve = (floors: readonly PlanFloor[]) => {
     const plan = buildPlan(planLimits, inputs, floors, rules);
-    const answer = solver(plan.problem, { workUnits: TICK_WORK_UNITS });
-    return { plan, answer: levelJobs(plan.problem, answer, context.jobs ?? [], solver) };
+    const first = solver(plan.problem, { ...CYCLE_SEARCH, known: orders.polished ?? null });
+    const gap = first.status === 'feasible' ? first.gap : null;
+    return { plan, answer: levelJobs(plan.problem, first, context.jobs ?? [], solver), gap };
   };
   const floors = grantedFloors(context, orders, limits, inputs);
   const granted = solve(floors);

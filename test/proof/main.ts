@@ -23,7 +23,8 @@ const PROOFS: Readonly<Record<string, (args: readonly string[]) => Promise<boole
   model: async ([traces = '200', steps = '2500']) => proveModel(Number(traces), Number(steps)),
   mutation: ([count = '300', seed = '1', only = '', minutes = '120']) =>
     proveMutation(Number(count), Number(seed), only, Number(minutes)),
-  plan: async ([seeds = '60', seconds = '10']) => (await provePlan(Number(seeds), Number(seconds))) === 0,
+  plan: async ([trees = '1000', seconds = '2', firstSeed = '1', minutes = 'Infinity']) =>
+    (await provePlan(Number(trees), Number(seconds), Number(firstSeed), Number(minutes))) === 0,
   soak: proveSoak,
   spool: ([kills = '100', messages = '70000']) => proveSpool(Number(kills), Number(messages)),
 };

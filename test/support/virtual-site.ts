@@ -6,6 +6,7 @@ import {
 } from '../../agent/control/controller.ts';
 import { explain } from '../../agent/control/explain.ts';
 import { NodeDrains } from '../../agent/control/node-drains.ts';
+import type { Polisher } from '../../agent/control/polisher.ts';
 import { Poller } from '../../agent/control/poller.ts';
 import { economicsOf, stepContext } from '../../agent/control/rules.ts';
 import type { ControlState } from '../../agent/control/step.ts';
@@ -92,6 +93,8 @@ export interface VirtualOptions {
   readonly record?: (loaded: LoadedConfig, model: SiteModel, clock: VirtualClock) => SiteRecord;
   /** Where the controller writes down what it does; default: nowhere. */
   readonly journal?: (clock: VirtualClock) => ControlJournal;
+  /** What searches on between the cycles; default: nothing does. */
+  readonly polisher?: (clock: VirtualClock) => Pick<Polisher, 'found' | 'offer'>;
   /** Other physics than the family's own. */
   readonly traits?: (traits: MinerTraits, random: () => number) => MinerTraits;
   /** Faults by device id. */
@@ -202,6 +205,7 @@ export function startVirtualSite(options: VirtualOptions): VirtualSite {
         deviceStaleMs: config.control.deviceStaleAfter,
         journal: options.journal?.(clock) ?? null,
         hurry: (id) => poller.hurry(id),
+        ...(options.polisher === undefined ? {} : { polisher: options.polisher(clock) }),
       },
       restored,
     );
