@@ -28,8 +28,18 @@ export function programFiles(folder: string): Map<string, Buffer> {
 /** Program and first arguments of what is started as a process of its own, such as `simulator/main`. */
 export function programCommand(name: string): [program: string, ...args: string[]] {
   if (isSea()) return [process.execPath, `${PROGRAM_FLAG}${name}`];
-  // TypeScript only in a checkout.
-  return [process.execPath, join(folderOfProgram(), `${name}${extname(import.meta.filename)}`)];
+  return [process.execPath, sourceFile(name)];
+}
+
+/** TypeScript only in a checkout. */
+function sourceFile(name: string): string {
+  return join(folderOfProgram(), `${name}${extname(import.meta.filename)}`);
+}
+
+/** What a thread of the program is made of: a file, or its code where that lies within the executable. */
+export function programThread(name: string): { readonly source: string; readonly eval: boolean } {
+  if (isSea()) return { source: getAsset(name, 'utf8'), eval: true };
+  return { source: sourceFile(name), eval: false };
 }
 
 /** What a person types to run it: words that work in the folder where the program was started. */

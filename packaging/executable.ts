@@ -17,6 +17,8 @@ import { ARCHITECTURES, type Architecture, checkOut, nodeOf, ROOT, runtimeFiles 
 /** By which Node knows that something lies in it. Source: nodejs.org, single executable applications. */
 const FUSE = 'NODE_SEA_FUSE_fce680ab2cc467b6e072b8b5df1996b2';
 
+/** Code of threads, each one file of its own. */
+const THREADS = ['agent/control/polish-thread'];
 const POSTJECT = createRequire(import.meta.url).resolve('postject/dist/cli.js');
 
 /** Both tools warn of what does not matter here; what they said is in the error when they fail. */
@@ -46,6 +48,7 @@ export async function buildExecutable(arch: Architecture, out: string, source?: 
         `an executable with Node ${nodeVersion} is built by it, not by ${process.versions.node}`,
       );
     await bundleWhole(folder, 'packaging/single-entry.ts', join(work, 'single.cjs'));
+    for (const name of THREADS) await bundleWhole(folder, `${name}.ts`, join(work, `${name}.cjs`));
     const settings = {
       // Both names go into it as they stand here: no folder of this machine.
       main: 'single.cjs',
@@ -56,7 +59,10 @@ export async function buildExecutable(arch: Architecture, out: string, source?: 
       useSnapshot: false,
       execArgv: ['--disable-proto=throw'],
       execArgvExtension: 'none',
-      assets: Object.fromEntries(runtimeFiles().map((name) => [name, join(ROOT, name)])),
+      assets: Object.fromEntries([
+        ...runtimeFiles().map((name) => [name, join(ROOT, name)]),
+        ...THREADS.map((name) => [name, join(work, `${name}.cjs`)]),
+      ]),
     };
     writeFileSync(join(work, 'single.json'), JSON.stringify(settings));
     quiet(work, '--experimental-sea-config', 'single.json');

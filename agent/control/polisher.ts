@@ -1,5 +1,5 @@
 import { Worker } from 'node:worker_threads';
-import { programEntry } from '../../config/program-files.ts';
+import { programThread } from '../../config/program-files.ts';
 import type { Clock } from '../../protocols/clock.ts';
 import type { DeviceId, Milliseconds, MonotonicMs } from '../../protocols/units.ts';
 import type { Problem } from '../allocation/problem.ts';
@@ -25,8 +25,9 @@ export interface PolisherDeps {
 const SEARCH_MS: Milliseconds = 5000;
 /** Sites with more devices than this leave no gap that is worth the memory of a search. */
 const MOST_DEVICES = 2000;
-/** From one search to the next: a gateway has other work. */
+/** From one search to the next: a gateway has other work. Twice as long after each that brought nothing new, up to the most. */
 const EVERY_MS: Milliseconds = 30_000;
+const AT_MOST_MS: Milliseconds = 600_000;
 
 /**
  * Searches on between the cycles where a cycle's own answer leaves a gap, as with large blocks on small breakers. What
@@ -38,6 +39,11 @@ export class Polisher {
   private modes: Modes | null = null;
   private running = false;
   private nextAt: MonotonicMs = Number.NEGATIVE_INFINITY;
+  private soonestAt: MonotonicMs = Number.NEGATIVE_INFINITY;
+  /** The gap that the last search was for. */
+  private searchedGap = 0;
+  /** Searches in a row that brought nothing new. */
+  private fruitless = 0;
 
   constructor(deps: PolisherDeps) {
     this.deps = deps;
@@ -53,15 +59,18 @@ export class Polisher {
     const { clock, stop } = this.deps;
     if (problem.devices.length > MOST_DEVICES) return;
     const now = clock.monotonicMs();
-    if (gap === null || gap <= CYCLE_SEARCH.smallGap || this.running || now < this.nextAt || stop.aborted)
-      return;
+    if (gap === null || gap <= CYCLE_SEARCH.smallGap || this.running || stop.aborted) return;
+    // A gap that has doubled is another problem: what was in vain before says nothing about it.
+    if (now < (gap > 2 * this.searchedGap ? this.soonestAt : this.nextAt)) return;
+    this.searchedGap = gap;
+    this.soonestAt = now + EVERY_MS;
     this.running = true;
-    this.nextAt = now + EVERY_MS;
-    void this.run(problem);
+    void this.run(problem, now);
   }
 
-  private async run(problem: Problem): Promise<void> {
+  private async run(problem: Problem, startedAt: MonotonicMs): Promise<void> {
     const { clock, search, stop } = this.deps;
+    const before = this.modes;
     const late = new AbortController();
     const keep = clock.after(SEARCH_MS, () => late.abort());
     try {
@@ -78,14 +87,24 @@ export class Polisher {
     } finally {
       keep();
       this.running = false;
+      this.fruitless = sameModes(before, this.modes) ? this.fruitless + 1 : 0;
+      this.nextAt = startedAt + Math.min(AT_MOST_MS, EVERY_MS * 2 ** Math.max(0, this.fruitless - 1));
     }
   }
+}
+
+function sameModes(before: Modes | null, after: Modes | null): boolean {
+  if (before === after || before === null || after === null) return before === after;
+  const ids = Object.keys(after);
+  return ids.length === Object.keys(before).length && ids.every((id) => before[id] === after[id]);
 }
 
 /** Searches in a thread of its own, which ends with the search. */
 export const searchInThread: LongSearch = (problem, found, stop) =>
   new Promise((resolve) => {
-    const thread = new Worker(programEntry('agent/control/polish-thread'), {
+    const { source, eval: isCode } = programThread('agent/control/polish-thread');
+    const thread = new Worker(source, {
+      eval: isCode,
       workerData: problem,
       resourceLimits: { maxOldGenerationSizeMb: 64, maxYoungGenerationSizeMb: 8 },
     });

@@ -64,6 +64,46 @@ describe('the polisher', () => {
     expect(asked).toHaveLength(3);
   });
 
+  test('waits twice as long after each search that brings nothing new, ten minutes at most', async () => {
+    const { asked, search } = askedSearch();
+    const { clock, polisher } = made(search);
+    /** Seconds until the next search begins, and what it finds. */
+    const next = async (modes: Modes | null): Promise<number> => {
+      const from = asked.length;
+      for (let seconds = 0; ; seconds += 1) {
+        polisher.offer(PROBLEM, 0.01);
+        if (asked.length > from) {
+          if (modes !== null) asked.at(-1)!.found(modes);
+          asked.at(-1)!.end();
+          await settled();
+          return seconds;
+        }
+        await clock.advance(1000);
+      }
+    };
+    const waits: number[] = [];
+    for (const modes of [
+      { a: 'on' },
+      { a: 'on' },
+      null,
+      { a: 'on' },
+      null,
+      null,
+      null,
+      null,
+      { a: 'off' },
+      null,
+    ])
+      waits.push(await next(modes));
+    expect(waits).toEqual([0, 30, 30, 60, 120, 240, 480, 600, 600, 30, 30]);
+    await clock.advance(30_000);
+    expect(asked).toHaveLength(11);
+    polisher.offer(PROBLEM, 0.02);
+    expect(asked, 'a gap no greater than twice waits').toHaveLength(11);
+    polisher.offer(PROBLEM, 0.021);
+    expect(asked, 'a greater one does not').toHaveLength(12);
+  });
+
   test('ends a search after five seconds: what it had found stays, what comes later does not count', async () => {
     const { asked, search } = askedSearch();
     const { clock, polisher } = made(search);
