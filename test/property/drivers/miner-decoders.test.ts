@@ -10,6 +10,7 @@ import { parseRepaired } from '../../../protocols/cgminer-repair.ts';
 import { accepted, decodeCgminerReply, joinedSections } from '../../../protocols/cgminer-reply.ts';
 import { decryptWhatsminerText, md5Crypt } from '../../../protocols/whatsminer-crypto.ts';
 import { REPLY_NAMES } from '../../corpus/reply-like.ts';
+import { cases } from '../../support/cases.ts';
 
 const seed = 20_261_121;
 
@@ -81,7 +82,7 @@ describe('decoders of miner replies, on anything', () => {
         accepted(reply.value, 'x');
         recogniseMiner({ version: reply.value });
       }),
-      { seed, numRuns: 2000 },
+      { seed, numRuns: cases(2000) },
     );
     fc.assert(
       fc.property(
@@ -91,7 +92,7 @@ describe('decoders of miner replies, on anything', () => {
           decodeCgminerReply(Buffer.from(text));
         },
       ),
-      { seed, numRuns: 5000 },
+      { seed, numRuns: cases(5000) },
     );
     fc.assert(
       fc.property(fc.uint8Array({ minLength: 32, maxLength: 32 }), fc.string(), (key, data) => {
@@ -121,7 +122,7 @@ describe('decoders of miner replies, on anything', () => {
         const whole = new Set(numbersIn(JSON.parse(text)));
         for (const number of numbersIn(cut.value)) expect(whole).toContain(number);
       }),
-      { seed, numRuns: 1000 },
+      { seed, numRuns: cases(1000) },
     );
   });
 
@@ -155,7 +156,7 @@ describe('decoders of miner replies, on anything', () => {
         }
         for (const pool of reading.pools) comes(pool.priority);
       }),
-      { seed, numRuns: 1500 },
+      { seed, numRuns: cases(1500) },
     );
   });
 });

@@ -7,6 +7,7 @@ import { decodeFluxos } from '../../../drivers/miners/fluxos-decode.ts';
 import type { MinerFields } from '../../../drivers/miners/reply-fields.ts';
 import { decodeVnish } from '../../../drivers/miners/vnish-decode.ts';
 import { REPLY_NAMES } from '../../corpus/reply-like.ts';
+import { cases } from '../../support/cases.ts';
 
 const seed = 20_260_718;
 
@@ -94,7 +95,7 @@ describe('decoders of the other firmware families, on any JSON value', () => {
           expect(reading.powerSource === null).toBe(reading.powerWatts === null);
           for (const rpm of reading.fanRpm) expect(Number.isFinite(rpm) && rpm >= 0).toBe(true);
         }),
-        { seed, numRuns: 1500 },
+        { seed, numRuns: cases(1500) },
       );
     },
   );
