@@ -203,7 +203,7 @@ async function runOnce(job: string, log: string): Promise<MutationLine[]> {
     {
       cwd: ROOT,
       stdio: ['ignore', 'ignore', 'ignore'],
-      env: { ...process.env, MUTATION_JOB: job, CASES_SHARE: process.env['CASES_SHARE'] ?? '0.03' },
+      env: { ...process.env, MUTATION_JOB: job, CASES_SHARE: process.env['CASES_SHARE'] ?? '0.01' },
     },
   );
   let over = false;
