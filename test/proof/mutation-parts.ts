@@ -38,9 +38,9 @@ export const MUTATION_PARTS: Readonly<Record<string, MutationPart>> = {
   ledger: {
     files: LEDGER.map((name) => `agent/control/${name}.ts`),
     tests: [
-      'test/unit/agent/control/**/*.test.ts',
+      'test/unit/agent/control/{ledger,class-memory,derived-limits,swap}*.test.ts',
+      'test/unit/agent/control/{gate,node-sums,unseen,limit-memory,plan}*.test.ts',
       'test/property/control/*.test.ts',
-      'test/scenario/deceit.test.ts',
     ],
     atLeastPercent: 85,
   },
