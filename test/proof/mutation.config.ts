@@ -16,6 +16,8 @@ export default defineConfig({
   test: {
     include: ['test/proof/mutation-driver.ts'],
     setupFiles: ['test/support/pinned-seed.ts'],
+    // The same file is another one in every process.
+    fsModuleCache: false,
     pool: 'forks',
     fileParallelism: false,
     // A change may break what nobody awaits.
