@@ -57,7 +57,9 @@ it('every change', async ({ task }) => {
       switches.activeMutant = set;
       switches.hitCount = 0;
       switches.hitLimit = 1e7;
-      const by = unloadable.has(set) ? 'loading' : await firstFailure(testsOf(groups[n]!));
+      const tests = testsOf(groups[n]!);
+      if (tests.length === 0 && !unloadable.has(set)) tell({ fault: `no test was loaded with ${set}` });
+      const by = unloadable.has(set) ? 'loading' : await firstFailure(tests);
       switches.activeMutant = undefined;
       tell({ id: set, outcome: by === null ? 'survived' : 'killed', ...(by === null ? {} : { by }) });
     }

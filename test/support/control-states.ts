@@ -1,6 +1,7 @@
 import { type Entry, NEW_ENTRY, type Pending } from '../../agent/control/ledger.ts';
 import type { ObservedDevice } from '../../agent/control/observation.ts';
 import type { DeviceFacts, OperatingPoint } from '../../agent/control/points.ts';
+import type { ControlRules, StepContext, StepLimit } from '../../agent/control/step-context.ts';
 
 export const SLEEP: OperatingPoint = {
   id: 'sleep',
@@ -102,4 +103,42 @@ export function observed(changes: Partial<ObservedDevice> = {}): ObservedDevice 
     implausible: false,
     ...changes,
   };
+}
+
+/** A limit of 100 kW without a meter. */
+export function stepLimit(changes: Partial<StepLimit> = {}): StepLimit {
+  return {
+    id: 'grid',
+    parent: null,
+    gain: 1,
+    ratingWatts: 100_000,
+    ratingAmps: null,
+    average: null,
+    loadWorstWatts: 0,
+    metered: false,
+    authority: 'full',
+    ...changes,
+  };
+}
+
+export const CONTROL_RULES: ControlRules = {
+  meterStaleMs: 10_000,
+  deviceStaleMs: 15_000,
+  staleGraceMs: 30_000,
+  meterLagMs: 2000,
+  pollMs: 5000,
+  dwellMs: 600_000,
+  leastSleepMs: 60_000,
+  wakesPerHour: 3,
+  wakesPerTenSeconds: 2,
+  restoreHoldMs: 30_000,
+  rampPercentPerMinute: 6,
+  overshedShare: 0.05,
+  driftShare: 0.01,
+  reserveShare: 0.02,
+  shareLimits: true,
+};
+
+export function stepContextOf(limits: readonly StepLimit[]): StepContext {
+  return { limits, devices: [], floors: [], rules: CONTROL_RULES };
 }
