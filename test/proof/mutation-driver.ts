@@ -45,7 +45,7 @@ for (const set of SETS) {
       if (set === '') throw error;
       unloadable.add(set);
     }
-    switches.activeMutant = undefined;
+    // It stays on: what these files describe is collected after this function, and before the next group.
   });
 }
 
