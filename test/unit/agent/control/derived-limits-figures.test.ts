@@ -139,6 +139,16 @@ describe('what may flow so that an average is kept', () => {
     expect(bounds!.average!.energy.at(-2)).toEqual([1_480_000, 600_000_000, 10_000]);
   });
 
+  it('forgets as well while the meter is silent: what is not seen counts at the limit', () => {
+    const { bounds } = play(TARIFF, every(11, 66_000));
+    const silent = (seconds: number) =>
+      deriveLimit(TARIFF, bounds, null, 1_050_000 + seconds * 1000).lowest!.watts;
+    expect(silent(0)).toBe(57_000);
+    expect(silent(169)).toBe(57_000);
+    expect(silent(171)).toBe(57_600);
+    expect(silent(250)).toBe(60_000);
+  });
+
   it('counts a gap at the limit, or at what flowed before or after it if that was more', () => {
     const gap = (before: number, after: number, seconds = 100) =>
       play(TARIFF, [
