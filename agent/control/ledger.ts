@@ -175,7 +175,7 @@ export function shows(
 
 /** When the watts are gone: at the reading that shows them, or at the slow end where a device tells no watts. */
 function fallenAt(pending: Pending, facts: DeviceFacts, device: ObservedDevice): MonotonicMs {
-  const sampledAt = device.sampledAt ?? pending.sentAt;
+  const sampledAt = device.sampledAt!;
   if (device.reported) return sampledAt;
   return Math.max(
     sampledAt,
@@ -185,7 +185,7 @@ function fallenAt(pending: Pending, facts: DeviceFacts, device: ObservedDevice):
 
 /** The bound that evidence gives. A device without watts of its own proves nothing downwards: its meter does. */
 function provenAt(pending: Pending, facts: DeviceFacts, device: ObservedDevice, before: Watts): Watts {
-  if (facts.kind === 'gpu-node') return Math.max(device.limitWatts ?? facts.nameplateWatts, 0);
+  if (facts.kind === 'gpu-node') return Math.max(device.limitWatts!, 0);
   if (pending.direction === 'up') return Math.max(pending.watts, device.powerWatts ?? 0);
   if (!device.reported || device.powerWatts === null) return before;
   return Math.min(before, Math.max(pending.watts, Math.ceil(device.powerWatts * (1 + NOISE_SHARE))));

@@ -315,6 +315,8 @@ describe('what is granted to a node', () => {
         ),
       );
     expect(short(95_000, 8000)).toEqual(['n full']);
+    const without = { sums: { hall: [95_000, null] as const }, orders: { grantedWatts: { n: 3000 } } };
+    expect(ids(gate([node()], { n: 'full' }, without))).toEqual(['n full']);
     // It may draw 7,000 W without the grant: 2,000 of its rise are its own, and as much stays promised.
     expect(short(94_000, 10_000)).toEqual(['n full']);
     expect(short(94_001, 10_000)).toEqual([]);

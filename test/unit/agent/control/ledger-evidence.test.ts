@@ -258,6 +258,11 @@ describe('without a command an entry follows what its device shows', () => {
     });
   });
 
+  it('a node that shows no point has its caps for a bound all the same', () => {
+    const { entry } = learnt({ pointId: 'full' }, { activity: 'unknown', limitWatts: 6000 }, node);
+    expect(entry).toMatchObject({ pointId: null, provenWatts: 6000 });
+  });
+
   it('one that idles without an order keeps its bound: it may be back in any second', () => {
     const asleep = { activity: 'asleep', powerWatts: 60 } as const;
     expect(learnt({}, asleep).entry).toMatchObject({ pointId: 'sleep', provenWatts: 3000 });

@@ -67,6 +67,7 @@ describe('a meter', () => {
     expect(ofMeter({ quality: 'stale', reading, ageMs: 12_400 })[0]!.message).toBe(
       'The meter m has been silent for 12 s.',
     );
+    expect(ofMeter({ quality: 'stale', reading, ageMs: null })[0]!.message).toContain('silent for 0 s');
     expect(ofMeter({ quality: 'missing', ageMs: null })[0]!.message).toBe(
       'The meter m has not answered yet.',
     );

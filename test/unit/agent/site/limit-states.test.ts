@@ -88,6 +88,20 @@ describe('what flows through a limit', () => {
     expect(flows([m({ reading: null }), o({ reading: null })])['grid']!.quality).toBe('missing');
   });
 
+  it('is bad where a device two floors below is unknown, and whole where the empty floor has none', () => {
+    const deep = siteModel(
+      [
+        limitModel('grid', { meterId: null }),
+        limitModel('hall', { parent: 'grid', meterId: null }),
+        limitModel('rack', { parent: 'hall', meterId: null }),
+      ],
+      [deviceModel('m', { limit: 'rack' }), deviceModel('g')],
+    );
+    const grid = (devices: readonly DeviceState[], site = deep) => limitStates(site, [], devices)[0]!.quality;
+    expect(grid([m({ reading: null }), deviceState('g')])).toBe('bad');
+    expect(grid([deviceState('g')], { ...deep, devices: [deviceModel('g')] })).toBe('estimated');
+  });
+
   it('leaves out who was never seen and who was removed', () => {
     expect(flows([m({ inventory: 'expected' })])['rack']!.quality).toBe('missing');
     expect(flows([m({ inventory: 'removed' })])['rack']!.powerWatts).toBeNull();

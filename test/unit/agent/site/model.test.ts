@@ -28,6 +28,7 @@ gpuNodes:
   - { id: g1, limit: hall, nameplate: 10 kW, reader: { kind: nvidia-smi } }
   - { id: g2, limit: hall, nameplate: 10 kW, hostWatts: 900 W, tags: [y], tenant: lab, location: { rack: q }, reader: { kind: nvidia-smi, command: [ssh, gpu, nvidia-smi] } }
   - { id: g3, limit: hall, nameplate: 10 kW, reader: { kind: dcgm, url: 'http://10.0.0.3:9400/metrics' } }
+  - { id: g4, limit: hall, nameplate: 10 kW, reader: { kind: redfish, url: 'https://10.0.0.4', gpus: 8, user: u, passwordFile: /run/p } }
 `);
 
 describe('the site as configured', () => {
@@ -124,7 +125,9 @@ describe('the site as configured', () => {
         tenant: 'lab',
         location: { rack: 'q' },
       },
-      { address: 'http://10.0.0.3:9400/metrics' },
+      { address: 'http://10.0.0.3:9400/metrics', hostWatts: null },
+      // Redfish shows the whole node.
+      { address: 'https://10.0.0.4', hostWatts: 0 },
     ]);
   });
 

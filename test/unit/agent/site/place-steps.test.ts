@@ -27,6 +27,8 @@ interface Edit {
   readonly limits?: Readonly<Record<string, Partial<LimitState>>>;
   /** Devices that do not answer in this cycle. */
   readonly silent?: readonly string[];
+  /** The cycle is looked at once more. */
+  readonly twice?: boolean;
   /** Devices that give their last reading once more. */
   readonly asBefore?: readonly string[];
 }
@@ -52,24 +54,24 @@ function site(places: Readonly<Record<string, string>>, hangs: Record<string, st
     }
     for (const { id, parent, gain } of [...LIMITS].reverse())
       if (parent !== null) flows.set(parent, flows.get(parent)! + flows.get(id)! * gain);
-    return doubts.conditions(
-      snapshotOf({
-        monotonicMs: now,
-        limits: LIMITS.map(({ id, meterId }) =>
-          limitState(id, {
-            powerWatts: flows.get(id)!,
-            basis: meterId === null ? 'estimated' : 'measured',
-            ...edit.limits?.[id],
-          }),
-        ),
-        devices: Object.entries(places).map(([id, limit]) => {
-          if (edit.silent?.includes(id)) return deviceState(id, { limit, inventory: 'absent' });
-          if (!edit.asBefore?.includes(id)) readings.set(id, { at: now, watts: watts[id]! });
-          const { at, watts: said } = readings.get(id)!;
-          return deviceState(id, { limit, reading: minerReading(at, { powerWatts: said }) });
+    const snapshot = snapshotOf({
+      monotonicMs: now,
+      limits: LIMITS.map(({ id, meterId }) =>
+        limitState(id, {
+          powerWatts: flows.get(id)!,
+          basis: meterId === null ? 'estimated' : 'measured',
+          ...edit.limits?.[id],
         }),
+      ),
+      devices: Object.entries(places).map(([id, limit]) => {
+        if (edit.silent?.includes(id)) return deviceState(id, { limit, inventory: 'absent' });
+        if (!edit.asBefore?.includes(id)) readings.set(id, { at: now, watts: watts[id]! });
+        const { at, watts: said } = readings.get(id)!;
+        return deviceState(id, { limit, reading: minerReading(at, { powerWatts: said }) });
       }),
-    );
+    });
+    if (edit.twice === true) doubts.conditions(snapshot);
+    return doubts.conditions(snapshot);
   };
   /** One step of a device: a quiet time, the step, and the time until it is judged; `edits` by second from the step. */
   const step = (
@@ -120,6 +122,11 @@ describe('a device that moves another meter than its own', () => {
     one.watts['d'] = 100;
     const said = Array.from({ length: 18 }, () => one.cycle().length);
     expect(said).toEqual([...Array.from({ length: 16 }, () => 0), 1, 1]);
+  });
+
+  test('is judged the same where a cycle is looked at twice', () => {
+    const edits = { [-5]: { twice: true }, 0: { twice: true }, 10: { twice: true } };
+    expect(site({ d: 'b' }, { d: 'c' }).toldAfter('d', 5, { edits })).toBe(3);
   });
 
   test('was right before: what is wrong must be more than twice as often', () => {
