@@ -206,6 +206,15 @@ describe('rises', () => {
     expect(held({ sums: { hall: [1e6, 96_001] } }, silent)).toContain('hall');
   });
 
+  it('count at each limit with the losses of the whole way', () => {
+    const limits = [...TREE, stepLimit({ id: 'rack', parent: 'hall', gain: 1.5 })];
+    const low = device('s', { pointId: 'low', provenWatts: 2000 }, { powerWatts: 2000 }, { limit: 'rack' });
+    expect(held({ limits, sums: { grid: [96_000, null] } }, low)).toBeNull();
+    expect(held({ limits, sums: { grid: [96_001, null] } }, low)).toContain('grid');
+    expect(held({ limits, sums: { hall: [97_500, null] } }, low)).toBeNull();
+    expect(held({ limits, sums: { hall: [97_501, null] } }, low)).toContain('hall');
+  });
+
   it('are staggered: so many wakes in ten seconds, of sleepers alone', () => {
     const woken = { memory: { grid: { wakesAt: [1, 2] } } };
     expect(held(woken)).toBe('the stagger of wakes below grid');
@@ -274,6 +283,13 @@ describe('what is granted to a node', () => {
   it('is room for it and for nobody else', () => {
     const sums = { hall: [95_000, null] as const };
     expect(ids(gate([node()], { n: 'full' }, { sums, orders }))).toEqual(['n full']);
+    expect(ids(gate([node()], { n: 'full' }, { sums: { grid: [93_000, null] }, orders }))).toEqual([
+      'n full',
+    ]);
+    expect(ids(gate([node()], { n: 'full' }, { sums: { grid: [93_001, null] }, orders }))).toEqual([]);
+    // By the meter it rises from its caps: what they leave above its draw is in there already.
+    expect(ids(gate([node()], { n: 'full' }, { sums: { hall: [1e6, 96_000] }, orders }))).toEqual(['n full']);
+    expect(ids(gate([node()], { n: 'full' }, { sums: { hall: [1e6, 96_001] }, orders }))).toEqual([]);
     const low = device('s', { pointId: 'low', provenWatts: 2000 }, { powerWatts: 2000 });
     const beside = (hall: number) =>
       gate([node(), low], { s: 'normal' }, { sums: { hall: [hall, null] }, orders }).heldBack?.why ?? null;

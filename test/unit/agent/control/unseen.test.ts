@@ -95,6 +95,9 @@ describe('what is planned for devices that are silent', () => {
     expect(hall(600_001, NOW - 10_000)).toBe(0);
     expect(hall(600_001, NOW - 10_001)).toBe(3300);
     expect(hall(600_001, NOW, [stepLimit(), tree[1]!])).toBe(3300);
+    // The meter of another root says nothing of it.
+    const other = stepLimit({ id: 'other', metered: true });
+    expect(hall(600_001, NOW, [other, stepLimit(), tree[1]!])).toBe(3300);
   });
 
   it('four and more together: by ramp after the grace, from the first of them on', () => {
@@ -145,6 +148,12 @@ describe('what is planned for devices that are silent', () => {
         ...many(246, (n) => ({ ...seen(`s${n}`), device: observed({ sampledAt: null }) })),
       ]).get('d0'),
     ).toBe(3001);
+    // Those that were read in an earlier life of the agent were seen as well.
+    const young = planned([
+      ...many(4, (n) => lost(`d${n}`, COUNTS_AFTER_MS + 10, never)),
+      ...many(246, (n) => lost(`o${n}`, 300_000, never)),
+    ]);
+    expect(young.get('d0')).toBe(3300);
     const roots = [stepLimit(), stepLimit({ id: 'other' })];
     const two = planned(
       many(6, (n) => lost(`d${n}`, COUNTS_AFTER_MS + 10, { facts: { limit: n < 3 ? 'grid' : 'other' } })),
