@@ -110,6 +110,7 @@ function report(
   }
   const noticed = counts.killed + counts.endless;
   const all = mutants.length;
+  if (all === 0) return { noticed, all };
   console.log(
     `${file}: ${percent(noticed, all)} of ${all} noticed (${counts.endless} by an end that never came), ` +
       `${counts.survived} survived, ${counts.uncovered} no test comes past`,
