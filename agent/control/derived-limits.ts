@@ -162,7 +162,7 @@ function averageBound(
   if (sample !== null) {
     const sinceMs = before === null || before.sampledAt === NEVER ? 0 : sample.at - before.sampledAt;
     const isGap = sinceMs > partMs;
-    const flowed = Math.max(sample.watts, isGap ? Math.max(before?.sampleWatts ?? 0, limitWatts) : 0);
+    const flowed = Math.max(sample.watts, isGap ? Math.max(before!.sampleWatts, limitWatts) : 0);
     const passedMs = Math.min(sinceMs, overMs);
     const start = Math.floor(sample.at / partMs) * partMs;
     const last = energy.at(-1);

@@ -195,7 +195,7 @@ class Room {
     for (const limit of input.context.limits) {
       const sums = input.sums.get(limit.id)!;
       this.worst.set(limit.id, { sum: sums.sumWorstWatts, metered: sums.meteredWorstWatts });
-      this.wakesAt.set(limit.id, [...(input.limits[limit.id]?.wakesAt ?? [])]);
+      this.wakesAt.set(limit.id, [...input.limits[limit.id]!.wakesAt]);
     }
     this.granted = { ...input.orders.grantedWatts };
     for (const { facts } of input.inputs) {

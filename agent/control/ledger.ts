@@ -113,7 +113,8 @@ export function learn(
       message: `${entry.id} gets another chance after 30 minutes of quarantine`,
     });
   }
-  if (!device.fresh || device.sampledAt === null || device.requestedAt === null)
+  const { sampledAt } = device;
+  if (!device.fresh || sampledAt === null || device.requestedAt === null)
     return expire(silent(next, device, now), now, findings);
   if (next.silentSince !== null) next = { ...next, silentSince: null };
   next = observeFull(next, facts, device);
@@ -131,7 +132,10 @@ export function learn(
       provenWatts: provenAt(pending, facts, device, next.provenWatts),
       lastDrop:
         pending.direction === 'down'
-          ? { watts: Math.max(0, pending.fromWatts - pending.watts), at: fallenAt(pending, facts, device) }
+          ? {
+              watts: Math.max(0, pending.fromWatts - pending.watts),
+              at: fallenAt(pending, facts, device.reported, sampledAt),
+            }
           : next.lastDrop,
     };
   }
@@ -174,9 +178,13 @@ export function shows(
 }
 
 /** When the watts are gone: at the reading that shows them, or at the slow end where a device tells no watts. */
-function fallenAt(pending: Pending, facts: DeviceFacts, device: ObservedDevice): MonotonicMs {
-  const sampledAt = device.sampledAt ?? pending.sentAt;
-  if (device.reported) return sampledAt;
+function fallenAt(
+  pending: Pending,
+  facts: DeviceFacts,
+  reported: boolean,
+  sampledAt: MonotonicMs,
+): MonotonicMs {
+  if (reported) return sampledAt;
   return Math.max(
     sampledAt,
     pending.sentAt + ((pending.kind === 'sleep' ? facts.sleepMs : facts.changeMs) ?? 0),
@@ -185,6 +193,8 @@ function fallenAt(pending: Pending, facts: DeviceFacts, device: ObservedDevice):
 
 /** The bound that evidence gives. A device without watts of its own proves nothing downwards: its meter does. */
 function provenAt(pending: Pending, facts: DeviceFacts, device: ObservedDevice, before: Watts): Watts {
+  // Without a cap it would not have shown anything; if that ever changes, a node counts in full.
+  /* v8 ignore next */
   if (facts.kind === 'gpu-node') return Math.max(device.limitWatts ?? facts.nameplateWatts, 0);
   if (pending.direction === 'up') return Math.max(pending.watts, device.powerWatts ?? 0);
   if (!device.reported || device.powerWatts === null) return before;

@@ -89,7 +89,7 @@ export function buildPlan(
       id: limit.limit,
       parent: limit.parent,
       capacityWatts: Math.floor(limit.capacityWatts),
-      fixedWatts: Math.ceil(fixed.get(limit.limit) ?? 0),
+      fixedWatts: Math.ceil(fixed.get(limit.limit)!),
       gain: limit.gain,
     }),
   );
@@ -181,7 +181,7 @@ function candidateOf(input: DeviceInput, path: readonly PlanLimit[], rules: Plan
   const granted = Math.max(rules.ceilings[facts.id] ?? Number.POSITIVE_INFINITY, facts.points[0]!.watts);
   const allowed = facts.points.filter((point) => point.watts <= Math.min(ceiling, granted));
   const overGrant = current.watts > granted;
-  return { ...input, current, overGrant, allowed: allowed.length === 0 ? [current] : allowed };
+  return { ...input, current, overGrant, allowed };
 }
 
 /** Where the device is, or is on its way to. */
@@ -215,7 +215,7 @@ function problemDevice(candidate: Candidate, path: readonly PlanLimit[], rules: 
       // A device that did not obey is the last to rely on.
       if (entry.disobeyed > 0) cost += (RELUCTANT_DOLLARS_PER_HOUR / 4) * entry.disobeyed;
     }
-    if (cost > 0) switching[point.id] = cost;
+    switching[point.id] = cost;
   }
   return {
     id: facts.id,

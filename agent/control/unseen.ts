@@ -57,7 +57,7 @@ export function plannedUnseen(
   }
   for (const [root, { lost, seen }] of byRoot) {
     if (lost.length === 0) continue;
-    const moments = lost.map(({ since }) => since).sort((a, b) => a - b);
+    const moments = lost.map(({ since }) => since);
     const many = Math.max(GROUP_AT_LEAST, Math.ceil(seen * GROUP_SHARE));
     const group = lost.filter(({ since }) => within(moments, since, TOGETHER_MS) >= many);
     const share = rampedShare(group, limits[root]!.inForceWatts, rules, now);
@@ -106,7 +106,7 @@ function rampWattsPerMs(watts: Watts, rules: ControlRules): number {
   return (watts * rules.rampPercentPerMinute) / 100 / 60_000;
 }
 
-/** How many of the sorted `moments` lie within `ms` of `at`, itself included. */
+/** How many of the `moments` lie within `ms` of `at`, itself included. */
 function within(moments: readonly MonotonicMs[], at: MonotonicMs, ms: number): number {
   let count = 0;
   for (const moment of moments) if (Math.abs(moment - at) <= ms) count += 1;

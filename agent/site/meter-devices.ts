@@ -52,7 +52,7 @@ export function metersAgainstDevices(model: SiteModel, snapshot: Snapshot): Cond
   return model.limits.flatMap((limit): Condition[] => {
     const state = snapshot.limits.find((candidate) => candidate.id === limit.id);
     if (state?.basis !== 'measured' || state.quality !== 'good' || state.powerWatts === null) return [];
-    const sum = sums.get(limit.id) ?? 0;
+    const sum = sums.get(limit.id)!;
     const excess = sum - state.powerWatts;
     if (excess <= Math.max(OVERSTATED_WATTS, OVERSTATED_SHARE * sum)) return [];
     return [

@@ -183,7 +183,7 @@ export class PlaceDoubts {
 
   /** By how much the level of a meter beyond its devices changed over a step; `null`: it cannot be said. */
   private jumpOf(id: LimitId, step: Step): Watts | null {
-    const series = this.beyond.get(id) ?? [];
+    const series = this.beyond.get(id)!;
     const before = levelOf(series, step.from - LEVEL_MS - 1000, step.from - 1000);
     const after = levelOf(series, step.to + SETTLE_MS, step.to + SETTLE_MS + LEVEL_MS);
     const most = Math.abs(step.watts) * SAME_SHARE;

@@ -395,8 +395,9 @@ function estimatedState(
     else {
       watts += power;
       known = true;
-      ageMs = Math.max(ageMs, device.ageMs ?? 0);
-      sampledAt = Math.min(sampledAt, device.reading?.sampledAt ?? sampledAt);
+      // What has watts has a reading, with its moment.
+      ageMs = Math.max(ageMs, device.ageMs!);
+      sampledAt = Math.min(sampledAt, device.reading!.sampledAt);
     }
   }
   for (const child of model.limits) {
@@ -408,8 +409,8 @@ function estimatedState(
     }
     watts += state.powerWatts * child.gain;
     known = true;
-    ageMs = Math.max(ageMs, state.ageMs ?? 0);
-    sampledAt = Math.min(sampledAt, state.sampledAt ?? sampledAt);
+    ageMs = Math.max(ageMs, state.ageMs!);
+    sampledAt = Math.min(sampledAt, state.sampledAt!);
   }
   return {
     id: limit.id,

@@ -166,7 +166,7 @@ function totalsOf(
   const roots = limits.filter((limit) => limit.parent === null);
   const measured = roots.every((root) => root.powerWatts !== null && root.basis === 'measured');
   const power = roots.every((root) => root.powerWatts !== null)
-    ? roots.reduce((sum, root) => sum + (root.powerWatts ?? 0), 0)
+    ? roots.reduce((sum, root) => sum + root.powerWatts!, 0)
     : null;
   let mining = 0;
   let ai = 0;

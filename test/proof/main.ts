@@ -1,4 +1,5 @@
 import { spawnSync } from 'node:child_process';
+import { proveCoverage } from './coverage.ts';
 import { proveDecoders } from './decoders.ts';
 import { proveFollow } from './follow.ts';
 import { proveKill } from './kill.ts';
@@ -14,6 +15,7 @@ import { proveSpool } from './spool.ts';
 /** `npm run proof -- NAME [ARGUMENTS]`: long runs with real processes; each says what it did and fails loudly. */
 const PROOFS: Readonly<Record<string, (args: readonly string[]) => Promise<boolean>>> = {
   follow: ([seeds = '3']) => proveFollow(Number(seeds)),
+  coverage: proveCoverage,
   decoders: ([cases = '100000', seed = '1']) => proveDecoders(Number(cases), Number(seed)),
   kill: proveKill,
   laws: async ([histories = '50000']) => proveLaws(Number(histories)),
@@ -21,8 +23,7 @@ const PROOFS: Readonly<Record<string, (args: readonly string[]) => Promise<boole
   meters: ([requests = '1000000', seed = '1']) => proveMeters(Number(requests), Number(seed)),
   package: provePackage,
   model: async ([traces = '200', steps = '2500']) => proveModel(Number(traces), Number(steps)),
-  mutation: ([count = '300', seed = '1', only = '', minutes = '120']) =>
-    proveMutation(Number(count), Number(seed), only, Number(minutes)),
+  mutation: proveMutation,
   plan: async ([trees = '1000', seconds = '2', firstSeed = '1', minutes = 'Infinity']) =>
     (await provePlan(Number(trees), Number(seconds), Number(firstSeed), Number(minutes))) === 0,
   soak: proveSoak,

@@ -1,169 +1,210 @@
 import { spawn } from 'node:child_process';
-import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { seededRandom } from '../../protocols/random.ts';
+import { createHash } from 'node:crypto';
+import { existsSync, globSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { setTimeout as wait } from 'node:timers/promises';
+import { Instrumenter } from '@stryker-mutator/instrumenter';
+import type { MutationJob, MutationLine, MutationOutcome } from './mutation-job.ts';
+import { MUTATION_PARTS, type MutationPart } from './mutation-parts.ts';
 
 const ROOT = new URL('../..', import.meta.url).pathname;
-const COPIED = [
-  'agent',
-  'config',
-  'drivers',
-  'protocols',
-  'simulator',
-  'test',
-  'package.json',
-  'vitest.config.ts',
-];
+const FOLDER = `${ROOT}.tmp/mutation`;
+/** Processor time after which the tests of one change are held to be endless. */
+const ENDLESS_SECONDS = 30;
+/** Changes that are judged in a process before it gives its memory back. */
+const ANEW_AT_ONCE = 25;
 
-const ALLOCATION = ['tick', 'laws', 'brute-force', 'against-highs'].map(
-  (name) => `test/property/allocation/${name}.test.ts`,
-);
-const CONTROL = [
-  'test/unit/agent/control',
-  'test/property/control/ledger.test.ts',
-  'test/property/control/laws.test.ts',
-];
-
-/** What is changed, and the tests that have to notice. */
-const TARGETS: readonly { readonly files: readonly string[]; readonly tests: readonly string[] }[] = [
-  {
-    files: readdirSync(join(ROOT, 'agent/allocation')).map((name) => `agent/allocation/${name}`),
-    tests: ['test/unit/allocation', ...ALLOCATION],
-  },
-  {
-    files: ['ledger', 'node-sums', 'gate', 'unseen', 'class-memory', 'limit-memory', 'plan'].map(
-      (name) => `agent/control/${name}.ts`,
-    ),
-    tests: [...CONTROL, 'test/scenario/deceit.test.ts'],
-  },
-];
-
-/** One operator for another. The formatter puts spaces around binary operators and none into types. */
-const SWAPS: readonly (readonly [RegExp, string])[] = [
-  [/ < /g, ' <= '],
-  [/ <= /g, ' < '],
-  [/ > /g, ' >= '],
-  [/ >= /g, ' > '],
-  [/ === /g, ' !== '],
-  [/ !== /g, ' === '],
-  [/ && /g, ' || '],
-  [/ \|\| /g, ' && '],
-  [/ \+ /g, ' - '],
-  [/ - /g, ' + '],
-  [/ \* /g, ' / '],
-  [/ \/ /g, ' * '],
-  [/ \+= /g, ' -= '],
-  [/ -= /g, ' += '],
-  [/\bMath\.max\b/g, 'Math.min'],
-  [/\bMath\.min\b/g, 'Math.max'],
-  [/\btrue\b/g, 'false'],
-  [/\bfalse\b/g, 'true'],
-  [/\bif \(/g, 'if (!'],
-  [/\bcontinue;/g, ';'],
-  [/\bbreak;/g, ';'],
-];
-
-interface Mutant {
-  readonly file: string;
-  readonly tests: readonly string[];
-  readonly line: number;
-  readonly from: string;
-  readonly to: string;
-  /** The changed file; `null`: no change. */
-  readonly text: string | null;
+interface Judged {
+  readonly outcome: MutationOutcome;
+  readonly by?: string;
 }
 
 /**
- * Mutation testing of the allocation and the ledger: a seeded sample of single changes, each of which the tests of
- * its folder must notice. Runs in copies outside the repository, two at a time, until its time is over. Prints what
- * survived.
+ * Mutation testing: every single change that Stryker knows, in the sources of each part, one after another in one
+ * warm process; the tests that come past it have to fail. Stryker's own runner starts its tests anew for each
+ * change, which takes some seconds; here most take some milliseconds. Prints the share noticed by file and folder, and what
+ * survived. `only`: names of parts, or parts of file names; `again`: keeps what the run before noticed and judges the
+ * rest, for work on the tests.
  */
-export async function proveMutation(
-  count: number,
-  seed: number,
-  only: string,
-  minutes: number,
+export async function proveMutation(only: readonly string[]): Promise<boolean> {
+  const named = only.filter((one) => one in MUTATION_PARTS);
+  const again = only.includes('again');
+  const within = only.filter((one) => !(one in MUTATION_PARTS) && one !== 'again');
+  let good = true;
+  for (const [name, part] of Object.entries(MUTATION_PARTS)) {
+    if (named.length > 0 && !named.includes(name)) continue;
+    const files = globSync([...part.files], { cwd: ROOT }).sort();
+    const wanted = files.filter((file) => within.length === 0 || within.some((one) => file.includes(one)));
+    if (wanted.length > 0) good = (await provePart(name, part, wanted, again)) && good;
+  }
+  return good;
+}
+
+async function provePart(
+  name: string,
+  part: MutationPart,
+  files: readonly string[],
+  again: boolean,
 ): Promise<boolean> {
-  const end = performance.now() + minutes * 60_000;
-  const all = TARGETS.flatMap(({ files, tests }) =>
-    files.filter((file) => file.includes(only)).flatMap((file) => mutantsOf(file, tests)),
+  const tests = globSync([...part.tests], { cwd: ROOT })
+    .sort()
+    .map((file) => `${ROOT}${file}`);
+  const sum = { noticed: 0, all: 0 };
+  for (const file of files) {
+    const { noticed, all } = await proveFile(file, tests, again);
+    sum.noticed += noticed;
+    sum.all += all;
+  }
+  console.log(`${name}: ${percent(sum.noticed, sum.all)} of ${sum.all} changes noticed`);
+  return (100 * sum.noticed) / sum.all >= part.atLeastPercent;
+}
+
+/** One source at a time: what is not changed runs at its full speed. */
+async function proveFile(
+  file: string,
+  tests: readonly string[],
+  again: boolean,
+): Promise<{ readonly noticed: number; readonly all: number }> {
+  const path = `${ROOT}${file}`;
+  const content = readFileSync(path, 'utf8');
+  const silent = { debug() {}, info() {}, isDebugEnabled: () => false };
+  const { files, mutants } = await new Instrumenter(silent as never).instrument(
+    [{ name: path, content, mutate: true }],
+    { plugins: null, excludedMutations: [], ignorers: [] },
   );
-  const random = seededRandom(seed);
-  const sample = all
-    .map((mutant) => ({ mutant, at: random() }))
-    .sort((a, b) => a.at - b.at)
-    .slice(0, count)
-    .map(({ mutant }) => mutant);
-  const open = [...sample];
-  const survived: Mutant[] = [];
-  let done = 0;
-  await Promise.all(
-    [0, 1].map(async (worker) => {
-      const folder = mkdtempSync(join(tmpdir(), 'switchyard-mutation-'));
-      for (const name of COPIED) cpSync(join(ROOT, name), join(folder, name), { recursive: true });
-      symlinkSync(join(ROOT, 'node_modules'), join(folder, 'node_modules'));
-      // Tests that fail anyway would notice everything.
-      const untouched = all.find((mutant) => mutant.tests === TARGETS[worker]!.tests);
-      if (untouched !== undefined && (await isNoticed(folder, { ...untouched, text: null })))
-        throw new Error(`${untouched.tests.join(' ')}: fail without a change`);
-      for (let next = open.pop(); next !== undefined && performance.now() < end; next = open.pop()) {
-        const killed = await isNoticed(folder, next);
-        done += 1;
-        if (killed) continue;
-        survived.push(next);
-        console.log(`survived: ${next.file}:${next.line}:${next.from}->${next.to}`);
-      }
-      rmSync(folder, { recursive: true, force: true });
-    }),
-  );
-  const killed = done - survived.length;
-  const share = ((100 * killed) / done).toFixed(1);
+  const job = { sources: { [path]: files[0]!.content }, tests };
+  const keptAt = `${FOLDER}/${createHash('sha256').update(content).digest('hex')}.json`;
+  const judged = new Map<string, Judged>();
+  if (again && existsSync(keptAt))
+    for (const [id, one] of JSON.parse(readFileSync(keptAt, 'utf8')) as [string, Judged][])
+      if (one.outcome === 'killed' || one.outcome === 'endless') judged.set(id, one);
+  const judge = async (ids: readonly string[], anew: boolean) => {
+    await judgeAll(job, ids, anew, judged, () => writeFileSync(keptAt, JSON.stringify([...judged])));
+  };
+  const ids = mutants.map(({ id }) => id);
+  await judge(ids, false);
+  const anew = ids.filter((id) => judged.get(id)?.outcome === 'static');
+  for (const id of anew) judged.delete(id);
+  await judge(anew, true);
+  return report(file, content.split('\n'), mutants, judged);
+}
+
+type Mutant = Awaited<ReturnType<Instrumenter['instrument']>>['mutants'][number];
+
+function report(
+  file: string,
+  lines: readonly string[],
+  mutants: readonly Mutant[],
+  judged: ReadonlyMap<string, Judged>,
+): { readonly noticed: number; readonly all: number } {
+  const counts = { killed: 0, endless: 0, survived: 0, uncovered: 0, static: 0 };
+  for (const { id, mutatorName, location, replacement } of mutants) {
+    const { outcome } = judged.get(id)!;
+    counts[outcome] += 1;
+    if (outcome === 'killed' || outcome === 'endless') continue;
+    const { start, end } = location;
+    const first = lines[start.line]!;
+    const from =
+      start.line === end.line ? first.slice(start.column, end.column) : `${first.slice(start.column)} ...`;
+    const to = replacement.replaceAll(/\s+/g, ' ').slice(0, 120);
+    console.log(`${outcome} ${file}:${start.line + 1}:${start.column + 1} ${mutatorName}: ${from} -> ${to}`);
+  }
+  const noticed = counts.killed + counts.endless;
+  const all = mutants.length;
+  if (all === 0) return { noticed, all };
   console.log(
-    `seed ${seed}: ${killed} of ${done} noticed (${share} %), drawn from ${all.length} single changes`,
+    `${file}: ${percent(noticed, all)} of ${all} noticed (${counts.endless} by an end that never came), ` +
+      `${counts.survived} survived, ${counts.uncovered} no test comes past`,
   );
-  return killed / done >= 0.85;
+  return { noticed, all };
 }
 
-function mutantsOf(file: string, tests: readonly string[]): Mutant[] {
-  const source = readFileSync(join(ROOT, file), 'utf8');
-  // Comments, imports, texts and regular expressions say nothing to a test; their length stays.
-  const code = source.replaceAll(
-    /\/\*[\s\S]*?\*\/|\/\/.*|^import[\s\S]*?;$|'[^'\n]*'|`[^`]*`|^(export )?(type|interface) [\s\S]*?^(}|.*;$)/gm,
-    (text) => text.replaceAll(/[^\n]/g, '_'),
+const percent = (some: number, all: number): string => `${((100 * some) / all).toFixed(1)} %`;
+
+/** Runs processes until every change is judged; one that does not come to an end any more is ended, and counts as noticed. */
+async function judgeAll(
+  job: Pick<MutationJob, 'sources' | 'tests'>,
+  ids: readonly string[],
+  anew: boolean,
+  judged: Map<string, Judged>,
+  keep: () => void,
+): Promise<void> {
+  for (;;) {
+    const open = ids.filter((id) => !judged.has(id));
+    if (open.length === 0) return;
+    const folder = `${FOLDER}/${process.pid}`;
+    mkdirSync(folder, { recursive: true });
+    const log = `${folder}/log`;
+    writeFileSync(log, '');
+    const some = anew ? open.slice(0, ANEW_AT_ONCE) : open;
+    writeFileSync(
+      `${folder}/job.json`,
+      JSON.stringify({ ...job, ids: some, loadedAnew: anew ? some : [], log } satisfies MutationJob),
+    );
+    const said = await runOnce(`${folder}/job.json`, log);
+    let begun: string | null = null;
+    let fault: string | null = null;
+    for (const line of said) {
+      if ('begun' in line) begun = line.begun;
+      if ('fault' in line) fault = line.fault;
+      if (!('id' in line)) continue;
+      judged.set(line.id, line);
+      begun = null;
+    }
+    if (fault !== null) throw new Error(fault);
+    if (begun !== null && !judged.has(begun)) judged.set(begun, { outcome: 'endless' });
+    else if (some.every((id) => !judged.has(id)))
+      throw new Error('the tests fail without a change, see npm test');
+    keep();
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** One process; ended when one change takes too much processor time. */
+async function runOnce(job: string, log: string): Promise<MutationLine[]> {
+  const run = spawn(
+    process.execPath,
+    ['node_modules/vitest/vitest.mjs', 'run', '--config=test/proof/mutation.config.ts'],
+    {
+      cwd: ROOT,
+      stdio: ['ignore', 'ignore', 'ignore'],
+      env: { ...process.env, MUTATION_JOB: job, CASES_SHARE: process.env['CASES_SHARE'] ?? '0.01' },
+    },
   );
-  return SWAPS.flatMap(([pattern, to]) =>
-    [...code.matchAll(pattern)].map(({ 0: from, index }): Mutant => {
-      const line = code.slice(0, index).split('\n').length;
-      const text = source.slice(0, index) + changed(code, source, index, from, to);
-      return { file, tests, line, from, to, text };
+  let over = false;
+  const ended = new Promise<void>((resolve) =>
+    run.on('exit', () => {
+      over = true;
+      resolve();
     }),
   );
+  const lines = (): MutationLine[] =>
+    readFileSync(log, 'utf8')
+      .split('\n')
+      .filter((line) => line !== '')
+      .map((line) => JSON.parse(line) as MutationLine);
+  let seen = 0;
+  let spentAt = 0;
+  while (!over) {
+    await Promise.race([ended, wait(2000)]);
+    const said = lines();
+    const first = said[0];
+    if (over || first === undefined || !('pid' in first)) continue;
+    const spent = processorSeconds(first.pid);
+    if (said.length > seen) {
+      seen = said.length;
+      spentAt = spent;
+    } else if (spent - spentAt > ENDLESS_SECONDS && said.some((line) => 'begun' in line)) {
+      process.kill(first.pid, 'SIGKILL');
+    }
+  }
+  return lines();
 }
 
-/** The rest of a source from a change on; a condition is negated as a whole. */
-function changed(code: string, source: string, index: number, from: string, to: string): string {
-  const rest = source.slice(index + from.length);
-  if (from !== 'if (') return to + rest;
-  let depth = 1;
-  let end = index + from.length;
-  for (; depth > 0; end += 1) depth += code[end] === '(' ? 1 : code[end] === ')' ? -1 : 0;
-  return `if (!(${source.slice(index + from.length, end - 1)}))${source.slice(end)}`;
-}
-
-/** A change is noticed when a test fails, or when the tests do not come to an end any more. */
-async function isNoticed(folder: string, mutant: Mutant): Promise<boolean> {
-  const path = join(folder, mutant.file);
-  const original = readFileSync(path, 'utf8');
-  if (mutant.text !== null) writeFileSync(path, mutant.text);
+function processorSeconds(pid: number): number {
   try {
-    const args = ['vitest', 'run', '--bail=1', '--reporter=dot', '--maxWorkers=1', ...mutant.tests];
-    const run = spawn('npx', args, { cwd: folder, stdio: 'ignore', detached: true });
-    const timer = setTimeout(() => process.kill(-run.pid!, 'SIGKILL'), 240_000);
-    const code = await new Promise<number | null>((resolve) => run.on('exit', resolve));
-    clearTimeout(timer);
-    return code !== 0;
-  } finally {
-    writeFileSync(path, original);
+    const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]!.split(' ');
+    return (Number(fields[11]) + Number(fields[12])) / 100;
+  } catch {
+    return 0;
   }
 }

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import type { Answer, Problem, ProblemDevice } from '../../../agent/allocation/problem.ts';
 import { solveProblem } from '../../../agent/allocation/solve.ts';
 import { FAMILIES, type Family, randomSite } from '../../support/allocation-problems.ts';
+import { cases } from '../../support/cases.ts';
 
 /**
  * Laws that need no other solver: a change of the problem whose effect on the answer is known. Seeds 1 to 12 of
@@ -9,7 +10,7 @@ import { FAMILIES, type Family, randomSite } from '../../support/allocation-prob
  */
 const SITES: readonly { readonly name: string; readonly family: Family; readonly problem: Problem }[] =
   FAMILIES.flatMap((family) =>
-    Array.from({ length: 12 }, (_, n) => ({
+    Array.from({ length: cases(12) }, (_, n) => ({
       name: `${family} seed ${n + 1}`,
       family,
       problem: randomSite({ family, deviceCount: 12 + n * 7, seed: n + 1 }),

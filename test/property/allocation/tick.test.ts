@@ -15,6 +15,7 @@ import {
   updateLimit,
 } from '../../../agent/allocation/tick.ts';
 import { FAMILIES, nestedFloors, randomSite } from '../../support/allocation-problems.ts';
+import { cases as casesOf } from '../../support/cases.ts';
 
 const SEED = 20_261;
 const WORK = 60_000;
@@ -63,7 +64,7 @@ describe(`the warm tick (fast-check seed ${SEED})`, () => {
           }
         }
       }),
-      { seed: SEED, numRuns: 150 },
+      { seed: SEED, numRuns: casesOf(150) },
     );
   });
 
@@ -143,7 +144,7 @@ describe(`the planner (fast-check seed ${SEED})`, () => {
           expect(answer).toEqual(solveProblem(problem, { workUnits: WORK }));
         }
       }),
-      { seed: SEED, numRuns: 120 },
+      { seed: SEED, numRuns: casesOf(120) },
     );
   });
 });

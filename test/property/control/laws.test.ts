@@ -12,6 +12,7 @@ import {
 } from '../../../agent/control/step.ts';
 import type { StepContext } from '../../../agent/control/step-context.ts';
 import type { DeviceModel } from '../../../agent/site/model.ts';
+import { cases } from '../../support/cases.ts';
 
 /**
  * The laws of one control cycle, whatever devices and meters say: a site of eight miners under a metered grid, a
@@ -20,7 +21,7 @@ import type { DeviceModel } from '../../../agent/site/model.ts';
  */
 
 const SEED = 20_261_123;
-const RUNS = Number(process.env['LAW_RUNS'] ?? 2000);
+const RUNS = cases(Number(process.env['LAW_RUNS'] ?? 2000));
 const STEPS = 14;
 const TIMEOUT_MS = 60_000 + RUNS * 50;
 

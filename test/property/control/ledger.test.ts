@@ -4,9 +4,10 @@ import { book, type Entry, type Finding, learn, NEW_ENTRY, worstOf } from '../..
 import { sumNodes } from '../../../agent/control/node-sums.ts';
 import type { ObservedDevice } from '../../../agent/control/observation.ts';
 import type { DeviceFacts, OperatingPoint } from '../../../agent/control/points.ts';
+import { cases } from '../../support/cases.ts';
 
 const SEED = 20_261_122;
-const RUNS = 10_000;
+const RUNS = cases(10_000);
 
 const points: readonly OperatingPoint[] = [
   { id: 'sleep', kind: 'sleep', watts: 60, limitWatts: null, dollarsPerHour: 0 },
@@ -192,7 +193,7 @@ describe('the ledger', () => {
             expect(blind.worstWatts).toBeGreaterThanOrEqual(sums.worstWatts);
         },
       ),
-      { numRuns: 3000, seed: SEED + 3 },
+      { numRuns: cases(3000), seed: SEED + 3 },
     );
   });
 });

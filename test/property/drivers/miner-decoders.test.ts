@@ -6,6 +6,7 @@ import { accepted, decodeCgminerReply, joinedSections } from '../../../protocols
 import { decryptWhatsminerText, md5Crypt } from '../../../protocols/whatsminer-crypto.ts';
 import { PORT_DECODERS } from '../../corpus/family-decoders.ts';
 import { REPLY_NAMES } from '../../corpus/reply-like.ts';
+import { cases } from '../../support/cases.ts';
 
 const seed = 20_261_121;
 
@@ -39,7 +40,7 @@ describe('decoders of miner replies, on anything', () => {
         accepted(reply.value, 'x');
         recogniseMiner({ version: reply.value });
       }),
-      { seed, numRuns: 2000 },
+      { seed, numRuns: cases(2000) },
     );
     fc.assert(
       fc.property(
@@ -49,7 +50,7 @@ describe('decoders of miner replies, on anything', () => {
           decodeCgminerReply(Buffer.from(text));
         },
       ),
-      { seed, numRuns: 5000 },
+      { seed, numRuns: cases(5000) },
     );
     fc.assert(
       fc.property(fc.uint8Array({ minLength: 32, maxLength: 32 }), fc.string(), (key, data) => {
@@ -79,7 +80,7 @@ describe('decoders of miner replies, on anything', () => {
         const whole = new Set(numbersIn(JSON.parse(text)));
         for (const number of numbersIn(cut.value)) expect(whole).toContain(number);
       }),
-      { seed, numRuns: 1000 },
+      { seed, numRuns: cases(1000) },
     );
   });
 
@@ -113,7 +114,7 @@ describe('decoders of miner replies, on anything', () => {
         }
         for (const pool of reading.pools) comes(pool.priority);
       }),
-      { seed, numRuns: 1500 },
+      { seed, numRuns: cases(1500) },
     );
   });
 });

@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { PORT_DECODERS, WEB_DECODERS } from '../../corpus/family-decoders.ts';
 import { REPLY_NAMES } from '../../corpus/reply-like.ts';
+import { cases } from '../../support/cases.ts';
 
 const seed = 20_260_718;
 
@@ -42,7 +43,7 @@ describe('decoders of the other firmware families, on any JSON value', () => {
           expect(reading.powerSource === null).toBe(reading.powerWatts === null);
           for (const rpm of reading.fanRpm) expect(Number.isFinite(rpm) && rpm >= 0).toBe(true);
         }),
-        { seed, numRuns: 1500 },
+        { seed, numRuns: cases(1500) },
       );
     },
   );

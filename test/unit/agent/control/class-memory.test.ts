@@ -6,10 +6,11 @@ import {
   overshedShares,
   withLearntTimes,
 } from '../../../../agent/control/class-memory.ts';
-import { type DeviceInput, type Entry, NEW_ENTRY } from '../../../../agent/control/ledger.ts';
+import { type DeviceInput, type Entry, NEW_ENTRY, type Pending } from '../../../../agent/control/ledger.ts';
 import type { ObservedDevice } from '../../../../agent/control/observation.ts';
 import type { DeviceFacts } from '../../../../agent/control/points.ts';
 import type { ControlRules, StepLimit } from '../../../../agent/control/step-context.ts';
+import { entryOf, minerFacts, observed, pendingOf } from '../../../support/control-states.ts';
 
 const RULES = { overshedShare: 0.05 } as ControlRules;
 const LIMITS = [{ id: 'grid', parent: null, gain: 1 } as StepLimit];
@@ -98,5 +99,139 @@ describe('what is learnt of a class', () => {
     let mended = bad;
     for (let count = 0; count < 1000; count += 1) mended = fall(mended, 5000);
     expect(share(mended)).toBe(0.05);
+  });
+});
+
+describe('what is learnt of a class, figure by figure', () => {
+  const pending = pendingOf({ sentAt: 1000, dueAt: 31_000 });
+  /** One device of the class `luxos`, before and after a reading. */
+  const learnt = (
+    was: Partial<Pending> | null,
+    after: Partial<Entry>,
+    device: Partial<ObservedDevice> = {},
+    before: ClassMemories = {},
+    of = minerFacts(),
+  ) => {
+    const first = entryOf({ pending: was === null ? null : { ...pending, ...was } });
+    const input = { entry: entryOf(after), facts: of, device: observed({ sampledAt: 9000, ...device }) };
+    return learnClasses(before, { d: first }, [input]);
+  };
+  const obeyed = { pointId: 'sleep', pending: null };
+
+  it('counts what was obeyed and what was ignored, each time less of what was before', () => {
+    expect(learnt({}, obeyed)).toEqual({ luxos: { judged: 1, ignored: 0, sleepMs: [8000], changeMs: [] } });
+    const before = { luxos: { judged: 100, ignored: 10, sleepMs: [], changeMs: [5] } };
+    expect(learnt({}, { pending: { ...pending, failed: true } }, {}, before)).toEqual({
+      luxos: { judged: 100.5, ignored: 10.95, sleepMs: [], changeMs: [5] },
+    });
+    expect(
+      learnt({}, { quarantine: { since: 1, why: '' }, pointId: null }, {}, before)['luxos'],
+    ).toMatchObject({
+      ignored: 10.95,
+    });
+    expect(before.luxos.judged).toBe(100);
+  });
+
+  it('times a change apart from a sleep, and keeps a hundred of each', () => {
+    const low = { pointId: 'low', kind: 'run' } as const;
+    expect(learnt(low, { pointId: 'low', pending: null })['luxos']).toMatchObject({
+      sleepMs: [],
+      changeMs: [8000],
+    });
+    const many = Array.from({ length: 100 }, (_, n) => n);
+    const before = { luxos: { judged: 0, ignored: 0, sleepMs: many, changeMs: [] } };
+    expect(learnt({}, obeyed, {}, before)['luxos']!.sleepMs).toEqual([...many.slice(1), 8000]);
+    expect(learnt({}, obeyed, { sampledAt: null })['luxos']).toMatchObject({ judged: 1, sleepMs: [] });
+    expect(learnt({}, obeyed, { reported: false })['luxos']).toMatchObject({ judged: 1, sleepMs: [] });
+  });
+
+  it('leaves everything as it is where nothing was judged', () => {
+    const before = { luxos: { judged: 3, ignored: 1, sleepMs: [], changeMs: [] } };
+    const same = (...args: [Partial<Pending> | null, Partial<Entry>]) =>
+      learnt(...args, {}, before) === before;
+    expect(same(null, obeyed)).toBe(true);
+    expect(same({ failed: true }, obeyed)).toBe(true);
+    expect(same({ direction: 'up', kind: 'run' }, obeyed)).toBe(true);
+    expect(same({}, { pending })).toBe(true);
+    // A command in place of the one before says nothing of that one.
+    expect(same({}, { pending, pointId: 'sleep' })).toBe(true);
+    expect(same({}, { pending: null, pointId: 'low' })).toBe(true);
+    expect(learnt({}, obeyed, {}, before, minerFacts({ kind: 'gpu-node' }))).toBe(before);
+    expect(
+      learnClasses(before, {}, [{ entry: entryOf(obeyed), facts: minerFacts(), device: observed() }]),
+    ).toBe(before);
+  });
+
+  it('believes the ninety-nine hundredth of twenty times or more, within its bounds', () => {
+    const times = (sleepMs: number[], changeMs: number[] = []) =>
+      learntTimes({ luxos: { judged: 0, ignored: 0, sleepMs, changeMs } });
+    const up = Array.from({ length: 100 }, (_, n) => 20_000 + n);
+    expect(times(up).get('luxos')).toEqual({ sleepMs: 20_098, changeMs: null });
+    expect(times([...up].reverse()).get('luxos')!.sleepMs).toBe(20_098);
+    expect(times(up.slice(0, 20)).get('luxos')!.sleepMs).toBe(20_019);
+    expect(times(up.slice(0, 19)).get('luxos')!.sleepMs).toBeNull();
+    const of = minerFacts();
+    expect(withLearntTimes(of, times(up))).toEqual({ ...of, sleepMs: 24_118 });
+    expect(withLearntTimes(of, times([], up))).toEqual({ ...of, changeMs: 24_118 });
+    expect(withLearntTimes(of, times([]))).toBe(of);
+    expect(withLearntTimes(of, new Map())).toBe(of);
+    const none = minerFacts({ sleepMs: null, changeMs: null });
+    expect(withLearntTimes(none, times(up, up))).toBe(none);
+    const gpu = minerFacts({ kind: 'gpu-node' });
+    expect(withLearntTimes(gpu, times(up))).toBe(gpu);
+    expect(
+      withLearntTimes(
+        of,
+        times(
+          up.map(() => 1),
+          up.map(() => 1e6),
+        ),
+      ),
+    ).toMatchObject({ sleepMs: 6000, changeMs: 60_000 });
+  });
+
+  it('sheds more by what devices ignore, weighted by their watts, up the tree', () => {
+    const tree = [
+      { id: 'grid', parent: null, gain: 1 },
+      { id: 'hall', parent: 'grid', gain: 1 },
+      { id: 'spare', parent: 'grid', gain: 1 },
+    ] as StepLimit[];
+    const classes = {
+      bad: { judged: 80, ignored: 11, sleepMs: [], changeMs: [] },
+      worse: { judged: 80, ignored: 80, sleepMs: [], changeMs: [] },
+    };
+    const one = (
+      of: Partial<DeviceFacts>,
+      device: Partial<ObservedDevice> = {},
+      entry: Partial<Entry> = {},
+    ) => ({
+      entry: entryOf(entry),
+      facts: minerFacts({ limit: 'hall', className: 'bad', ...of }),
+      device: observed(device),
+    });
+    const shares = (...inputs: DeviceInput[]) => [...overshedShares(tree, inputs, classes, RULES)];
+    // (11 + 0.05 * 20) of 100 commands; a quarter at most; what is not known counts as configured.
+    expect(shares(one({}))).toEqual([
+      ['spare', 0.05],
+      ['hall', 0.12],
+      ['grid', 0.12],
+    ]);
+    const by = (...inputs: DeviceInput[]) => shares(...inputs).at(-1)![1];
+    expect(by(one({ className: 'worse' }))).toBe(0.25);
+    expect(by(one({ className: 'new' }))).toBeCloseTo(0.05, 12);
+    const weak = {
+      className: 'worse',
+      points: [minerFacts().points[0]!, { ...minerFacts().points[2]!, watts: 1000 }],
+    };
+    expect(by(one({}), one(weak))).toBeCloseTo((3000 * 0.12 + 1000 * 0.25) / 4000, 12);
+    expect(by(one({}), one({ ...weak, limit: 'grid' }))).toBeCloseTo((3000 * 0.12 + 1000 * 0.25) / 4000, 12);
+    // Who cannot be commanded sheds nothing.
+    for (const out of [
+      one(weak, { inventory: 'absent' }),
+      one(weak, {}, { quarantine: { since: 0, why: '' } }),
+      one({ ...weak, points: weak.points.slice(1) }),
+      one({ ...weak, limit: 'nowhere' }),
+    ])
+      expect(by(one({}), out)).toBeCloseTo(0.12, 12);
   });
 });

@@ -6,6 +6,7 @@ import {
   deriveLimit,
   moveBounds,
 } from '../../../../agent/control/derived-limits.ts';
+import { cases } from '../../../support/cases.ts';
 
 /** 100 A a phase at 230 V: 69 kW. */
 const FEEDER: BoundedLimit = { ratingWatts: 69_000, ratingAmps: 100, average: null };
@@ -149,7 +150,7 @@ describe('a limit of the average', () => {
           expect(average).toBeLessThanOrEqual(60_000);
         },
       ),
-      { numRuns: 1000, seed: 20261122 },
+      { numRuns: cases(1000), seed: 20261122 },
     );
   });
 });

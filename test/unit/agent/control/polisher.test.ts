@@ -93,6 +93,7 @@ describe('the polisher', () => {
       null,
       { a: 'off' },
       null,
+      null,
     ])
       waits.push(await next(modes));
     expect(waits).toEqual([0, 30, 30, 60, 120, 240, 480, 600, 600, 30, 30]);

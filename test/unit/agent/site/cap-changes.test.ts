@@ -30,6 +30,26 @@ describe('who changed a cap, as far as readings tell', () => {
       [{ uuid: 'a', fromWatts: 700, toWatts: 500, by: 'hardware' }],
     ],
     ['an unknown limit says nothing', ['a', 700, null], ['a', 700, 700], []],
+    ['a limit that became unknown says nothing', ['a', 700, 700], ['a', 700, null], []],
+    ['half a watt is rounding', ['a', 700, 500], ['a', 700, 500.5], []],
+    [
+      'half a watt asked for is rounding as well',
+      ['a', 700, 700],
+      ['a', 700.5, 500],
+      [{ uuid: 'a', fromWatts: 700, toWatts: 500, by: 'hardware' }],
+    ],
+    [
+      'software, where nobody says what was asked for',
+      ['a', null, 400],
+      ['a', null, 700],
+      [{ uuid: 'a', fromWatts: 400, toWatts: 700, by: 'software' }],
+    ],
+    [
+      'hardware, where what was asked before is not known and is now what was in force',
+      ['a', null, 700],
+      ['a', 700, 500],
+      [{ uuid: 'a', fromWatts: 700, toWatts: 500, by: 'hardware' }],
+    ],
     ['another GPU is no change', ['a', 700, 700], ['b', 300, 300], []],
   ])('%s', (_name, before, after, expected) => {
     expect(capChanges(reading(before), reading(after))).toEqual(expected);

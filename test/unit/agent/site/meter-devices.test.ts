@@ -1,7 +1,9 @@
 import { describe, expect, test } from 'vitest';
-import { MeterDoubts } from '../../../../agent/site/meter-devices.ts';
+import { MeterDoubts, metersAgainstDevices, reportedWatts } from '../../../../agent/site/meter-devices.ts';
 import type { SiteModel } from '../../../../agent/site/model.ts';
-import type { Snapshot } from '../../../../agent/site/snapshot.ts';
+import type { DeviceState, LimitState, Snapshot } from '../../../../agent/site/snapshot.ts';
+import { gpuNodeReading, minerReading } from '../../../support/readings.ts';
+import { deviceState, limitModel, limitState, siteModel, snapshotOf } from '../../../support/site-states.ts';
 
 const model = {
   limits: [
@@ -57,5 +59,82 @@ describe('a meter against the devices below it', () => {
     expect(codesAfter(120, 10_000, 100_000, estimated)).toEqual([]);
     expect(codesAfter(120, 10_000, 100_000, { ageMs: 60_000 })).toEqual([]);
     expect(codesAfter(120, 10_000, 100_000, { inventory: 'absent' })).toEqual([]);
+  });
+
+  test('is doubted anew, with a minute of its own, once it was right in between', () => {
+    const doubts = new MeterDoubts();
+    const at = (second: number, watts: number) => doubts.conditions(model, snapshot(second, watts, 100_000));
+    expect(at(0, 10_000)).toEqual([]);
+    expect(at(50, 110_000)).toEqual([]);
+    expect(at(70, 10_000)).toEqual([]);
+    expect(at(129, 10_000)).toEqual([]);
+    expect(at(130, 10_000)).toHaveLength(1);
+  });
+});
+
+describe('what a device says of itself now', () => {
+  const miner = (changes: Partial<DeviceState> = {}) => reportedWatts(deviceState('m', changes));
+
+  test('is its own figure while it answers', () => {
+    expect(miner()).toBe(2760);
+    expect(miner({ reading: minerReading(0, { powerSource: 'estimated' }) })).toBeNull();
+    expect(miner({ reading: minerReading(0, { powerWatts: null }) })).toBeNull();
+    expect(miner({ reading: null })).toBeNull();
+    expect(miner({ inventory: 'absent' })).toBeNull();
+    expect(miner({ failure: { kind: 'timeout', message: '' } })).toBeNull();
+    expect(miner({ ageMs: 14_999 })).toBe(2760);
+    expect(miner({ ageMs: 15_000 })).toBeNull();
+    expect(miner({ ageMs: null })).toBeNull();
+  });
+
+  test('is, of a GPU node, what is known of its GPUs', () => {
+    const reading = gpuNodeReading(0, 2, 300, 500, { knownPowerWatts: 299 });
+    expect(miner({ kind: 'gpu-node', reading })).toBe(299);
+  });
+});
+
+describe('a meter of a tree of limits', () => {
+  const tree = siteModel([
+    limitModel('grid'),
+    limitModel('a', { parent: 'grid', gain: 1.5 }),
+    limitModel('b', { parent: 'a' }),
+  ]);
+  const said = (grid: Partial<LimitState>, draws: Readonly<Record<string, readonly number[]>>) =>
+    metersAgainstDevices(
+      tree,
+      snapshotOf({
+        limits: [limitState('grid', grid)],
+        devices: Object.entries(draws).flatMap(([limit, watts]) =>
+          watts.map((powerWatts, n) =>
+            deviceState(`${limit}${n}`, { limit, reading: minerReading(0, { powerWatts }) }),
+          ),
+        ),
+      }),
+    );
+
+  test('is held against all devices below it, losses included', () => {
+    const draws = { grid: [1000, 2000], a: [4000], b: [2000, 4000] };
+    // 3,000 + 1.5 * (4,000 + 6,000) W; a fifth of them may be too much.
+    expect(said({ powerWatts: 14_400 }, draws)).toEqual([]);
+    expect(said({ powerWatts: 14_399 }, draws)).toEqual([
+      {
+        code: 'meter-below-devices',
+        severity: 'major',
+        target: 'grid',
+        message: 'The devices below grid report 18000 W, its meter shows 14399 W.',
+        nextStep:
+          'Check the ratio and direction of its current transformers, and whether all these devices hang on it.',
+      },
+    ]);
+    expect(said({ powerWatts: 14_399, quality: 'stale' }, draws)).toEqual([]);
+    expect(said({ powerWatts: 14_399, basis: 'estimated' }, draws)).toEqual([]);
+    expect(said({ powerWatts: null }, draws)).toEqual([]);
+  });
+
+  test('may be two kilowatts short in any case, and needs no devices', () => {
+    expect(said({ powerWatts: 1000 }, { grid: [3000] })).toEqual([]);
+    expect(said({ powerWatts: 999 }, { grid: [3000] })).toHaveLength(1);
+    expect(said({ powerWatts: -2000 }, {})).toEqual([]);
+    expect(said({ powerWatts: -2001 }, {})).toHaveLength(1);
   });
 });

@@ -1,0 +1,34 @@
+/** What the warm process of the mutation proof is to do. */
+export interface MutationJob {
+  /** Sources by absolute path, with all changes in them. */
+  readonly sources: Readonly<Record<string, string>>;
+  /** Absolute paths. */
+  readonly tests: readonly string[];
+  /** The changes to judge. */
+  readonly ids: readonly string[];
+  /** Those of them that are judged by loading everything anew; empty: the others are judged. */
+  readonly loadedAnew: readonly string[];
+  /** Where a line is written before and after each change: `MutationLine` as JSON. */
+  readonly log: string;
+}
+
+/** `static`: also acts while the tests are loaded, and nothing that acts later notices: to be judged by loading anew. */
+export type MutationOutcome = 'killed' | 'survived' | 'uncovered' | 'static' | 'endless';
+
+export type MutationLine =
+  | { readonly pid: number }
+  | { readonly begun: string }
+  | { readonly id: string; readonly outcome: MutationOutcome; readonly by?: string }
+  | { readonly fault: string };
+
+/** What the instrumented sources share with who runs them. Source: Stryker 10, `instrumenter`. */
+export interface Switches {
+  activeMutant?: string | undefined;
+  currentTestId?: string | undefined;
+  hitCount?: number | undefined;
+  hitLimit?: number | undefined;
+  mutantCoverage?: {
+    readonly static: Record<string, number>;
+    readonly perTest: Record<string, Record<string, number>>;
+  };
+}

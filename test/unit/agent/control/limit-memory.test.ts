@@ -1,0 +1,141 @@
+import { describe, expect, it } from 'vitest';
+import {
+  type LimitMemory,
+  type LimitUpdate,
+  newLimitMemory,
+  updateLimit,
+} from '../../../../agent/control/limit-memory.ts';
+
+const RULES = { pollMs: 5000, meterLagMs: 2000, meterStaleMs: 10_000 };
+const LIMIT = { ratingWatts: 100_000, ratingAmps: null, average: null };
+const meter = (sampledAt: number | null, powerWatts: number | null, quality = 'good') =>
+  ({ id: 'm', sampledAt, powerWatts, quality, worstAmps: null }) as unknown as LimitUpdate['meter'];
+const next = (
+  memory: Partial<LimitMemory>,
+  update: Partial<LimitUpdate> & { readonly watts?: number },
+): LimitMemory =>
+  updateLimit(
+    { ...newLimitMemory(100_000, 0), ...memory },
+    {
+      limit: LIMIT,
+      inForce: { watts: update.watts ?? 100_000, deadlineAt: 80_000 },
+      meter: null,
+      metered: true,
+      now: 50_000,
+      rules: RULES,
+      ...update,
+    },
+  );
+
+describe('samples of a limit', () => {
+  it('are kept for a poll and the lag of the meter, and the last one for ever', () => {
+    const samples = [
+      [42_999, 1],
+      [43_000, 2],
+      [46_000, 3],
+    ] as const;
+    expect(next({ samples }, { meter: meter(50_000, 4) }).samples).toEqual([
+      [43_000, 2],
+      [46_000, 3],
+      [50_000, 4],
+    ]);
+    expect(next({ samples: [[1, 9]] }, {}).samples).toEqual([[1, 9]]);
+    expect(next({ samples }, { meter: meter(46_000, 8) }).samples.at(-1)).toEqual([46_000, 3]);
+  });
+
+  it('are good ones alone, and say when the meter was well last', () => {
+    expect(next({ goodAt: 7 }, { meter: meter(49_000, 5) }).goodAt).toBe(49_000);
+    expect(next({ goodAt: 49_500 }, { meter: meter(49_000, 5) }).goodAt).toBe(49_500);
+    for (const bad of [meter(49_000, null), meter(null, 5), meter(49_000, 5, 'stale'), null]) {
+      const memory = next({ goodAt: 7 }, { meter: bad });
+      expect(memory.goodAt).toBe(7);
+      expect(memory.samples).toEqual([]);
+    }
+  });
+
+  it('wakes are remembered for ten seconds', () => {
+    expect(next({ wakesAt: [40_000, 40_001, 50_000] }, {}).wakesAt).toEqual([40_001, 50_000]);
+  });
+});
+
+describe('a limit that falls', () => {
+  it('is a drop from what flowed, never above what was allowed nor below what is', () => {
+    const drop = (watts: number | null) =>
+      next({ samples: watts === null ? [] : [[49_000, watts]] }, { watts: 60_000 }).drop;
+    expect(drop(80_000)).toEqual({ fromWatts: 80_000, startedAt: 50_000, deadlineAt: 80_000, met: 0 });
+    expect(drop(150_000)!.fromWatts).toBe(100_000);
+    expect(drop(10_000)!.fromWatts).toBe(60_000);
+    expect(drop(null)!.fromWatts).toBe(100_000);
+  });
+
+  it('again, keeps the higher start', () => {
+    const before = { fromWatts: 90_000, startedAt: 1, deadlineAt: 2, met: 1 };
+    const memory = next({ drop: before, samples: [[49_000, 80_000]] }, { watts: 60_000 });
+    expect(memory).toMatchObject({
+      inForceWatts: 60_000,
+      drop: { fromWatts: 90_000, startedAt: 50_000, met: 0 },
+    });
+  });
+
+  const drop = { fromWatts: 90_000, startedAt: 40_000, deadlineAt: 45_000, met: 0 };
+  const falling = (memory: Partial<LimitMemory>, update: Partial<LimitUpdate>, watts = 60_000) =>
+    next({ inForceWatts: 60_000, drop, ...memory }, { ...update, watts }).drop;
+
+  it('is met by two good samples in a row that were taken after it and are not above it', () => {
+    expect(falling({}, { meter: meter(42_000, 50_000) })).toMatchObject({ met: 0 });
+    expect(falling({}, { meter: meter(42_001, 60_000) })).toMatchObject({ met: 1 });
+    expect(falling({}, { meter: meter(42_001, 60_001) })).toMatchObject({ met: 0 });
+    const once = { drop: { ...drop, met: 1 }, samples: [[45_000, 50_000]] as const };
+    expect(falling(once, { meter: meter(45_000, 50_000) })).toMatchObject({ met: 1 });
+    expect(falling(once, { meter: meter(46_000, 70_000) })).toMatchObject({ met: 0 });
+    expect(falling(once, { meter: meter(46_000, 50_000) })).toBeNull();
+    expect(falling(once, {})).toMatchObject({ met: 1 });
+  });
+
+  it('is over when the limit rises, and without a meter at its deadline, or after a minute', () => {
+    expect(falling({}, {}, 60_001)).toBeNull();
+    expect(falling({}, {})).not.toBeNull();
+    expect(falling({}, { metered: false })).toBeNull();
+    expect(falling({}, { metered: false, now: 45_000 })).not.toBeNull();
+    const open = { drop: { ...drop, deadlineAt: null } };
+    expect(falling(open, { metered: false, now: 100_000 })).not.toBeNull();
+    expect(falling(open, { metered: false, now: 100_001 })).toBeNull();
+    expect(falling({ drop: null }, { metered: false })).toBeNull();
+  });
+});
+
+describe('a limit that its own meter holds', () => {
+  const limit = { ratingWatts: 100_000, ratingAmps: 100, average: null };
+  const full = (at: number, worstAmps: number) =>
+    ({
+      id: 'm',
+      sampledAt: at,
+      powerWatts: 80_000,
+      quality: 'good',
+      worstAmps,
+    }) as unknown as LimitUpdate['meter'];
+
+  it('says by what, has no deadline, and forgets it when it is gone', () => {
+    const held = next({}, { limit, meter: full(49_000, 160) });
+    expect(held).toMatchObject({ heldBy: 'phases', inForceWatts: 50_000, drop: { deadlineAt: null } });
+    expect(held.bounds).toBeDefined();
+    // An order that asks for less is what holds.
+    const ordered = next(held, { limit, meter: full(49_000, 160), watts: 50_000 });
+    expect(ordered).not.toHaveProperty('heldBy');
+    expect(ordered.inForceWatts).toBe(50_000);
+    expect(next(held, {})).not.toHaveProperty('bounds');
+  });
+});
+
+it('a limit that was never looked at has its rating in force and nothing behind it', () => {
+  expect(newLimitMemory(5, 6)).toEqual({
+    inForceWatts: 5,
+    drop: null,
+    biasWatts: 0,
+    biasRaisedAt: -1e12,
+    lastShedAt: -1e12,
+    samples: [],
+    goodAt: 6,
+    wakesAt: [],
+  });
+});
