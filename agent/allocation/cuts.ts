@@ -37,6 +37,7 @@ export interface Cuts {
 /** Segments looked at to choose the next place: their spread is what halving loses. */
 const SAMPLE = 32;
 
+/** Room for the cuts of one compiled problem, with its limits in depth-first order; no cut is known yet. */
 export function createCuts(c: Compiled): Cuts {
   const count = c.limitIds.length;
   const size = new Int32Array(count).fill(1);

@@ -15,6 +15,7 @@ export interface Bench {
   readonly trial: Choice;
 }
 
+/** Everything that a decision on this problem writes to: made once, used every cycle. */
 export function createBench(compiled: Compiled): Bench {
   return {
     compiled,

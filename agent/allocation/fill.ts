@@ -12,6 +12,7 @@ export interface Choice {
   readonly leastStepWatts: Float64Array;
 }
 
+/** Room for one choice: a mode for each device, the watts that each limit has left. */
 export function createChoice(c: Compiled): Choice {
   return {
     mode: new Int32Array(c.deviceIds.length),
@@ -47,6 +48,7 @@ export function refreshChoice(c: Compiled, choice: Choice): void {
   for (let f = 0; f < c.floorIds.length; f += 1) choice.floorWatts[f] = floorTotal(c, choice.mode, f);
 }
 
+/** Watts of the devices of a floor. */
 export function floorTotal(c: Compiled, mode: Int32Array, f: number): number {
   let sum = 0;
   for (const i of c.floorDevices[f]!) sum += c.modeWatts[i * c.stride + mode[i]!]!;

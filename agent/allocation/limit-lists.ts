@@ -24,6 +24,7 @@ export interface LimitLists {
   readonly newKey: Float64Array;
 }
 
+/** Empty lists, one for each limit, with room for every segment of its own devices. */
 export function createLimitLists(c: Compiled): LimitLists {
   const size = c.deviceIds.length * c.stride;
   let most = 0;

@@ -55,6 +55,7 @@ export function knownModes(c: Compiled, known: Readonly<Record<string, string>> 
   return modes;
 }
 
+/** The budget of the window search, by default what proves small problems. */
 export function workUnitsOf(options: SolveOptions): number {
   return options.workUnits ?? DEFAULT_WORK_UNITS;
 }

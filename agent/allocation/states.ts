@@ -25,6 +25,7 @@ export interface Span {
   readonly end: number;
 }
 
+/** An empty store of partial choices with `sumCount` sums each; it grows by itself. */
 export function createStates(sumCount: number): States {
   const capacity = 1024;
   return {

@@ -50,6 +50,7 @@ export interface TickDecision extends Decision {
 /** Modes that a device may gain later without a new compilation. */
 const SPARE_MODES = 2;
 
+/** Compiles a problem for many cycles; modes may be added to a device later. Throws a RangeError for a tree that is none. */
 export function createTick(problem: Problem, options: TickOptions): Tick {
   const most = problem.devices.reduce((count, device) => Math.max(count, device.modes.length), 0);
   const bench = createBench(compileProblem(problem, most + SPARE_MODES));

@@ -50,6 +50,7 @@ export interface WindowMemory {
   readonly sumOf: Int32Array;
 }
 
+/** Room for the window search on one compiled problem. */
 export function createWindowMemory(c: Compiled): WindowMemory {
   const limitCount = c.limitIds.length;
   const devices: number[][] = Array.from({ length: limitCount }, () => []);

@@ -24,6 +24,7 @@ export function configPath(context: Context): string | null {
   return DEFAULT_CONFIGS.find((path) => existsSync(path)) ?? null;
 }
 
+/** Problems of a configuration in the form of an outcome. */
 export function problemsOf(problems: readonly ConfigProblem[]): Problem[] {
   return problems.map(({ severity: _severity, hint, ...rest }) =>
     hint === undefined ? rest : { ...rest, hint },

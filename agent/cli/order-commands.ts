@@ -32,6 +32,7 @@ export async function sendOrder(
   return answer.value.body as OrderAnswer;
 }
 
+/** What an answer to an order means for the command that gave it: exit code, words, next step. */
 export function answerOutcome(answer: OrderAnswer, done: string): Outcome {
   if (answer.status === 'rejected' || answer.status === 'failed' || answer.status === 'expired') {
     return {

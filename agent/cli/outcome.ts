@@ -54,6 +54,7 @@ export function exitOf(kind: FailureKind): ExitCode {
   }
 }
 
+/** One failure as the outcome of a command. */
 export function failureOutcome(failure: Failure): Outcome {
   return {
     exit: exitOf(failure.kind),

@@ -54,6 +54,7 @@ export function stepContext(config: Config, model: SiteModel): StepContext {
   };
 }
 
+/** The rules of control as the configuration gives them. */
 export function controlRules(config: Config): ControlRules {
   const { control } = config;
   const polls = [...config.miners, ...config.gpuNodes].map((entry) => entry.interval);
@@ -76,6 +77,7 @@ export function controlRules(config: Config): ControlRules {
   };
 }
 
+/** Prices in force: what orders say, else the configuration. */
 export function economicsOf(config: Config, prices: Readonly<Record<string, number>>): Economics {
   return {
     hashpriceDollarsPerPhDay: prices['hashpriceDollarsPerPhDay'] ?? config.economics.hashpriceDollarsPerPhDay,

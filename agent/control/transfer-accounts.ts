@@ -17,6 +17,7 @@ export interface MutableAccount {
 /** Holders that are set anew from evidence; all others are hand-overs. */
 const FROM_EVIDENCE = ['loads', 'ai', 'mining', 'conversion'] as const;
 
+/** A copy that may be written to. */
 export function copyAccounts(accounts: Readonly<Record<LimitId, Account>>): Accounts {
   const copy: Accounts = {};
   for (const id in accounts) copy[id] = { ...accounts[id]!, holders: { ...accounts[id]!.holders } };

@@ -407,6 +407,8 @@ export function startVirtualSite(options: VirtualOptions): VirtualSite {
               },
             );
       controller = newController(restored);
+      // A new life asks everybody at once, whoever had been given up.
+      for (const device of model.devices) poller.hurry(device.id);
     },
     stop: () => stop.abort(),
   };

@@ -59,7 +59,7 @@ describe('the house', () => {
 });
 
 /** Small exported functions whose name and types say everything. May only fall. */
-const UNDOCUMENTED_AT_MOST = 40;
+const UNDOCUMENTED_AT_MOST = 26;
 
 describe('the table of threats', () => {
   const rows = read('SECURITY.md')

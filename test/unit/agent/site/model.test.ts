@@ -14,7 +14,7 @@ tenants: [{ id: acme }, { id: lab }]
 limits:
   - { id: rack, parent: hall, rating: { amps: 100, volts: 230, phases: 1 }, authority: observe }
   - { id: hall, parent: grid, name: Hall A, rating: { amps: 1200, volts: 415 }, continuous: true, margin: 500 W, losses: 1.02, meter: hm }
-  - { id: grid, rating: { kva: 1000, powerFactor: 0.9 }, authority: full, meter: gm, average: { watts: 800.9, over: 15min } }
+  - { id: grid, rating: { kva: 1000, powerFactor: 0.9 }, authority: full, meter: gm, average: { watts: 800.9, over: 15min }, thermal: { continuous: 700.9, timeConstant: 90min } }
   - { id: solo, rating: 5 kW, margin: 6 kW }
 loads: [{ id: fans, limit: grid, worst: 5 kW }, { id: lights, name: Lights, limit: hall, worst: 1 kW }]
 meters:
@@ -47,6 +47,7 @@ describe('the site as configured', () => {
         authority: 'full',
         ratingAmps: null,
         average: { watts: 800, overMs: 900_000 },
+        thermal: { watts: 700, constantMs: 5_400_000 },
       },
       {
         id: 'hall',
@@ -60,6 +61,7 @@ describe('the site as configured', () => {
         // What the phases may carry follows from what is left of the rating.
         ratingAmps: (1200 * hallWatts) / (Math.sqrt(3) * 415 * 1200),
         average: null,
+        thermal: null,
       },
       {
         id: 'rack',
@@ -72,6 +74,7 @@ describe('the site as configured', () => {
         authority: 'observe',
         ratingAmps: 100,
         average: null,
+        thermal: null,
       },
       expect.objectContaining({ id: 'solo', ratingWatts: 0, ratingText: '5000 W', authority: 'observe' }),
     ]);
