@@ -94,7 +94,8 @@ describe.skipIf(!installed)(name, () => {
     await until(`location.hash === '#/limit/feeder-a'`);
     await page.keyboard.press('Escape');
     await until(`location.hash === '#/limit/grid'`);
-    expect(await text('#focus-title')).toBe('grid');
+    // The page is drawn by the event that the new hash brings.
+    await until(`document.querySelector('#focus-title').textContent.trim() === 'grid'`);
   });
 
   test('shows an order of the local operator taking effect, and why a miner sleeps', async () => {
