@@ -93,23 +93,19 @@ export function crossCheck(config: Config): readonly CrossFinding[] {
         message: `nothing measures the average of "${limit.id}".`,
         hint: 'Name its `meter`, or give the average to the limit above that has one.',
       });
-  });
-  config.limits.forEach((limit, index) => {
-    if (limit.thermal === undefined) return;
-    const path = ['limits', index, 'thermal'];
-    if (limit.meter === undefined)
+    if (limit.thermal !== undefined && limit.meter === undefined)
       findings.push({
         severity: 'error',
         code: 'thermal-without-meter',
-        path,
+        path: ['limits', index, 'thermal'],
         message: `nothing measures what "${limit.id}" carries.`,
         hint: 'Name its `meter`, or give `thermal` to the limit above that has one.',
       });
-    if (limit.thermal.continuous <= 0 || limit.thermal.timeConstant < 60_000)
+    if (limit.thermal !== undefined && (limit.thermal.continuous <= 0 || limit.thermal.timeConstant < 60_000))
       findings.push({
         severity: 'error',
         code: 'thermal-out-of-range',
-        path,
+        path: ['limits', index, 'thermal'],
         message: '`thermal` needs a load above 0 and a time constant of a minute at least.',
       });
   });

@@ -38,8 +38,7 @@ export class Polisher {
   private readonly deps: PolisherDeps;
   private modes: Modes | null = null;
   private running = false;
-  private nextAt: MonotonicMs = Number.NEGATIVE_INFINITY;
-  private soonestAt: MonotonicMs = Number.NEGATIVE_INFINITY;
+  private startedAt: MonotonicMs = Number.NEGATIVE_INFINITY;
   /** The gap that the last search was for. */
   private searchedGap = 0;
   /** Searches in a row that brought nothing new. */
@@ -61,14 +60,15 @@ export class Polisher {
     const now = clock.monotonicMs();
     if (gap === null || gap <= CYCLE_SEARCH.smallGap || this.running || stop.aborted) return;
     // A gap that has doubled is another problem: what was in vain before says nothing about it.
-    if (now < (gap > 2 * this.searchedGap ? this.soonestAt : this.nextAt)) return;
+    const inVain = gap > 2 * this.searchedGap ? 0 : Math.max(0, this.fruitless - 1);
+    if (now < this.startedAt + Math.min(AT_MOST_MS, EVERY_MS * 2 ** inVain)) return;
     this.searchedGap = gap;
-    this.soonestAt = now + EVERY_MS;
+    this.startedAt = now;
     this.running = true;
-    void this.run(problem, now);
+    void this.run(problem);
   }
 
-  private async run(problem: Problem, startedAt: MonotonicMs): Promise<void> {
+  private async run(problem: Problem): Promise<void> {
     const { clock, search, stop } = this.deps;
     const before = this.modes;
     const late = new AbortController();
@@ -88,7 +88,6 @@ export class Polisher {
       keep();
       this.running = false;
       this.fruitless = sameModes(before, this.modes) ? this.fruitless + 1 : 0;
-      this.nextAt = startedAt + Math.min(AT_MOST_MS, EVERY_MS * 2 ** Math.max(0, this.fruitless - 1));
     }
   }
 }

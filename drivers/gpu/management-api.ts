@@ -1,5 +1,4 @@
 import { readFileSync } from 'node:fs';
-
 import type { Clock } from '../../protocols/clock.ts';
 import type { HttpHeaders } from '../../protocols/http-answer.ts';
 import { exchangeOverHttp, type HttpRequest } from '../../protocols/http-exchange.ts';

@@ -50,6 +50,11 @@ sparkplug: { url: "mqtt://b", password: { env: WORD } }
       'switchyard.yaml:3:17 limits[0].ratting: unknown key "ratting". Did you mean "rating"?',
     ],
     [
+      'heat that no machine has',
+      'site: { id: a }\nlimits:\n  - { id: grid, rating: 2 MW, meter: m, thermal: { continuous: 1 MW, timeConstant: 30s } }\nmeters:\n  - { id: m, profile: eastron-sdm630, transport: { kind: modbus-tcp, host: 127.0.0.1 } }\n',
+      'switchyard.yaml:3:50 limits[0].thermal: `thermal` needs a load above 0 and a time constant of a minute at least.',
+    ],
+    [
       'heat that nothing measures',
       'site: { id: a }\nlimits:\n  - { id: grid, rating: 2 MW, thermal: { continuous: 1 MW, timeConstant: 90min } }\n',
       'switchyard.yaml:3:40 limits[0].thermal: nothing measures what "grid" carries. Name its `meter`, or give `thermal` to the limit above that has one.',

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { type Entry, type Finding, learn, NEW_ENTRY } from '../../../../agent/control/ledger.ts';
 import type { ObservedDevice } from '../../../../agent/control/observation.ts';
 import type { DeviceFacts } from '../../../../agent/control/points.ts';
+import { observed } from '../../../support/control-states.ts';
 
 const facts: DeviceFacts = {
   id: 'd',
@@ -19,25 +20,7 @@ const facts: DeviceFacts = {
   wakeDollars: 0.02,
 };
 
-const RUNNING: ObservedDevice = {
-  id: 'd',
-  inventory: 'present',
-  activity: 'running',
-  powerWatts: 3000,
-  reported: true,
-  limitWatts: null,
-  requestedAt: 1000,
-  sampledAt: 1020,
-  fresh: true,
-  failure: null,
-  firmware: 'luxos',
-  model: null,
-  nominalHashrateThs: 120,
-  hashrateThs: 120,
-  control: null,
-  gpus: null,
-  implausible: false,
-};
+const RUNNING = observed({ requestedAt: 1000, sampledAt: 1020 });
 
 /** What the ledger holds as the most that the device was seen drawing, after one reading. */
 function observedAfter(
