@@ -4,8 +4,8 @@ import { canonicalJson } from '../orders/signature.ts';
 
 /**
  * The chain that makes the record tamper-evident: every entry carries the hash of the one before it; every day
- * (UTC) is closed by a Merkle root over its entries, signed with Ed25519, which carries the hash of the root
- * before it. Pure.
+ * (UTC), or part of a day that would need too much room, is closed by a Merkle root over its entries, signed with
+ * Ed25519, which carries the hash of the root before it. Pure.
  */
 
 /** One entry as it lies in the record. */
@@ -18,11 +18,11 @@ export interface ChainEntry {
   readonly hash: string;
 }
 
-/** The closing of a day. */
+/** The closing of a day, or of a part of one. */
 export interface DayRoot {
   readonly v: 1;
   readonly site: string;
-  /** `2026-11-22`, UTC. */
+  /** `2026-11-22`, UTC; a further part of the same day `2026-11-22.002`. In the order of time by their letters. */
   readonly day: string;
   readonly firstId: number;
   readonly lastId: number;
@@ -69,7 +69,7 @@ export function merkleRoot(hashes: readonly string[]): string {
   return level[0]!;
 }
 
-/** Closes a day. `entries` are all of its entries in order, at least one. Throws what node:crypto says of the key. */
+/** Closes a day or a part. `entries` are all since `previous` in order, at least one. Throws what node:crypto says of the key. */
 export function sealDay(
   site: string,
   entries: readonly ChainEntry[],
@@ -80,7 +80,7 @@ export function sealDay(
   const root: DayRoot = {
     v: 1,
     site,
-    day: dayOf(first.ts),
+    day: partOf(dayOf(first.ts), previous?.day ?? null),
     firstId: first.id,
     lastId: last.id,
     count: entries.length,
@@ -90,6 +90,13 @@ export function sealDay(
   };
   const signature = sign(null, Buffer.from(canonicalJson(root)), createPrivateKey(privateKeyPem));
   return { root, signature: signature.toString('base64') };
+}
+
+/** The name of what follows `previous`: the day, or its next part. */
+function partOf(day: string, previous: string | null): string {
+  if (previous?.slice(0, day.length) !== day) return day;
+  const part = Number(previous.slice(day.length + 1) || '1') + 1;
+  return `${day}.${String(part).padStart(3, '0')}`;
 }
 
 /** What the next day's root carries of this one. */

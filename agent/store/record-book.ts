@@ -8,6 +8,7 @@ import { canonicalJson } from '../orders/signature.ts';
 import {
   type ChainEntry,
   DAY_MS,
+  type DayRoot,
   dayOf,
   entryHash,
   GENESIS,
@@ -48,6 +49,12 @@ export type EntryKind = 'energy' | 'order' | 'answer' | 'event' | 'commands' | '
 
 /** Days kept whole; of older ones the signed root stays. */
 const DAYS_KEPT = 400;
+/** A day that needs more than this part of the room is closed in parts: only what is closed can be dropped. */
+const PART_SHARE = 0.2;
+/** What an entry takes beside its body: hash, row, two indexes. */
+const ENTRY_BYTES = 150;
+/** Pages lent to a full file, to close a part and to note what goes. */
+const LENT_PAGES = 64;
 const WAITING_AT_MOST = 20_000;
 const RETRY_MS = 10_000;
 
@@ -73,6 +80,8 @@ export class RecordBook {
   private asideName: string | null = null;
   private retryAt: MonotonicMs = Number.NEGATIVE_INFINITY;
   private last: { id: number; ts: EpochMs; hash: string } = { id: 0, ts: 0, hash: GENESIS };
+  /** Bytes of the entries after the last root, about. */
+  private openBytes = 0;
 
   constructor(
     options: { folder: string; site: string; maximumBytes: number; clock: Clock },
@@ -99,33 +108,73 @@ export class RecordBook {
     }
   }
 
-  /** Writes what waits, in one transaction; closes days that are over. */
+  /** Writes what waits, in one transaction; closes days that are over. A full file makes room once and tries again. */
   flush(): void {
     if (this.waiting.length === 0) return;
     if (this.database === null && (this.clock.monotonicMs() < this.retryAt || !this.connect())) return;
     const { database } = this;
     if (database === null) return;
-    const before = this.last;
     try {
-      database.exec('BEGIN IMMEDIATE');
+      try {
+        this.write(database);
+      } catch (error) {
+        // A full disk is somebody else's to empty: only a file at its own bound is.
+        if (faultOf(error) !== 'full' || !isAtItsBound(database)) throw error;
+        this.makeRoom(database);
+        this.write(database);
+      }
+      this.waiting = [];
+      this.fault = null;
+    } catch (error) {
+      this.fail(error);
+    }
+  }
+
+  private write(database: DatabaseSync): void {
+    this.inTransaction(database, () => {
       const insert = database.prepare(
         'INSERT INTO entry(id, ts, kind, subject, body, hash) VALUES (?, ?, ?, ?, ?, ?)',
       );
       for (const { ts, kind, subject, body } of this.waiting) {
         // Entries never go back in time, whatever the wall clock does: a day that is signed stays as it is.
         const entry = { id: this.last.id + 1, ts: Math.max(ts, this.last.ts), kind, body };
-        if (this.last.id > 0 && dayOf(entry.ts) > dayOf(this.last.ts)) this.seal(database);
+        const isOver = this.last.id > 0 && dayOf(entry.ts) > dayOf(this.last.ts);
+        if (isOver || this.openBytes > this.maximumBytes * PART_SHARE) this.seal(database);
         const hash = entryHash(this.last.hash, entry);
         insert.run(entry.id, entry.ts, kind, subject, body, hash);
         this.last = { id: entry.id, ts: entry.ts, hash };
+        this.openBytes += body.length + ENTRY_BYTES;
       }
+    });
+  }
+
+  /** A file at its last page: closes what is open and lets the oldest go, what was closed last too if need be. */
+  private makeRoom(database: DatabaseSync): void {
+    const most = Number(value(database, 'PRAGMA max_page_count'));
+    database.exec(`PRAGMA max_page_count = ${most + LENT_PAGES}`);
+    try {
+      this.inTransaction(database, () => {
+        this.seal(database);
+        this.dropOld(database);
+        const newest = readRoots(database).at(-1);
+        if (newest !== undefined && usedBytes(database) >= this.maximumBytes)
+          this.drop(database, newest.root);
+      });
+    } finally {
+      if (database.isOpen) database.exec(`PRAGMA max_page_count = ${most}`);
+    }
+  }
+
+  private inTransaction(database: DatabaseSync, work: () => void): void {
+    const before = { last: this.last, openBytes: this.openBytes };
+    try {
+      database.exec('BEGIN IMMEDIATE');
+      work();
       database.exec('COMMIT');
-      this.waiting = [];
-      this.fault = null;
     } catch (error) {
-      this.last = before;
+      Object.assign(this, before);
       if (database.isOpen && database.isTransaction) database.exec('ROLLBACK');
-      this.fail(error);
+      throw error;
     }
   }
 
@@ -184,21 +233,23 @@ export class RecordBook {
     if (entries.length === 0) return;
     const { root, signature } = sealDay(this.site, entries, previous, privateKey(this.folder));
     database.prepare('INSERT INTO root VALUES (?, ?, ?)').run(root.day, canonicalJson(root), signature);
+    this.openBytes = 0;
     this.dropOld(database);
   }
 
-  /** Whole signed days go, oldest first, for age or for room. */
+  /** Whole signed days (or parts) go, oldest first, for age or for room. */
   private dropOld(database: DatabaseSync): void {
     const roots = readRoots(database);
     const oldest = dayOf(this.last.ts - DAYS_KEPT * DAY_MS);
-    const pageBytes = Number(value(database, 'PRAGMA page_size'));
     for (const { root } of roots.slice(0, -1)) {
-      const used =
-        Number(value(database, 'PRAGMA page_count')) - Number(value(database, 'PRAGMA freelist_count'));
-      if (root.day >= oldest && used * pageBytes < this.maximumBytes) return;
-      database.prepare('DELETE FROM entry WHERE id <= ?').run(root.lastId);
-      database.prepare("INSERT OR REPLACE INTO meta(key, value) VALUES ('dropped-to', ?)").run(root.day);
+      if (root.day >= oldest && usedBytes(database) < this.maximumBytes) return;
+      this.drop(database, root);
     }
+  }
+
+  private drop(database: DatabaseSync, root: DayRoot): void {
+    database.prepare('DELETE FROM entry WHERE id <= ?').run(root.lastId);
+    database.prepare("INSERT OR REPLACE INTO meta(key, value) VALUES ('dropped-to', ?)").run(root.day);
   }
 
   private connect(): boolean {
@@ -209,15 +260,15 @@ export class RecordBook {
         const database = openTables(this.folder, this.maximumBytes * 1.5, this.openFile, RECORD_TABLES);
         this.database = database;
         const row = database.prepare('SELECT id, ts, hash FROM entry ORDER BY id DESC LIMIT 1').get();
+        const root = readRoots(database).at(-1)?.root;
         if (row !== undefined)
           this.last = { id: Number(row['id']), ts: Number(row['ts']), hash: String(row['hash']) };
-        else {
-          const root = readRoots(database).at(-1)?.root;
+        else
           this.last =
             root === undefined
               ? { id: 0, ts: 0, hash: GENESIS }
-              : { id: root.lastId, ts: Date.parse(root.day), hash: root.lastHash };
-        }
+              : { id: root.lastId, ts: Date.parse(root.day.slice(0, 10)), hash: root.lastHash };
+        this.openBytes = unsignedBytes(database, root?.lastId ?? 0);
         this.fault = null;
         return true;
       } catch (error) {
@@ -251,6 +302,27 @@ export class RecordBook {
     }
     this.database = null;
   }
+}
+
+function isAtItsBound(database: DatabaseSync): boolean {
+  return (
+    database.isOpen &&
+    Number(value(database, 'PRAGMA page_count')) >= Number(value(database, 'PRAGMA max_page_count'))
+  );
+}
+
+function usedBytes(database: DatabaseSync): number {
+  const pages =
+    Number(value(database, 'PRAGMA page_count')) - Number(value(database, 'PRAGMA freelist_count'));
+  return pages * Number(value(database, 'PRAGMA page_size'));
+}
+
+/** Bytes of the entries that no root closes yet, about. */
+function unsignedBytes(database: DatabaseSync, lastId: number): number {
+  const row = database
+    .prepare('SELECT coalesce(sum(octet_length(body) + ?), 0) AS bytes FROM entry WHERE id > ?')
+    .get(ENTRY_BYTES, lastId);
+  return Number(row?.['bytes'] ?? 0);
 }
 
 /** The site's own key; made at the first start, readable for its user only. */
