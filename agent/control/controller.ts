@@ -5,6 +5,7 @@ import type { DeviceId, EpochMs, LimitId, MonotonicMs, Watts } from '../../proto
 import { createPlanner } from '../allocation/planner.ts';
 import type { BookState, Lease, OrderAnswer } from '../orders/book.ts';
 import { limitsInForce } from '../orders/book.ts';
+import { setPointsInForce } from '../orders/set-points.ts';
 import type { Condition } from '../site/alarms.ts';
 import type { SiteModel } from '../site/model.ts';
 import type { SiteEvent, Snapshot } from '../site/snapshot.ts';
@@ -102,6 +103,7 @@ export class Controller {
   private readonly deps: ControllerDeps;
   private readonly dispatcher: Dispatcher;
   private readonly planner = createPlanner();
+  private readonly momentPlanner = createPlanner();
   private state: ControlState;
   private last: StepResult | null = null;
   private readonly decisions: DecisionRecord[] = [];
@@ -135,13 +137,18 @@ export class Controller {
   ): ControlCycle {
     const { model, context, dryRun } = this.deps;
     const ordered = limitsInForce(book, model.limits, snapshot.epochMs);
+    const setPoints = setPointsInForce(book, model.limits, snapshot.epochMs);
     const orders: StepOrders = {
       economics,
       inForce: Object.fromEntries(
-        [...ordered.values()].map((limit) => [
-          limit.limit,
-          { watts: limit.watts, deadlineAt: deadlineOf(book, limit, snapshot, extra.deadlineAt) },
-        ]),
+        [...ordered.values()].map((limit) => {
+          const deadlineAt = deadlineOf(book, limit, snapshot, extra.deadlineAt);
+          const setPoint = setPoints.get(limit.limit);
+          return [
+            limit.limit,
+            { watts: limit.watts, deadlineAt, ...(setPoint === undefined ? {} : { setPoint }) },
+          ];
+        }),
       ),
       shedOnly: extra.shedOnly || !this.journalHealthy,
       reservedWatts: extra.reservedWatts,
@@ -152,7 +159,7 @@ export class Controller {
     };
     const observation = observe(model, snapshot, { deviceStaleMs: this.deps.deviceStaleMs });
     const before = this.state;
-    const result = step(context, before, observation, orders, this.planner);
+    const result = step(context, before, observation, orders, this.planner, this.momentPlanner);
     const durable =
       this.deps.journal?.recordStep({
         cycle: snapshot.cycle,

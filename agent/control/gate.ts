@@ -2,6 +2,7 @@ import { formatWatts } from '../../config/quantity.ts';
 import type { LimitId, MonotonicMs, Watts } from '../../protocols/units.ts';
 import type { Answer } from '../allocation/problem.ts';
 import type { Command } from './decision.ts';
+import type { Following } from './follow.ts';
 import { book, type DeviceInput, type Entry, OVERSHOOT, worstOf } from './ledger.ts';
 import type { LimitMemory } from './limit-memory.ts';
 import type { NodeSums } from './node-sums.ts';
@@ -19,6 +20,8 @@ export interface GateInput {
   readonly orders: Permitted;
   readonly now: MonotonicMs;
   readonly rampTokensWatts: Watts;
+  /** Where set points are held: who makes up for the moment, and what else there is room for. */
+  readonly following?: Following | null;
 }
 
 export interface Gated {
@@ -61,7 +64,7 @@ export function commandsOf(input: GateInput): Gated {
       book(candidate.entry, candidate.facts, target, candidate.current, input.now, slack(input), why.text),
     );
     // A fall that a limit needs forbids rises below it for a while; one that only earns more does not.
-    for (const { id } of room.path(candidate.facts.limit)) if (input.plan.over.has(id)) shed.add(id);
+    for (const { id } of room.path(candidate.facts.limit)) if (isShed(input, id)) shed.add(id);
   }
   const held = { count: 0, watts: 0, why: '' };
   let tokens = input.rampTokensWatts;
@@ -98,6 +101,11 @@ export function commandsOf(input: GateInput): Gated {
     rampTokensWatts: tokens,
     heldBack: held.count === 0 ? null : held,
   };
+}
+
+/** Something below had to go down for it. Below a set point quick miners go up and down all the time. */
+function isShed({ plan, following }: GateInput, limit: LimitId): boolean {
+  return plan.over.has(limit) && !following?.rooms.has(limit);
 }
 
 function slack(input: GateInput): number {
@@ -226,12 +234,20 @@ class Room {
       const memory = limits[id]!;
       const after = worstOfTwo(sum, metered);
       const kept = (this.input.orders.reservedWatts[id] ?? 0) + (this.promised.get(id) ?? 0) - own * gain;
-      const room = memory.inForceWatts * (1 - context.rules.reserveShare / 2) - kept;
+      const room = this.mostWatts(candidate, id, memory) * (1 - context.rules.reserveShare / 2) - kept;
       if (after > room) return `the worst case of ${id} (${Math.round(after)} W of ${Math.round(room)} W)`;
       if (wakes && this.wakesAt.get(id)!.length >= context.rules.wakesPerTenSeconds)
         return `the stagger of wakes below ${id}`;
     }
     return null;
+  }
+
+  /** The limit in force; at a set point more, as far as it can be taken back within seconds. */
+  private mostWatts(candidate: Candidate, limit: LimitId, memory: LimitMemory): Watts {
+    const { following } = this.input;
+    const room = following?.rooms.get(limit);
+    if (following == null || room === undefined) return memory.inForceWatts;
+    return following.quick.has(candidate.facts.id) ? room.quick : room.slow;
   }
 
   take(candidate: Candidate, target: OperatingPoint): void {

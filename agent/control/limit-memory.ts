@@ -1,5 +1,7 @@
 import type { Milliseconds, MonotonicMs, Watts } from '../../protocols/units.ts';
+import type { SetPointInForce } from '../orders/set-points.ts';
 import { type BoundedLimit, type BoundKind, type Bounds, deriveLimit } from './derived-limits.ts';
+import { type Follow, updateFollow } from './follow.ts';
 import type { ObservedMeter } from './observation.ts';
 
 /** What control remembers of a limit between cycles. Plain data. */
@@ -21,6 +23,8 @@ export interface LimitMemory {
   readonly bounds?: Bounds;
   /** What holds it below its rating and its orders. */
   readonly heldBy?: BoundKind;
+  /** The set point that is held here; absent where none is, or something else holds it lower. */
+  readonly follow?: Follow;
 }
 
 export interface Drop {
@@ -50,7 +54,11 @@ export function newLimitMemory(ratingWatts: Watts, goodAt: MonotonicMs): LimitMe
 
 export interface LimitUpdate {
   readonly limit: BoundedLimit;
-  readonly inForce: { readonly watts: Watts; readonly deadlineAt: MonotonicMs | null };
+  readonly inForce: {
+    readonly watts: Watts;
+    readonly deadlineAt: MonotonicMs | null;
+    readonly setPoint?: SetPointInForce;
+  };
   readonly meter: ObservedMeter | null;
   readonly metered: boolean;
   readonly now: MonotonicMs;
@@ -61,6 +69,8 @@ export interface LimitUpdate {
   };
 }
 
+/** A set point that moves down by less than this at a time is a line to follow, no fall to make room for. */
+const LINE_SHARE = 0.02;
 /** A drop counts as met after this many good samples at or under the limit. */
 const MET_SAMPLES = 2;
 
@@ -81,8 +91,9 @@ export function updateLimit(memory: LimitMemory, update: LimitUpdate): LimitMemo
   const heldBy = lowest !== null && lowest.watts < update.inForce.watts ? lowest.by : null;
   const inForceWatts = heldBy === null ? update.inForce.watts : lowest!.watts;
   const deadlineAt = heldBy === null ? update.inForce.deadlineAt : null;
+  const follow = heldBy === null ? followed(memory, update, samples, lowest?.watts ?? null) : null;
   let { drop } = memory;
-  if (inForceWatts < memory.inForceWatts) {
+  if (inForceWatts < memory.inForceWatts * (follow === null ? 1 : 1 - LINE_SHARE)) {
     const measured = samples.at(-1)?.[1] ?? memory.inForceWatts;
     drop = {
       fromWatts: Math.max(
@@ -99,17 +110,32 @@ export function updateLimit(memory: LimitMemory, update: LimitUpdate): LimitMemo
     const unmeasured = !update.metered && now > (drop.deadlineAt ?? drop.startedAt + 60_000);
     if (drop.met >= MET_SAMPLES || unmeasured || inForceWatts > memory.inForceWatts) drop = null;
   }
-  const { bounds: _, heldBy: __, ...kept } = memory;
+  const { bounds: _, heldBy: __, follow: ___, ...kept } = memory;
   return {
     ...kept,
     ...(bounds === null ? {} : { bounds }),
     ...(heldBy === null ? {} : { heldBy }),
+    ...(follow === null ? {} : { follow }),
     inForceWatts,
     drop,
     samples,
     goodAt: sample === null ? memory.goodAt : Math.max(memory.goodAt, sample[0]),
     wakesAt: memory.wakesAt.filter((at) => now - at < 10_000),
   };
+}
+
+function followed(
+  memory: LimitMemory,
+  { inForce, now, rules }: LimitUpdate,
+  samples: LimitMemory['samples'],
+  boundWatts: Watts | null,
+): Follow | null {
+  const { setPoint } = inForce;
+  if (setPoint === undefined) return null;
+  const latest = samples.at(-1);
+  const fresh = latest !== undefined && now - latest[0] <= rules.meterStaleMs;
+  const ceilingWatts = Math.min(setPoint.ceilingWatts, boundWatts ?? setPoint.ceilingWatts);
+  return updateFollow(memory.follow, { ...setPoint, ceilingWatts }, fresh ? latest : null, now);
 }
 
 function goodSample(meter: ObservedMeter | null): readonly [MonotonicMs, Watts] | null {

@@ -25,13 +25,21 @@ export function planLimit(
     limit: limit.id,
     parent: limit.parent,
     gain: limit.gain,
-    capacityWatts: memory.inForceWatts - reserve - (at.blindWatts ?? 0) - overshed - at.reservedWatts,
+    capacityWatts: mostWatts(memory, reserve) - (at.blindWatts ?? 0) - overshed - at.reservedWatts,
     fixedWatts: limit.loadWorstWatts + coarse(memory.biasWatts, limit.ratingWatts),
     authority: limit.authority,
     noRise:
       at.blindWatts !== null || memory.drop !== null || at.now - memory.lastShedAt < rules.restoreHoldMs,
     deadlineAt: memory.drop?.deadlineAt ?? null,
   };
+}
+
+/** A limit is kept away from, a set point is aimed at: where it will be when what wakes now is awake. */
+function mostWatts({ inForceWatts, follow }: LimitMemory, reserve: Watts): Watts {
+  const under = inForceWatts - reserve;
+  if (follow === undefined || !follow.isSeen) return under;
+  const aimed = follow.targetWatts + follow.aheadWatts;
+  return Math.max(under, Math.min(aimed, follow.ceilingWatts - reserve));
 }
 
 /** Rounded up to a thousandth of the rating: noise in the last digits does not change the plan. */

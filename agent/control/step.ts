@@ -2,6 +2,7 @@ import type { DeviceId, LimitId, MonotonicMs, Watts } from '../../protocols/unit
 import type { Solver } from '../allocation/planner.ts';
 import type { Answer, Problem } from '../allocation/problem.ts';
 import { solveProblem } from '../allocation/solve.ts';
+import type { SetPointInForce } from '../orders/set-points.ts';
 import { correctBias } from './bias.ts';
 import { judgeCaps } from './cap-proof.ts';
 import {
@@ -12,6 +13,7 @@ import {
   withLearntTimes,
 } from './class-memory.ts';
 import type { Decision } from './decision.ts';
+import { followSetPoints } from './follow.ts';
 import { commandsOf } from './gate.ts';
 import { levelJobs } from './job-caps.ts';
 import { type DeviceInput, type Entry, type Finding, learn, NEW_ENTRY } from './ledger.ts';
@@ -34,7 +36,10 @@ export interface StepOrders extends Permitted {
   readonly economics: Economics;
   /** Limit in force per node (at most its rating), and by when a fallen one must be met. */
   readonly inForce: Readonly<
-    Record<LimitId, { readonly watts: Watts; readonly deadlineAt: MonotonicMs | null }>
+    Record<
+      LimitId,
+      { readonly watts: Watts; readonly deadlineAt: MonotonicMs | null; readonly setPoint?: SetPointInForce }
+    >
   >;
   /** Nothing may rise: no journal, or an operator said so. */
   readonly shedOnly: boolean;
@@ -92,7 +97,8 @@ export const CYCLE_SEARCH = { workUnits: 60_000, smallGap: 0.0001, smallGapUnits
 
 /**
  * Decides one cycle. Pure: the same arguments always give the same result. `solve` may remember the problem before
- * (a planner does, to be fast); whatever it remembers, its answers are those of `solveProblem`.
+ * (a planner does, to be fast); whatever it remembers, its answers are those of `solveProblem`. `solveMoment` is asked about
+ * the moment where set points are followed: a planner of its own, as its problems are not those of the plan.
  */
 export function step(
   context: StepContext,
@@ -100,6 +106,7 @@ export function step(
   observation: Observation,
   orders: StepOrders,
   solve: Solver = solveProblem,
+  solveMoment: Solver = solve,
 ): StepResult {
   const { now } = observation;
   const findings: Finding[] = [];
@@ -160,11 +167,15 @@ export function step(
     planRules,
     solve,
   );
+  const following = followSetPoints(context, limits, plan, answer, solveMoment);
+  for (const [id, unusedWatts] of following?.unused ?? [])
+    limits[id] = { ...limits[id]!, follow: { ...limits[id]!.follow!, unusedWatts } };
   const ramp = refill(before, context, orders, now);
   const gated = commandsOf({
     context,
     plan,
-    answer,
+    answer: following === null ? answer : { ...answer, modes: following.modes },
+    following,
     limits,
     sums,
     inputs,

@@ -305,7 +305,7 @@ function keptSchedules(book: BookState, gone: readonly string[]): Pick<BookState
 }
 
 /** The limit that a lease stands for at a moment: a set point moves there by its ramp. */
-function leaseWatts(lease: Lease, now: EpochMs): Watts {
+export function leaseWatts(lease: Lease, now: EpochMs): Watts {
   const { setPoint, watts } = lease;
   if (setPoint === undefined || setPoint.fromWatts === null || setPoint.rampWattsPerMinute === null)
     return watts;
@@ -453,6 +453,10 @@ export function expireLeases(
   return { book: { ...book, leases }, released, overdue, holdsEnded };
 }
 
+export function isInForce(lease: Lease, now: EpochMs): boolean {
+  return lease.notBefore === null || lease.notBefore <= now;
+}
+
 /** What is in force at each limit: the lowest of its rating and every live lease. Pure. */
 export function limitsInForce(
   book: BookState,
@@ -471,7 +475,7 @@ export function limitsInForce(
     });
   }
   for (const lease of book.leases) {
-    if (lease.notBefore !== null && lease.notBefore > now) continue;
+    if (!isInForce(lease, now)) continue;
     const present = inForce.get(lease.limit);
     const watts = leaseWatts(lease, now);
     if (present === undefined || watts >= present.watts) continue;

@@ -124,9 +124,10 @@ function moveLimit(
   moved: (at: MonotonicMs) => MonotonicMs,
   movedAhead: (at: MonotonicMs) => MonotonicMs,
 ): LimitMemory {
-  const { drop } = memory;
+  // A set point is taken up afresh: what was made up for belongs to another moment.
+  const { drop, follow: _, ...kept } = memory;
   return {
-    ...memory,
+    ...kept,
     drop:
       drop === null
         ? null

@@ -28,7 +28,10 @@ const wakes = (traits: MinerTraits, random: () => number): MinerTraits => ({
   wakeRampMs: 120_000 + 300_000 * random(),
 });
 
-/** Prints the scores of `seeds` runs; whether the mean error stays within 1.5 % in each. */
+/** An interval of five minutes may be off by 1 MW of 60. */
+const INTERVAL_SHARE = 1 / 60;
+
+/** Prints the scores of `seeds` runs; whether the mean error stays within 1.5 % in each, and every interval within 1.67 %. */
 export async function proveFollow(seeds: number): Promise<boolean> {
   let kept = true;
   for (let seed = 1; seed <= seeds; seed += 1) {
@@ -53,15 +56,17 @@ export async function proveFollow(seeds: number): Promise<boolean> {
       intervals.push(signed / UPDATES / full);
       from = to;
     }
+    const commands = virtual.applied();
     virtual.stop();
     const mean = absolute / (BASE_POINTS.length * UPDATES) / full;
     const worst = Math.max(...intervals.map(Math.abs));
-    const within = intervals.filter((error) => Math.abs(error) <= 1 / 60).length;
+    const within = intervals.filter((error) => Math.abs(error) <= INTERVAL_SHARE).length;
     console.log(
       `seed ${seed}: mean error ${(mean * 100).toFixed(2)} % of ${(full / 1e6).toFixed(2)} MW; ` +
-        `${within} of ${intervals.length} intervals within 1.67 %, worst ${(worst * 100).toFixed(2)} %`,
+        `${within} of ${intervals.length} intervals within 1.67 %, worst ${(worst * 100).toFixed(2)} %; ` +
+        `${commands} commands`,
     );
-    kept &&= mean <= 0.015;
+    kept &&= mean <= 0.015 && within === intervals.length;
   }
   return kept;
 }

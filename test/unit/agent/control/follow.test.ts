@@ -1,0 +1,283 @@
+import { describe, expect, it } from 'vitest';
+import type { Answer } from '../../../../agent/allocation/problem.ts';
+import { solveProblem } from '../../../../agent/allocation/solve.ts';
+import { type Follow, followSetPoints, updateFollow } from '../../../../agent/control/follow.ts';
+import type { DeviceInput, Entry } from '../../../../agent/control/ledger.ts';
+import { type LimitMemory, newLimitMemory } from '../../../../agent/control/limit-memory.ts';
+import type { ObservedDevice } from '../../../../agent/control/observation.ts';
+import { buildPlan, type PlanLimit } from '../../../../agent/control/plan.ts';
+import { planLimit } from '../../../../agent/control/plan-limit.ts';
+import type { DeviceFacts } from '../../../../agent/control/points.ts';
+import type { StepLimit } from '../../../../agent/control/step-context.ts';
+import type { SetPointInForce } from '../../../../agent/orders/set-points.ts';
+import {
+  CONTROL_RULES,
+  entryOf,
+  minerFacts,
+  NORMAL,
+  observed,
+  pendingOf,
+  SLEEP,
+  stepContextOf,
+  stepLimit,
+} from '../../../support/control-states.ts';
+
+const NOW = 1_000_000;
+const AT: SetPointInForce = {
+  targetWatts: 60_000,
+  bandWatts: 600,
+  headingWatts: null,
+  ceilingWatts: 100_000,
+};
+
+/** Feeds one sample a second; `watts` is what the meter shows. */
+function fed(watts: readonly (number | null)[], setPoint = AT, before?: Follow): Follow {
+  let follow = before;
+  watts.forEach((one, index) => {
+    const now = NOW + index * 1000;
+    follow = updateFollow(follow, setPoint, one === null ? null : [now, one], now);
+  });
+  return follow!;
+}
+const repeat = <T>(count: number, one: T): T[] => Array.from({ length: count }, () => one);
+
+describe('the trim of a set point', () => {
+  it('makes up for what the meter shows, a thirtieth of it a second', () => {
+    expect(fed([57_000]).trimWatts).toBe(0);
+    expect(fed([57_000, 57_000]).trimWatts).toBe(100);
+    expect(fed(repeat(11, 57_000)).trimWatts).toBe(1000);
+    expect(fed(repeat(11, 63_000)).trimWatts).toBe(-1000);
+  });
+
+  it('leaves alone what is within a third of the band, and what it has seen already', () => {
+    expect(fed(repeat(50, 59_800)).trimWatts).toBe(0);
+    expect(fed(repeat(50, 60_200)).trimWatts).toBe(0);
+    const once = fed([57_000, 57_000]);
+    const again = updateFollow(once, AT, [NOW + 1000, 57_000], NOW + 9000);
+    expect(again.trimWatts).toBe(100);
+  });
+
+  it('is bounded above and below, and stays where the meter is silent', () => {
+    expect(fed(repeat(2000, 20_000)).trimWatts).toBe(4800);
+    expect(fed(repeat(2000, 90_000)).trimWatts).toBe(-1800);
+    expect(fed([57_000, 57_000, null, null])).toMatchObject({ trimWatts: 100, isSeen: false });
+    // A gap in the samples counts for half a minute's worth at most.
+    const gone = fed([57_000]);
+    expect(updateFollow(gone, AT, [NOW + 600_000, 57_000], NOW + 600_000).trimWatts).toBe(1500);
+  });
+
+  it('goes back by the room that nobody could use, and does not grow against it', () => {
+    const before = { ...fed(repeat(11, 57_000)), unusedWatts: 700 };
+    const next = (follow: Follow, watts: number) =>
+      updateFollow(follow, AT, [NOW + 11_000, watts], NOW + 11_000).trimWatts;
+    expect(next(before, 57_000)).toBe(600);
+    expect(next({ ...before, unusedWatts: 5000 }, 57_000)).toBe(0);
+    expect(next({ ...before, unusedWatts: 700 }, 63_000)).toBe(500);
+    // Half a band always stays free: points are steps.
+    expect(next({ ...before, unusedWatts: 300 }, 57_000)).toBe(1100);
+    expect(next({ ...before, trimWatts: -400, unusedWatts: 5000 }, 57_000)).toBe(-400);
+  });
+});
+
+/** A set point that moves every four seconds, by `steps`. */
+function moved(steps: readonly number[], more: Partial<SetPointInForce> = {}): Follow {
+  let follow: Follow | undefined;
+  let targetWatts = 60_000;
+  for (const [index, step] of [0, ...steps].entries()) {
+    targetWatts += step;
+    const now = NOW + index * 4000;
+    follow = updateFollow(follow, { ...AT, targetWatts, ...more }, [now, targetWatts], now);
+  }
+  return follow!;
+}
+
+describe('where a set point is going', () => {
+  it('is told by a line: a wake that begins now is there four minutes on', () => {
+    expect(moved(repeat(8, 100)).aheadWatts).toBe(6000);
+    expect(moved(repeat(4, 100)).aheadWatts).toBe(6000);
+    expect(moved(repeat(3, 100)).aheadWatts).toBe(0);
+  });
+
+  it('is nowhere after a step, on a level and on the way down', () => {
+    expect(moved([...repeat(7, 0), 20_000]).aheadWatts).toBe(0);
+    expect(moved([20_000, ...repeat(7, 0)]).aheadWatts).toBe(0);
+    expect(moved(repeat(8, -100)).aheadWatts).toBe(0);
+    expect(moved([100, 0, 100, 0, 100, 0, 100, 0]).aheadWatts).toBe(0);
+  });
+
+  it('is no further than its ramp, and nowhere while the meter is silent', () => {
+    expect(moved(repeat(8, 100), { headingWatts: 62_000 }).aheadWatts).toBe(1200);
+    expect(moved(repeat(8, 100), { headingWatts: 50_000 }).aheadWatts).toBe(0);
+    const follow = moved(repeat(8, 100));
+    expect(updateFollow(follow, AT, null, NOW + 33_000).aheadWatts).toBe(0);
+  });
+
+  it('is forgotten when it has stood still for long', () => {
+    const line = moved(repeat(8, 100));
+    const later = updateFollow(line, { ...AT, targetWatts: 60_800 }, [NOW + 200_000, 60_800], NOW + 200_000);
+    expect(later.aheadWatts).toBe(0);
+  });
+});
+
+/** Quick ones sleep, run at 2 or at 3 kW, and change in 5 s; slow ones sleep or run at 3 kW. */
+const quick = (id: string, entry: Partial<Entry> = {}, seen: Partial<ObservedDevice> = {}): DeviceInput =>
+  device(id, { changeMs: 5000 }, entry, seen);
+const slow = (id: string, entry: Partial<Entry> = {}, seen: Partial<ObservedDevice> = {}): DeviceInput =>
+  device(id, { changeMs: 300_000, points: [SLEEP, NORMAL] }, entry, seen);
+/** One that is to go down to 2 kW, which takes it minutes. */
+const slowDown = (id: string, entry: Partial<Entry>): DeviceInput =>
+  device(id, { changeMs: 300_000 }, entry, {});
+function device(
+  id: string,
+  facts: Partial<DeviceFacts>,
+  entry: Partial<Entry>,
+  seen: Partial<ObservedDevice>,
+): DeviceInput {
+  return {
+    entry: entryOf({ id, ...entry }),
+    facts: minerFacts({ id, ...facts }),
+    device: observed({ id, ...seen }),
+  };
+}
+const asleep = [
+  { pointId: 'sleep', sleptAt: 0 },
+  { activity: 'asleep', powerWatts: 60 },
+] as const;
+const waking = [
+  {
+    pointId: 'sleep',
+    pending: pendingOf({ pointId: 'normal', kind: 'run', watts: 3000, direction: 'up', fromWatts: 60 }),
+  },
+  { activity: 'starting', powerWatts: 500 },
+] as const;
+
+interface Case {
+  readonly target: number;
+  readonly trim?: number;
+  readonly ahead?: number;
+  readonly ceiling?: number;
+  readonly isSeen?: boolean;
+  readonly limits?: readonly StepLimit[];
+}
+
+/** Plans, then follows: points by device id. */
+function follow(inputs: readonly DeviceInput[], given: Case) {
+  const context = stepContextOf(given.limits ?? [stepLimit()]);
+  const held: Follow = {
+    targetWatts: given.target,
+    ceilingWatts: given.ceiling ?? 100_000,
+    isSeen: given.isSeen ?? true,
+    aheadWatts: given.ahead ?? 0,
+    trimWatts: given.trim ?? 0,
+    unusedWatts: 0,
+    sampledAt: NOW,
+    targets: [],
+  };
+  const limits: Record<string, LimitMemory> = {};
+  for (const { id, ratingWatts } of context.limits)
+    limits[id] = {
+      ...newLimitMemory(ratingWatts, NOW),
+      ...(id === 'grid' ? { inForceWatts: given.target + 500, follow: held } : {}),
+    };
+  const planLimits = context.limits.map(
+    (limit): PlanLimit =>
+      planLimit(CONTROL_RULES, limit, limits[limit.id]!, {
+        reservedWatts: 0,
+        blindWatts: null,
+        overshedShare: 0,
+        now: NOW,
+      }),
+  );
+  const plan = buildPlan(planLimits, inputs, [], {
+    now: NOW,
+    shedOnly: false,
+    dwellMs: 0,
+    leastSleepMs: 0,
+    wakesPerHour: 9,
+    meterLagMs: 2000,
+    ceilings: {},
+    unseen: new Map(),
+  });
+  const answer: Answer = solveProblem(plan.problem);
+  return { answer, plan, following: followSetPoints(context, limits, plan, answer, solveProblem) };
+}
+
+describe('following a set point', () => {
+  it('lets quick miners draw what wakes have been granted and do not draw yet', () => {
+    const inputs = [slow('s', ...waking), quick('q'), quick('r', { pointId: 'low' }, { powerWatts: 2000 })];
+    // Awake at 3 kW the slow one leaves 5 kW; now it draws 500 W, and both may have 3 kW.
+    const { answer, following } = follow(inputs, { target: 8000 });
+    expect(answer.modes).toMatchObject({ s: 'normal', q: 'normal', r: 'low' });
+    expect(following!.modes).toMatchObject({ s: 'normal', q: 'normal', r: 'normal' });
+    expect(following!.quick).toEqual(new Set(['q', 'r']));
+    expect(following!.unused.get('grid')).toBe(1500);
+  });
+
+  it('takes it back from them as what wakes draws its power, and by the trim', () => {
+    const inputs = [slow('s'), quick('q'), quick('r')];
+    expect(follow(inputs, { target: 8000 }).following!.modes).toMatchObject({
+      s: 'normal',
+      q: 'normal',
+      r: 'low',
+    });
+    const trimmed = follow(inputs, { target: 9000, trim: -500 }).following!.modes;
+    expect(Object.values(trimmed).filter((mode) => mode === 'low')).toHaveLength(1);
+  });
+
+  it('counts what a slow miner still draws on its way down', () => {
+    const down = pendingOf({ pointId: 'low', kind: 'run', watts: 2000, limitWatts: 2000 });
+    const inputs = [slowDown('s', { pending: down }), quick('q'), quick('r')];
+    // Planned 2 + 3 + 3 kW; at this moment it is still 1 kW more.
+    const { answer, following } = follow(inputs, { target: 8000 });
+    expect(answer.modes).toMatchObject({ s: 'low', q: 'normal', r: 'normal' });
+    expect(Object.values(following!.modes).toSorted()).toEqual(['low', 'low', 'normal']);
+  });
+
+  it('wakes ahead where the target is going, and keeps to the target with quick ones', () => {
+    const inputs = [slow('s', ...asleep), quick('q'), quick('r')];
+    expect(follow(inputs, { target: 6100 }).answer.modes['s']).toBe('sleep');
+    const { answer, following } = follow(inputs, { target: 6100, ahead: 3000 });
+    expect(answer.modes['s']).toBe('normal');
+    expect(following!.modes).toMatchObject({ s: 'normal', q: 'normal', r: 'normal' });
+    // The wake has room as far as quick ones can give theirs back: 1 kW each, on top of the band's end.
+    expect(following!.rooms.get('grid')).toEqual({ slow: 8600, quick: 100_000 });
+  });
+
+  it('never passes another limit: at its own the worst case counts as ever', () => {
+    const inputs = [slow('s', ...waking), quick('q'), quick('r', { pointId: 'low' }, { powerWatts: 2000 })];
+    const { following } = follow(inputs, { target: 8000, ceiling: 8200 });
+    expect(following!.modes).toMatchObject({ r: 'low' });
+    expect(following!.rooms.get('grid')).toEqual({ slow: 8500, quick: 8500 });
+    const limits = [stepLimit(), stepLimit({ id: 'hall', parent: 'grid', ratingWatts: 8200 })];
+    const below = inputs.map((input) => ({ ...input, facts: { ...input.facts, limit: 'hall' } }));
+    expect(follow(below, { target: 8000, limits }).following!.modes).toMatchObject({ r: 'low' });
+  });
+
+  it('counts what hangs below other limits by their losses, and leaves what is not below alone', () => {
+    const limits = [
+      stepLimit(),
+      stepLimit({ id: 'hall', parent: 'grid', gain: 2 }),
+      stepLimit({ id: 'other', ratingWatts: 5200 }),
+    ];
+    const at = (limit: string, input: DeviceInput) => ({ ...input, facts: { ...input.facts, limit } });
+    const inputs = [
+      at('hall', slow('s', ...waking)),
+      at('hall', quick('q', { pointId: 'low' }, { powerWatts: 2000 })),
+      at('other', quick('x')),
+      at('other', quick('y', { pointId: 'low' }, { powerWatts: 2000 })),
+    ];
+    // 2 x (3 + 2) kW planned; 2 x 2.5 kW are missing now: room for one more kilowatt, twice.
+    const { following } = follow(inputs, { target: 10_000, limits });
+    expect(following!.modes).toEqual({ s: 'normal', q: 'normal', x: 'normal', y: 'low' });
+    expect(following!.quick).toEqual(new Set(['q']));
+  });
+
+  it('is not tried without a meter, without quick miners, and where the plan has no room', () => {
+    const inputs = [slow('s', ...waking), quick('q')];
+    expect(follow(inputs, { target: 8000, isSeen: false }).following).toBeNull();
+    expect(follow([slow('s'), slow('t')], { target: 8000 }).following).toBeNull();
+    expect(follow([quick('q', { quarantine: { since: 0, why: '' } })], { target: 100 }).following).toBeNull();
+    const nodes = [device('g', { kind: 'gpu-node', changeMs: 5000 }, {}, {})];
+    expect(follow(nodes, { target: 8000 }).following).toBeNull();
+  });
+});
