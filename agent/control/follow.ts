@@ -131,10 +131,9 @@ export function followSetPoints(
   if (followed.length === 0) return null;
   const shares = new Map(followed.map(({ id }) => [id, gainsTo(context, id)]));
   const quick = new Set<DeviceId>();
-  const notYet = new Map<LimitId, Watts>();
-  const givesBack = new Map<LimitId, Watts>();
-  const add = (to: Map<LimitId, Watts>, from: LimitId, watts: Watts) => {
-    for (const [id, gains] of shares) to.set(id, (to.get(id) ?? 0) + watts * (gains.get(from) ?? 0));
+  const at = new Map(followed.map(({ id }) => [id, { notYet: 0, givesBack: 0 }]));
+  const add = (what: 'notYet' | 'givesBack', from: LimitId, watts: Watts) => {
+    for (const [id, gains] of shares) at.get(id)![what] += watts * (gains.get(from) ?? 0);
   };
   const devices = plan.problem.devices.map((device): ProblemDevice => {
     const candidate = plan.candidates.get(device.id)!;
@@ -143,10 +142,10 @@ export function followSetPoints(
     const points = quickPoints(candidate, chosen);
     if (points !== null) {
       quick.add(device.id);
-      add(givesBack, device.limit, Math.max(0, candidate.current.watts - points[0]!.watts));
+      add('givesBack', device.limit, Math.max(0, candidate.current.watts - points[0]!.watts));
       return { ...device, allowed: points.map((point) => point.id), switchDollarsPerHour: calm(device) };
     }
-    add(notYet, device.limit, missingWatts(candidate, chosen));
+    add('notYet', device.limit, missingWatts(candidate, chosen));
     return { ...device, allowed: [chosen.id] };
   });
   if (quick.size === 0) return null;
@@ -158,9 +157,9 @@ export function followSetPoints(
     const ceiling = Math.max(inForceWatts, follow.ceilingWatts);
     rooms.set(limit.id, {
       quick: ceiling,
-      slow: Math.min(ceiling, inForceWatts + (givesBack.get(limit.id) ?? 0)),
+      slow: Math.min(ceiling, inForceWatts + at.get(limit.id)!.givesBack),
     });
-    const wanted = follow.targetWatts + follow.trimWatts + (notYet.get(limit.id) ?? 0);
+    const wanted = follow.targetWatts + follow.trimWatts + at.get(limit.id)!.notYet;
     const most = ceiling * (1 - context.rules.reserveShare);
     return { ...limit, capacityWatts: Math.floor(Math.min(wanted, most)) };
   });
@@ -180,8 +179,8 @@ function quickPoints(candidate: Candidate, chosen: OperatingPoint): OperatingPoi
   const takesMs = facts.changeMs;
   if (facts.kind !== 'miner' || takesMs === null || takesMs > QUICK_MS) return null;
   if (chosen.kind !== 'run' || current.kind !== 'run' || device.activity !== 'running') return null;
-  const points = candidate.allowed.filter((point) => point.kind === 'run');
-  return points.length === 0 ? null : points;
+  // What was chosen is one of them.
+  return candidate.allowed.filter((point) => point.kind === 'run');
 }
 
 /** Staying costs nothing, any other point a little: what is chosen anew every second should not wander. */

@@ -253,10 +253,12 @@ function judgeOf(
 }
 
 /**
- * The field's usual loop for comparison: every second, what the meter shows against the limit; least efficient
- * asleep first when over, most efficient awake first when under, nothing kept of what is under way.
+ * Other controls for comparison; least efficient asleep first when over, most efficient awake first when under.
+ * `headroom` is the field's usual loop: every second, what the meter shows against the limit, nothing kept of what is under
+ * way. `told` knows who obeys, who is dead and what each draws at full power, waits for no meter, keeps no reserve, and wakes
+ * at the moment that the limit rises: what it does not use, hardly anybody without foresight can.
  */
-function runHeadroom(mix: Mix, count: number, seed: number): Verdict {
+function runOther(by: 'headroom' | 'told', mix: Mix, count: number, seed: number): Verdict {
   const { ratingWatts } = siteOf(mix, count);
   const random = seededRandom(seed);
   const each = Math.floor(count / 3);
@@ -314,7 +316,9 @@ function runHeadroom(mix: Mix, count: number, seed: number): Verdict {
     site.advance(now);
     judge.watch(now);
     if (now % 1000 !== 0) continue;
-    let excess = site.watts('grid', 2000) - limitWatts;
+    let excess = -limitWatts;
+    if (by === 'headroom') excess += site.watts('grid', 2000);
+    else excess += cooling + planned(miners, wanted);
     for (const { miner, index } of ranked) {
       if (excess <= 0) break;
       if (!wanted[index] || miner.faults.dead) continue;
@@ -333,6 +337,14 @@ function runHeadroom(mix: Mix, count: number, seed: number): Verdict {
   return verdict;
 }
 
+/** Watts once all that are wanted are at full power: those that obey when wanted, the others always. */
+function planned(miners: readonly SimulatedMiner[], wanted: readonly boolean[]): number {
+  return miners.reduce((sum, miner, index) => {
+    const draws = !miner.faults.dead && (wanted[index] || miner.faults.disobeys);
+    return sum + (draws ? miner.traits.normalWatts : miner.faults.dead ? 0 : miner.traits.sleepWatts);
+  }, 0);
+}
+
 function minersWatts(mix: Mix, each: number): number {
   return MIXES[mix].reduce((sum, family) => sum + minerTraits(MODELS[family]).normalWatts * each, 0);
 }
@@ -346,10 +358,12 @@ export async function proveLoop(runs: number, miners: number, mixes: readonly st
   for (const mix of names) {
     const ours: Verdict[] = [];
     const theirs: Verdict[] = [];
+    const told: Verdict[] = [];
     for (let seed = 1; seed <= runs; seed += 1) {
       const verdict = await runAgent(mix, count, seed);
       ours.push(verdict);
-      theirs.push(runHeadroom(mix, count, seed));
+      theirs.push(runOther('headroom', mix, count, seed));
+      told.push(runOther('told', mix, count, seed));
       const over = verdict.overSeconds + verdict.againSeconds + verdict.feederSeconds;
       if (over > 0) {
         kept = false;
@@ -363,15 +377,24 @@ export async function proveLoop(runs: number, miners: number, mixes: readonly st
     console.log(`${mix}, ${count} miners, seeds 1 to ${runs}`);
     console.log(`  ledger:   ${line(ours)}`);
     console.log(`  headroom: ${line(theirs)}`);
+    const reachable = told.map((verdict) => verdict.usedWattSeconds);
+    const reached = ours.map((verdict, index) => verdict.usedWattSeconds / reachable[index]!);
+    console.log(
+      `  by who knows all: ${(median(told.map(usedShare)) * 100).toFixed(1)} % of the allowed energy; the ledger uses ${(median(reached) * 100).toFixed(1)} % of that`,
+    );
     const share = median(ours.map((v, index) => v.switches / Math.max(1, theirs[index]!.switches)));
     console.log(`  switches of headroom control: ${(share * 100).toFixed(0)} %`);
   }
   return kept;
 }
 
+function usedShare(verdict: Verdict): number {
+  return verdict.usedWattSeconds / verdict.allowedWattSeconds;
+}
+
 function line(verdicts: readonly Verdict[]): string {
   const met = verdicts.flatMap((verdict) => verdict.metMs);
-  const used = verdicts.map((verdict) => verdict.usedWattSeconds / verdict.allowedWattSeconds);
+  const used = verdicts.map(usedShare);
   const over = verdicts.map((v) => v.overSeconds + v.againSeconds + v.feederSeconds);
   return (
     `over ${median(over).toFixed(1)} s (worst ${Math.max(...over).toFixed(1)}), ` +

@@ -14,6 +14,7 @@ const LEDGER = [
   'limit-memory',
   'plan',
   'derived-limits',
+  'follow',
 ];
 
 /**
@@ -39,7 +40,7 @@ export const MUTATION_PARTS: Readonly<Record<string, MutationPart>> = {
     files: LEDGER.map((name) => `agent/control/${name}.ts`),
     tests: [
       'test/unit/agent/control/{ledger,class-memory,derived-limits,swap}*.test.ts',
-      'test/unit/agent/control/{gate,node-sums,unseen,limit-memory,plan}*.test.ts',
+      'test/unit/agent/control/{gate,node-sums,unseen,limit-memory,plan,follow}*.test.ts',
       'test/property/control/*.test.ts',
     ],
     atLeastPercent: 85,

@@ -5,10 +5,10 @@ import { type Follow, followSetPoints, updateFollow } from '../../../../agent/co
 import type { DeviceInput, Entry } from '../../../../agent/control/ledger.ts';
 import { type LimitMemory, newLimitMemory } from '../../../../agent/control/limit-memory.ts';
 import type { ObservedDevice } from '../../../../agent/control/observation.ts';
-import { buildPlan, type PlanLimit } from '../../../../agent/control/plan.ts';
+import { buildPlan, type Plan, type PlanLimit } from '../../../../agent/control/plan.ts';
 import { planLimit } from '../../../../agent/control/plan-limit.ts';
 import type { DeviceFacts } from '../../../../agent/control/points.ts';
-import type { StepLimit } from '../../../../agent/control/step-context.ts';
+import type { StepContext, StepLimit } from '../../../../agent/control/step-context.ts';
 import type { SetPointInForce } from '../../../../agent/orders/set-points.ts';
 import {
   CONTROL_RULES,
@@ -179,6 +179,15 @@ function follow(inputs: readonly DeviceInput[], given: Case) {
       ...newLimitMemory(ratingWatts, NOW),
       ...(id === 'grid' ? { inForceWatts: given.target + 500, follow: held } : {}),
     };
+  const { plan, answer } = planOf(context, limits, inputs);
+  return { answer, plan, following: followSetPoints(context, limits, plan, answer, solveProblem) };
+}
+
+function planOf(
+  context: StepContext,
+  limits: Readonly<Record<string, LimitMemory>>,
+  inputs: readonly DeviceInput[],
+): { plan: Plan; answer: Answer } {
   const planLimits = context.limits.map(
     (limit): PlanLimit =>
       planLimit(CONTROL_RULES, limit, limits[limit.id]!, {
@@ -198,8 +207,7 @@ function follow(inputs: readonly DeviceInput[], given: Case) {
     ceilings: {},
     unseen: new Map(),
   });
-  const answer: Answer = solveProblem(plan.problem);
-  return { answer, plan, following: followSetPoints(context, limits, plan, answer, solveProblem) };
+  return { plan, answer: solveProblem(plan.problem) };
 }
 
 describe('following a set point', () => {
@@ -270,6 +278,49 @@ describe('following a set point', () => {
     const { following } = follow(inputs, { target: 10_000, limits });
     expect(following!.modes).toEqual({ s: 'normal', q: 'normal', x: 'normal', y: 'low' });
     expect(following!.quick).toEqual(new Set(['q']));
+  });
+
+  it('takes each set point for itself', () => {
+    const tree = (id: string, from: SetPointInForce): readonly [string, LimitMemory] => {
+      const held: Follow = { ...fed([60_000], from), targetWatts: from.targetWatts };
+      return [id, { ...newLimitMemory(100_000, NOW), inForceWatts: from.targetWatts + 500, follow: held }];
+    };
+    const limits = Object.fromEntries([
+      tree('grid', { ...AT, targetWatts: 8000 }),
+      tree('other', { ...AT, targetWatts: 5000 }),
+    ]);
+    const context = stepContextOf([stepLimit(), stepLimit({ id: 'other' })]);
+    const elsewhere = (input: DeviceInput) => ({ ...input, facts: { ...input.facts, limit: 'other' } });
+    const inputs = [
+      slow('s', ...waking),
+      quick('q'),
+      quick('r', { pointId: 'low' }, { powerWatts: 2000 }),
+      elsewhere(quick('x')),
+      elsewhere(quick('y')),
+    ];
+    const { plan, answer } = planOf(context, limits, inputs);
+    const following = followSetPoints(context, limits, plan, answer, solveProblem)!;
+    expect(following.modes).toMatchObject({ s: 'normal', q: 'normal', r: 'normal' });
+    expect([following.modes['x'], following.modes['y']].toSorted()).toEqual(['low', 'normal']);
+    expect(following.rooms.get('other')).toEqual({ slow: 7500, quick: 100_000 });
+  });
+
+  it('knows nothing of what a slow miner draws that does not say', () => {
+    const silent = [waking[0], { activity: 'starting', powerWatts: null }] as const;
+    const inputs = [slow('s', ...silent), quick('q'), quick('r', { pointId: 'low' }, { powerWatts: 2000 })];
+    expect(follow(inputs, { target: 8000 }).following!.modes).toMatchObject({ r: 'low' });
+  });
+
+  it('leaves alone what starts by itself, and what falls within seconds', () => {
+    // Takes a limit within 5 s, but it starts: nothing can be had from it now.
+    const starting = quick('q', {}, { activity: 'starting', powerWatts: 1000 });
+    const inputs = [starting, quick('r'), slow('s')];
+    const { following } = follow(inputs, { target: 9000 });
+    expect(following!.quick).toEqual(new Set(['r']));
+    const falling = pendingOf({ watts: 60, sentAt: NOW - 1000, dueAt: NOW + 20_000 });
+    const sleepy = slow('s', { pending: falling });
+    const down = follow([sleepy, quick('q'), quick('r')], { target: 6100 });
+    expect(down.following!.modes).toMatchObject({ s: 'sleep', q: 'normal', r: 'normal' });
   });
 
   it('is not tried without a meter, without quick miners, and where the plan has no room', () => {

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { Answer } from '../../../../agent/allocation/problem.ts';
+import type { Following } from '../../../../agent/control/follow.ts';
 import { commandsOf, type GateInput } from '../../../../agent/control/gate.ts';
 import type { DeviceInput, Entry } from '../../../../agent/control/ledger.ts';
 import { type LimitMemory, newLimitMemory } from '../../../../agent/control/limit-memory.ts';
@@ -45,6 +46,7 @@ interface Case {
   readonly prices?: Readonly<Record<string, number>>;
   readonly orders?: Partial<GateInput['orders']>;
   readonly tokens?: number;
+  readonly following?: Following;
 }
 
 /** What the gate makes of `wanted` points. */
@@ -82,6 +84,7 @@ function gate(inputs: readonly DeviceInput[], wanted: Readonly<Record<string, st
     orders: { reservedWatts: {}, ceilings: {}, ...given.orders },
     now: NOW,
     rampTokensWatts: given.tokens ?? 1e6,
+    ...(given.following === undefined ? {} : { following: given.following }),
   });
 }
 const ids = (gated: ReturnType<typeof gate>) =>
@@ -342,4 +345,39 @@ describe('what is granted to a node', () => {
 it('a wake is one from sleep, whatever was told since', () => {
   const falling = device('s', { pointId: 'normal', pending: pendingOf() });
   expect(gate([falling], { s: 'normal' }).entries.get('s')!.wokeAt).toBe(NOW);
+});
+
+describe('where a set point is held', () => {
+  const following = (slow: number, quick: number): Following => ({
+    modes: {},
+    quick: new Set(['q']),
+    rooms: new Map([['grid', { slow, quick }]]),
+    unused: new Map(),
+  });
+  const memory = { grid: { inForceWatts: 10_000 }, hall: { inForceWatts: 50_000 } };
+  const sums = { grid: [9000, null], hall: [4500, null] } as const;
+  const low = (id: string) => device(id, { pointId: 'low', provenWatts: 2000 }, { powerWatts: 2000 });
+
+  it('quick miners may rise to the limit that stands without it, others as far as those can give way', () => {
+    // A kilowatt more in the hall is two at the grid: 11 kW, less half of the reserve of 2 %.
+    const rise = (id: string, slow: number, quick: number) =>
+      ids(gate([low(id)], { [id]: 'normal' }, { memory, sums, following: following(slow, quick) }));
+    expect(rise('q', 10_000, 11_200)).toEqual(['q normal']);
+    expect(rise('q', 20_000, 11_100)).toEqual([]);
+    expect(rise('d', 11_200, 10_000)).toEqual(['d normal']);
+    expect(rise('d', 11_100, 20_000)).toEqual([]);
+  });
+
+  it('other limits keep what is in force there', () => {
+    const tight = { ...memory, hall: { inForceWatts: 5000 } };
+    const gated = gate([low('q')], { q: 'normal' }, { memory: tight, sums, following: following(1e6, 1e6) });
+    expect(gated.commands).toEqual([]);
+    expect(gated.heldBack!.why).toMatch(/the worst case of hall/);
+  });
+
+  it('a fall there holds nothing back afterwards', () => {
+    const falls = (given: Case) => gate([device('q')], { q: 'low' }, { over: ['grid', 'hall'], ...given });
+    expect(falls({}).shedLimits).toEqual(['hall', 'grid']);
+    expect(falls({ following: following(1e6, 1e6) }).shedLimits).toEqual(['hall']);
+  });
 });

@@ -139,3 +139,39 @@ it('a limit that was never looked at has its rating in force and nothing behind 
     wakesAt: [],
   });
 });
+
+describe('a set point at a limit', () => {
+  const setPoint = { targetWatts: 59_000, bandWatts: 1000, headingWatts: null, ceilingWatts: 90_000 };
+  const held = (watts: number, more: Partial<LimitUpdate> = {}, memory: Partial<LimitMemory> = {}) =>
+    next(memory, { inForce: { watts, deadlineAt: null, setPoint }, meter: meter(49_000, 58_000), ...more });
+
+  it('is followed while its meter is read, under the ceiling of what else is in force', () => {
+    expect(held(60_000).follow).toMatchObject({ targetWatts: 59_000, ceilingWatts: 90_000, isSeen: true });
+    expect(held(60_000, { meter: null }).follow).toMatchObject({ isSeen: false });
+    const stale = { samples: [[39_999, 58_000]] as const };
+    expect(held(60_000, { meter: null }, stale).follow).toMatchObject({ isSeen: false });
+    expect(held(60_000, { meter: null }, { samples: [[40_000, 58_000]] }).follow).toMatchObject({
+      isSeen: true,
+    });
+  });
+
+  it('is forgotten with its order, and where phases, average or heat hold lower', () => {
+    const { follow } = held(60_000);
+    expect(next({ follow: follow! }, { watts: 60_000 })).not.toHaveProperty('follow');
+    const limit = { ...LIMIT, average: { watts: 50_000, overMs: 900_000 } };
+    expect(held(60_000, { limit })).toMatchObject({ heldBy: 'average' });
+    expect(held(60_000, { limit })).not.toHaveProperty('follow');
+    // An average above it is one more ceiling.
+    const above = { ...LIMIT, average: { watts: 70_000, overMs: 900_000 } };
+    expect(held(60_000, { limit: above }).follow).toMatchObject({ ceilingWatts: 70_000 });
+  });
+
+  it('that moves down by less than a fiftieth makes no drop, a step does', () => {
+    const before = { inForceWatts: 60_000 };
+    expect(held(58_900, {}, before).drop).toBeNull();
+    expect(held(58_800, {}, before).drop).toBeNull();
+    expect(held(58_700, {}, before).drop).toMatchObject({ startedAt: 50_000 });
+    // Without a set point every fall is one.
+    expect(next(before, { watts: 59_900 }).drop).not.toBeNull();
+  });
+});
