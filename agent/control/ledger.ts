@@ -30,6 +30,8 @@ export interface Entry {
   readonly capRises?: readonly MonotonicMs[];
   /** Of a GPU node: since when more flows than its caps allow. */
   readonly overCapSince?: MonotonicMs | null;
+  /** A rise that showed before its end: what it may still come to, and until when. Absent where none is under way. */
+  readonly rising?: { readonly watts: Watts; readonly until: MonotonicMs };
   /** The last fall that evidence showed: meters with a lag have yet to follow. */
   readonly lastDrop: { readonly watts: Watts; readonly at: MonotonicMs } | null;
   /** Its last reading, while it is silent; `null` while it is read. A pause of the agent is no silence. */
@@ -113,6 +115,7 @@ export function learn(
       message: `${entry.id} gets another chance after 30 minutes of quarantine`,
     });
   }
+  if (next.rising !== undefined && now >= next.rising.until) next = withoutRise(next);
   const { sampledAt } = device;
   if (!device.fresh || sampledAt === null || device.requestedAt === null)
     return expire(silent(next, device, now), now, findings);
@@ -124,7 +127,8 @@ export function learn(
   if (shows(pending, facts, device)) {
     findings.push({ kind: 'obeyed', device: entry.id, message: `${entry.id} shows ${pending.pointId}` });
     return {
-      ...next,
+      ...withoutRise(next),
+      ...(pending.direction === 'up' && facts.kind === 'miner' ? { rising: risingTo(next, pending) } : {}),
       pointId: pending.pointId,
       pending: null,
       disobeyed: 0,
@@ -140,6 +144,16 @@ export function learn(
     };
   }
   return expire(next, now, findings);
+}
+
+/** Evidence of a rise comes before its end: a machine ramps on for minutes, and a start ends above its target. */
+function risingTo(entry: Entry, pending: Pending): NonNullable<Entry['rising']> {
+  const wakes = entry.wokeAt === pending.sentAt;
+  return { watts: Math.ceil(pending.watts * (wakes ? OVERSHOOT : 1)), until: pending.dueAt };
+}
+
+function withoutRise({ rising: _, ...entry }: Entry): Entry {
+  return entry;
 }
 
 function silent(entry: Entry, device: ObservedDevice, now: MonotonicMs): Entry {

@@ -35,6 +35,7 @@ export interface RiseRules {
   readonly sleepersAtLeast: number;
   /** What a meter shows is at most this much older than its sample. */
   readonly meterLagMs: Milliseconds;
+  readonly now: MonotonicMs;
   /** Silent alone and for long, below a meter that is read: like a sleeper, what it may regain is drift. */
   readonly gone: (device: DeviceId) => boolean;
 }
@@ -128,7 +129,7 @@ function ownPart(node: NodeInput, devices: readonly DeviceInput[], rules: RiseRu
     own.expected += expectedOf(entry, facts, device);
     own.drawn += drawn;
     const gone = rules.gone(facts.id);
-    const rise = gone ? 0 : riseOf(entry, facts, device, worst);
+    const rise = gone ? 0 : riseOf(entry, facts, device, worst, rules.now);
     own.rises += rise;
     // Counted once: what may rise at any moment is not drift as well.
     if (gone || (rise === 0 && asleepAsOrdered(entry, device))) {
@@ -167,7 +168,13 @@ function asleepAsOrdered(entry: Entry, device: ObservedDevice): boolean {
 }
 
 /** How far a device may go above what it drew when the meter was read. */
-function riseOf(entry: Entry, facts: DeviceFacts, device: ObservedDevice, worst: Watts): Watts {
+function riseOf(
+  entry: Entry,
+  facts: DeviceFacts,
+  device: ObservedDevice,
+  worst: Watts,
+  now: MonotonicMs,
+): Watts {
   if (device.inventory === 'expected' || device.inventory === 'removed') return 0;
   const drawn = device.fresh ? (device.powerWatts ?? 0) : 0;
   const { pending } = entry;
@@ -189,10 +196,13 @@ function riseOf(entry: Entry, facts: DeviceFacts, device: ObservedDevice, worst:
     // Asleep by order: the drift reserve of its limit covers it. Asleep by itself: it may be back any second.
     return entry.pointId === 'sleep' && entry.sleptAt !== null ? 0 : Math.max(0, worst - drawn);
   }
+  // Shown and not yet at its end.
+  const ramp =
+    entry.rising !== undefined && now < entry.rising.until ? Math.max(0, entry.rising.watts - drawn) : 0;
   // Works, but draws much less than its point (a pool outage): that room is not free.
   const point = facts.points.find((candidate) => candidate.id === entry.pointId) ?? facts.points.at(-1)!;
-  if (!device.reported || device.powerWatts === null) return 0;
-  return device.powerWatts < point.watts * 0.8 ? Math.max(0, point.watts - device.powerWatts) : 0;
+  if (!device.reported || device.powerWatts === null) return ramp;
+  return device.powerWatts < point.watts * 0.8 ? Math.max(ramp, point.watts - device.powerWatts) : ramp;
 }
 
 function meteredWorst(measuredWatts: Watts, own: Carried, rules: RiseRules): Watts {

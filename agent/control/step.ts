@@ -134,6 +134,7 @@ export function step(
     driftShare: context.rules.driftShare,
     sleepersAtLeast: 2,
     meterLagMs: context.rules.meterLagMs,
+    now,
     gone: (id) => unseen.get(id) === 0,
   });
   correctBias(context, limits, sums, inputs, unseen, now);

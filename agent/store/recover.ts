@@ -52,7 +52,7 @@ export function recoverState(lost: LostState, rules: RecoverRules): ControlState
   const entries: Record<string, Entry> = {};
   for (const entry of Object.values(lost.state.entries)) {
     const timed = {
-      ...moveEntry(entry, moved),
+      ...moveEntry(entry, moved, movedAhead),
       silentSince: entry.silentSince === null ? null : stillSilent(entry.silentSince),
     };
     const bounded = {
@@ -69,7 +69,11 @@ export function recoverState(lost: LostState, rules: RecoverRules): ControlState
   return { entries, limits, phase: 'starting', rampTokensWatts: 0, rampAt: 0, classes: lost.state.classes };
 }
 
-function moveEntry(entry: Entry, moved: (at: MonotonicMs) => MonotonicMs): Entry {
+function moveEntry(
+  entry: Entry,
+  moved: (at: MonotonicMs) => MonotonicMs,
+  movedAhead: (at: MonotonicMs) => MonotonicMs,
+): Entry {
   const at = (value: MonotonicMs | null) => (value === null ? null : moved(value));
   return {
     ...entry,
@@ -80,6 +84,9 @@ function moveEntry(entry: Entry, moved: (at: MonotonicMs) => MonotonicMs): Entry
     wakes: entry.wakes.map(moved),
     roseAt: at(entry.roseAt),
     ...(entry.capRises === undefined ? {} : { capRises: entry.capRises.map((rise) => at(rise)!) }),
+    ...(entry.rising === undefined
+      ? {}
+      : { rising: { ...entry.rising, until: movedAhead(entry.rising.until) } }),
     lastDrop: entry.lastDrop === null ? null : { ...entry.lastDrop, at: moved(entry.lastDrop.at) },
   };
 }

@@ -287,6 +287,7 @@ const LAWS: Readonly<Record<string, (moment: Moment) => void>> = {
       driftShare: context.rules.driftShare,
       sleepersAtLeast: 2,
       meterLagMs: context.rules.meterLagMs,
+      now,
       gone: () => false,
     });
     for (const up of ups) {

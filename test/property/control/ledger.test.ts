@@ -177,6 +177,7 @@ describe('the ledger', () => {
             sleepersAtLeast: 2,
             gone: () => false,
             meterLagMs: 2500,
+            now: 1_000_000,
           }).get('grid')!;
           expect(sums.worstWatts).toBeLessThanOrEqual(sums.sumWorstWatts);
           expect(sums.worstWatts).toBeGreaterThanOrEqual(metered);
@@ -186,6 +187,7 @@ describe('the ledger', () => {
             sleepersAtLeast: 2,
             gone: () => false,
             meterLagMs: 2500,
+            now: 1_000_000,
           }).get('grid')!;
           // Losing the meter makes no room. (What it showed above the parts is remembered as bias, and its limit
           // may not rise while it is silent.)

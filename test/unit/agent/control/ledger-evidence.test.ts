@@ -443,3 +443,36 @@ describe('what a device draws if it obeys', () => {
     expect(expected({ fresh: false }, { pointId: null })).toBe(3300);
   });
 });
+
+describe('a rise that shows before its end', () => {
+  const up = pendingOf({ pointId: 'normal', kind: 'run', watts: 3000, direction: 'up', sentAt: 100_000 });
+
+  it('is remembered until it was due, a start with what it ends above its target', () => {
+    expect(learnt({ pending: up }, { powerWatts: 2500 }).entry).toMatchObject({
+      pending: null,
+      rising: { watts: 3000, until: 200_000 },
+    });
+    expect(learnt({ pending: up, wokeAt: 100_000 }, { powerWatts: 2500 }).entry.rising).toEqual({
+      // A tenth more, rounded up.
+      watts: 3301,
+      until: 200_000,
+    });
+  });
+
+  it('is forgotten when it was due, and when a fall shows', () => {
+    const rising = { watts: 3000, until: 200_000 };
+    expect(learnt({ rising }).entry.rising).toEqual(rising);
+    expect(learnt({ rising }, {}, miner, 199_999).entry.rising).toEqual(rising);
+    expect(learnt({ rising }, {}, miner, 200_000).entry).not.toHaveProperty('rising');
+    const down = pendingOf({ pointId: 'low', kind: 'run', watts: 2000 });
+    expect(learnt({ rising, pending: down }, { powerWatts: 2000 }).entry).not.toHaveProperty('rising');
+    expect(learnt({ rising, pending: down }, { powerWatts: 2900 }).entry.rising).toEqual(rising);
+  });
+
+  it('is none of a GPU node: its caps are its worst case', () => {
+    const cap = pendingOf({ pointId: 'full', kind: 'run', watts: 8000, direction: 'up' });
+    const { entry } = learnt({ pending: cap }, { limitWatts: 8000 }, node);
+    expect(entry).toMatchObject({ pending: null, pointId: 'full' });
+    expect(entry).not.toHaveProperty('rising');
+  });
+});

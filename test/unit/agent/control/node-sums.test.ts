@@ -5,7 +5,13 @@ import type { ObservedDevice } from '../../../../agent/control/observation.ts';
 import type { DeviceFacts } from '../../../../agent/control/points.ts';
 import { entryOf, minerFacts, nodeFacts, observed, pendingOf } from '../../../support/control-states.ts';
 
-const RULES: RiseRules = { driftShare: 0.01, sleepersAtLeast: 2, meterLagMs: 2000, gone: () => false };
+const RULES: RiseRules = {
+  driftShare: 0.01,
+  sleepersAtLeast: 2,
+  meterLagMs: 2000,
+  now: 160_000,
+  gone: () => false,
+};
 const measured = (watts: number, highestWatts = watts, sampledAt = 150_000) => ({
   watts,
   highestWatts,
@@ -113,6 +119,29 @@ describe('the two sums of a limit', () => {
       sumNodes(tree, devices, RULES).get('grid')!.expectedWatts - 30_000;
     expect(expected([falling])).toBeCloseTo(-3 * 2940, 6);
     expect(expected([rising])).toBeCloseTo(3 * 500, 6);
+  });
+
+  it('count what a rise that showed has still to come to, until its end', () => {
+    const rising = { watts: 3000, until: 160_001 };
+    const room = (
+      entry: Partial<Entry>,
+      device: Partial<ObservedDevice> = {},
+      rules: Partial<RiseRules> = {},
+    ) =>
+      sumNodes([limit({ measured: measured(30_000) })], [input(entry, { powerWatts: 2600, ...device })], {
+        ...RULES,
+        ...rules,
+      }).get('grid')!.meteredWorstWatts! - 30_000;
+    expect(room({})).toBe(0);
+    expect(room({ rising })).toBe(400);
+    expect(room({ rising: { ...rising, watts: 3300 } })).toBe(700);
+    expect(room({ rising }, { powerWatts: 3100 })).toBe(0);
+    expect(room({ rising }, {}, { now: 160_001 })).toBe(0);
+    // Where it tells no watts of its own, by what is estimated; a fall that is on its way does not end it.
+    expect(room({ rising }, { reported: false })).toBe(400);
+    expect(room({ rising, pending: pendingOf() })).toBe(400);
+    // Far below its point the room is not free either way.
+    expect(room({ rising: { watts: 2000, until: 160_001 } }, { powerWatts: 1500 })).toBe(1500);
   });
 
   it('count what is right below a limit for it, not against it', () => {
