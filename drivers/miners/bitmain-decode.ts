@@ -92,7 +92,7 @@ export function decodeBitmain(replies: BitmainReplies, context: BitmainContext):
     nominalHashrateThs: nominalThs,
     ...power,
     powerLimitWatts: mode === 'low-power' && known !== null ? lowPowerWatts(known) : null,
-    efficiencyJoulesPerTh: efficiencyJoulesPerTh(power.powerWatts, state === 'hashing' ? ths : null),
+    efficiencyJoulesPerTh: efficiencyJoulesPerTh(power.powerWatts, ths),
     chipTemperatureCelsius: boards.reduce<number | null>(
       (highest, { chipTemperatureCelsius }) => hottest(highest, chipTemperatureCelsius),
       null,
@@ -150,7 +150,7 @@ function stateOf(
   if (ths === null && answered !== undefined && isEmpty(answered))
     // Empty lists are what a sleeping unit answers; one that is to work is still starting.
     return mode === null ? 'sleeping' : 'starting';
-  if (ths === null) return mode === null || replies.minerConf === undefined ? 'unknown' : 'starting';
+  if (ths === null) return mode === null ? 'unknown' : 'starting';
   return uptimeSeconds !== null && uptimeSeconds < STARTING_SECONDS ? 'starting' : 'stopped';
 }
 

@@ -82,7 +82,7 @@ export function firstText(record: CgminerBody, ...names: readonly string[]): str
 export function flagOf(value: unknown): boolean | null {
   if (typeof value === 'boolean') return value;
   if (typeof value === 'number') return value === 1 ? true : value === 0 ? false : null;
-  if (typeof value !== 'string' || value.length > LONGEST_NUMBER) return null;
+  if (typeof value !== 'string') return null;
   const text = value.toLowerCase();
   if (text === 'true' || text === '1' || text === 'y') return true;
   if (text === 'false' || text === '0' || text === 'n') return false;
