@@ -193,6 +193,11 @@ describe('LuxOS: state', () => {
       'hashing',
     ],
     [
+      'a low rate, no board ramping',
+      { ...config({ NameplateTHS: 100 }), ...summary({ 'GHS 5s': 1000 }), ...devs({ IsRamping: false }) },
+      'hashing',
+    ],
+    [
       'one board ramping',
       {
         ...config({ NameplateTHS: 100, IsTuning: false }),

@@ -190,6 +190,7 @@ describe('VNish: presets', () => {
     { name: '2800', status: 'tuned', modded_psu_required: false },
     { name: '2550', status: 'tuned' },
     { name: '2640', status: 'untuned' },
+    { name: '2730', status: 'tuned' },
     { name: '4690', status: 'tuned', modded_psu_required: true },
     { name: 'disabled', status: 'tuned' },
     { name: '0', status: 'tuned' },
@@ -199,6 +200,7 @@ describe('VNish: presets', () => {
   it('are usable when they were tuned on this unit, for the supply that it has', () => {
     expect(tunedPresets(presets)).toEqual([
       { name: '2550', watts: 2550 },
+      { name: '2730', watts: 2730 },
       { name: '2800', watts: 2800 },
     ]);
     expect(tunedPresets(undefined)).toEqual([]);
@@ -208,7 +210,7 @@ describe('VNish: presets', () => {
     expect(decodeVnish({ presets }, null, true).control).toEqual({
       sleep: true,
       wake: true,
-      powerLimit: { kind: 'preset', minWatts: 2550, maxWatts: 2800, presetsWatts: [2550, 2800] },
+      powerLimit: { kind: 'preset', minWatts: 2550, maxWatts: 2800, presetsWatts: [2550, 2730, 2800] },
       sleepMs: 30_000,
       wakeMs: 300_000,
       changeMs: 300_000,
