@@ -21,6 +21,7 @@ import {
   numberedChains,
   numberedFans,
   poolsOf,
+  rateUnitOf,
   recentHashrateThs,
 } from './reply-fields.ts';
 
@@ -69,8 +70,8 @@ export function decodeBitmain(replies: BitmainReplies, context: BitmainContext):
   const known = findMinerModel(model) ?? findMinerModel(context.configuredModel);
   const ths = rateOf(stats) ?? rateOf(summary);
   const nominalThs =
-    hashrateThs(firstNumber(stats, 'total_rateideal', 'rate_ideal'), 'GH') ??
-    hashrateThs(firstNumber(summary, 'rate_ideal'), 'GH');
+    hashrateThs(firstNumber(stats, 'total_rateideal', 'rate_ideal'), rateUnitOf(stats)) ??
+    hashrateThs(firstNumber(summary, 'rate_ideal'), rateUnitOf(summary));
   const mode = modeOf(replies.minerConf);
   const uptimeSeconds =
     firstNumber(stats, 'Elapsed', 'elapsed') ?? firstNumber(summary, 'Elapsed', 'elapsed');
@@ -134,7 +135,7 @@ export function modeOf(minerConf: CgminerBody | undefined): BitmainMode | null {
 }
 
 function rateOf(record: CgminerBody): number | null {
-  return recentHashrateThs(record) ?? hashrateThs(firstNumber(record, 'rate_5s'), 'GH');
+  return recentHashrateThs(record) ?? hashrateThs(firstNumber(record, 'rate_5s'), rateUnitOf(record));
 }
 
 function stateOf(
@@ -182,9 +183,10 @@ function chainRecords(stats: CgminerBody): readonly CgminerBody[] {
 function boardsOf(stats: CgminerBody): readonly MinerBoard[] {
   const chains = chainRecords(stats);
   if (chains.length === 0) return numberedChains(stats);
+  const unit = rateUnitOf(stats);
   return chains.map((chain, position) => ({
     index: firstNumber(chain, 'index') ?? position,
-    hashrateThs: hashrateThs(firstNumber(chain, 'rate_real'), 'GH'),
+    hashrateThs: hashrateThs(firstNumber(chain, 'rate_real'), unit),
     chipTemperatureCelsius: hottest(chain['temp_chip']),
     chipsAlive: firstNumber(chain, 'asic_num'),
     chips: null,

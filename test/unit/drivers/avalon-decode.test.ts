@@ -158,6 +158,7 @@ describe('Avalon: the string of its module', () => {
 
   it('is read where there is one module, as figures of several would be parts', () => {
     expect(avalonFields({ STATS: [{ 'MM ID0': 'a[1]', 'MM ID1': 'a[2]' }] }).size).toBe(0);
+    expect(avalonFields({ STATS: [{ 'MM ID10': 'a[1]', 'MM ID11': 'a[2]' }] }).size).toBe(0);
     expect(avalonFields({ STATS: [{ 'MM ID12': 'a[1]' }] }).get('a')).toBe('1');
     expect(avalonFields({ STATS: [{ 'MM ID0': 'a[1]', 'MM ID1': 7 }] }).get('a')).toBe('1');
     expect(avalonFields({ STATS: [{ 'x MM ID0': 'a[1]', 'MM Count': 'b[1]' }] }).size).toBe(0);

@@ -114,6 +114,42 @@ describe('stock Bitmain: rates and times', () => {
       { hashrateThs: 200.1005, nominalHashrateThs: 200, uptimeSeconds: 77, model: 'Antminer S21' },
     ],
     [
+      'the unit that a page names',
+      {
+        stats: web({
+          rate_5s: 200.5,
+          rate_ideal: 201,
+          rate_unit: 'TH/s',
+          chain: [{ index: 0, rate_real: 66.5 }],
+        }),
+        summary: { SUMMARY: [{ rate_5s: 1 }] },
+      },
+      { hashrateThs: 200.5, nominalHashrateThs: 201, boards: [{ hashrateThs: 66.5 }] },
+    ],
+    [
+      'the unit that a summary page names',
+      { summary: { SUMMARY: [{ rate_5s: 90e6, rate_ideal: 95e6, rate_unit: 'MH/s' }] } },
+      { hashrateThs: 90, nominalHashrateThs: 95 },
+    ],
+    [
+      'the unit that the port names, of fields whose name carries none',
+      {
+        stats: port({
+          'GHS 5s': 110_000,
+          total_rateideal: 110e6,
+          rate_unit: 'MH',
+          chain_acn1: 114,
+          chain_rate1: '37000000.00',
+        }),
+      },
+      { hashrateThs: 110, nominalHashrateThs: 110, boards: [{ hashrateThs: 37 }] },
+    ],
+    [
+      'no rate of a machine that counts something else',
+      { stats: web({ rate_5s: 420, rate_ideal: 420, rate_unit: 'KSol/s', chain: [{ rate_real: 140 }] }) },
+      { hashrateThs: null, nominalHashrateThs: null, boards: [{ hashrateThs: null }] },
+    ],
+    [
       'a summary of the port alone',
       { summary: { SUMMARY: [{ Elapsed: 42, 'GHS 5s': 90_000 }] } },
       { hashrateThs: 90, nominalHashrateThs: null, uptimeSeconds: 42 },

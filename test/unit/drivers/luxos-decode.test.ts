@@ -54,6 +54,11 @@ describe('LuxOS: a reading', () => {
       { ...stats({ total_rateideal: 61_950 }), ...config({ NameplateTHS: 121.75 }) },
       { nominalHashrateThs: 61.95 },
     ],
+    [
+      'the rate that its profile gives, in the unit beside it',
+      stats({ total_rateideal: 61.75, rate_unit: 'TH' }),
+      { nominalHashrateThs: 61.75 },
+    ],
     ['the rate of the name plate in TH/s', config({ NameplateTHS: 121.75 }), { nominalHashrateThs: 121.75 }],
     ['no rate that is none', config({ NameplateTHS: -1 }), { nominalHashrateThs: null }],
     ['no rate in another unit', config({ NameplateTHS: 121_750 }), { nominalHashrateThs: null }],

@@ -13,6 +13,7 @@ import {
   numberedFans,
   numberOf,
   poolsOf,
+  rateUnitOf,
   recentHashrateThs,
 } from '../../../drivers/miners/reply-fields.ts';
 
@@ -190,6 +191,26 @@ describe('a hashrate', () => {
     ]);
     // MH/s in a field of GH/s.
     expect(hashrateThs(110_566_890, 'GH')).toBeNull();
+  });
+
+  it('whose field names no unit has the unit beside it, GH/s where there is none', () => {
+    const said = ['GH/s', 'GH', 'gh/s', 'MH/s', 'TH/s', 'TH', '', undefined, 7, 'KSol/s', 'GB/s', 'xTH', 'G'];
+    expect(said.map((rate_unit) => rateUnitOf({ rate_unit }))).toEqual([
+      'GH',
+      'GH',
+      'GH',
+      'MH',
+      'TH',
+      'TH',
+      'GH',
+      'GH',
+      'GH',
+      null,
+      null,
+      null,
+      null,
+    ]);
+    expect(hashrateThs(5, null)).toBeNull();
   });
 
   it('to control by is the shortest window there is, in the unit that its name carries', () => {
