@@ -343,7 +343,7 @@ describe('Braiins OS over GraphQL', () => {
         ],
       },
       {
-        temperatures: [{ name: 'Board', degreesC: 54.5 }, { name: 'Chip', degreesC: 69.5 }, { degreesC: 80 }],
+        temperatures: [{ degreesC: 80 }, { name: 'Board', degreesC: 54.5 }, { name: 'Chip', degreesC: 69.5 }],
       },
       {},
     ];
