@@ -327,6 +327,30 @@ describe('Whatsminer: faults', () => {
     expect(whatsminerFaults([], [{ a1: '', '1a': '' }])).toEqual([]);
   });
 
+  it.each([
+    ['110', 'Intake fan speed error.'],
+    ['143', 'Fan error.'],
+    ['206', 'Power supply input voltage is low.'],
+    ['299', 'Power supply error.'],
+    ['301', 'Board temperature sensor error.'],
+    ['329', 'Control board temperature sensor error.'],
+    ['350', 'Board temperature protection.'],
+    ['363', 'Board temperature protection.'],
+    ['370', 'Environment temperature fluctuates.'],
+    ['382', 'Humidity sensor error.'],
+    ['412', 'Hash board EEPROM error.'],
+    ['540', 'Hash board error.'],
+    ['800', 'Checksum error.'],
+    ['2021', 'Connection to a pool failed.'],
+    ['5012', 'Hash board chip error.'],
+    ['5070', 'Cooling water flow error.'],
+    ['52123', 'Hash board chip error.'],
+    ['100001', 'File or security error.'],
+    ['9999', 'Whatsminer error code 9999.'],
+  ])('%s says: %s', (code, message) => {
+    expect(whatsminerFaults([code], [])).toEqual([{ code, message }]);
+  });
+
   it('are bounded', () => {
     const many = Array.from({ length: 100 }, (_, n) => 5000 + n);
     expect(whatsminerFaults([], many)).toHaveLength(64);
