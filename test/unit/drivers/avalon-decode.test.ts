@@ -213,6 +213,7 @@ describe('Avalon: power', () => {
   it('is what it draws at the wall, not the DC output', () => {
     const watts = (text: string) => decodeAvalon(unit(text)).powerWatts;
     expect(watts('PS[0 1214 1316 242 3189 1320 3504]')).toBe(3504);
+    expect(watts('PS[ 0  1214  1316  242  3189  1320  3504 ]')).toBe(3504);
     expect(watts('PS[0 1187 1200 297 3526 1190 3700] WALLPOWER[3731]')).toBe(3731);
     // A home unit at rest.
     const resting = decodeAvalon(unit('PS[0 1221 4 0 0 2245 146] SoftOFF[4]'));

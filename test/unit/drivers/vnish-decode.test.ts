@@ -57,6 +57,11 @@ describe('VNish: a reading', () => {
       }),
       { powerWatts: 2587, powerSource: 'reported' },
     ],
+    [
+      'chains that are all off, which is a real 0',
+      port({ chain_consumption1: 0, chain_consumption2: 0 }),
+      { powerWatts: 0, powerSource: 'reported' },
+    ],
     ['a chain that is off', port({ chain_consumption1: 861, chain_consumption2: 0 }), { powerWatts: 861 }],
     ['no chain of -1 W', port({ chain_consumption1: 861, chain_consumption2: -1 }), { powerWatts: 861 }],
     [
