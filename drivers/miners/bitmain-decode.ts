@@ -21,18 +21,20 @@ import {
   numberedChains,
   numberedFans,
   poolsOf,
+  rateUnitOf,
   recentHashrateThs,
 } from './reply-fields.ts';
 
 /**
- * Replies of stock firmware: port 4028 (`version`, `summary`, `stats`, `pools`, in the old form or, on newer
- * builds, in the form of the web pages) and the web pages themselves.
+ * Replies of stock firmware: port 4028 (`version`, `stats`, `pools`, in the old form or, on newer builds, in the
+ * form of the web pages) and the web pages themselves.
  */
 export interface BitmainReplies {
   readonly version?: CgminerBody;
-  readonly summary?: CgminerBody;
   readonly stats?: CgminerBody;
   readonly pools?: CgminerBody;
+  /** summary.cgi: its list of what is well and what is not; it may be older than the rest. */
+  readonly summary?: CgminerBody;
   /** get_system_info.cgi */
   readonly systemInfo?: CgminerBody;
   /** get_miner_conf.cgi */
@@ -58,7 +60,6 @@ export type BitmainMode = 'normal' | 'sleep' | 'high' | 'low-power';
 export function decodeBitmain(replies: BitmainReplies, context: BitmainContext): MinerFields {
   const version = mergedRecords(replies.version, 'VERSION');
   const stats = mergedRecords(replies.stats, 'STATS');
-  const summary = mergedRecords(replies.summary, 'SUMMARY');
   const info = replies.systemInfo ?? {};
   const webInfo = mergedRecords(replies.stats, 'INFO');
   const model =
@@ -67,14 +68,10 @@ export function decodeBitmain(replies: BitmainReplies, context: BitmainContext):
     firstText(webInfo, 'type') ??
     firstText(info, 'minertype');
   const known = findMinerModel(model) ?? findMinerModel(context.configuredModel);
-  const ths = rateOf(stats) ?? rateOf(summary);
-  const nominalThs =
-    hashrateThs(firstNumber(stats, 'total_rateideal', 'rate_ideal'), 'GH') ??
-    hashrateThs(firstNumber(summary, 'rate_ideal'), 'GH');
+  const ths = recentHashrateThs(stats) ?? hashrateThs(firstNumber(stats, 'rate_5s'), rateUnitOf(stats));
   const mode = modeOf(replies.minerConf);
-  const uptimeSeconds =
-    firstNumber(stats, 'Elapsed', 'elapsed') ?? firstNumber(summary, 'Elapsed', 'elapsed');
-  const state = stateOf(replies, mode, ths, uptimeSeconds);
+  const uptimeSeconds = firstNumber(stats, 'Elapsed', 'elapsed');
+  const state = stateOf(replies.stats, mode, ths, uptimeSeconds);
   const power = powerOf(stats, known, state, ths);
   const boards = boardsOf(stats);
   return {
@@ -89,10 +86,10 @@ export function decodeBitmain(replies: BitmainReplies, context: BitmainContext):
     serialNumber: firstText(info, 'serinum', 'serial_no'),
     state,
     hashrateThs: ths,
-    nominalHashrateThs: nominalThs,
+    nominalHashrateThs: hashrateThs(firstNumber(stats, 'total_rateideal', 'rate_ideal'), rateUnitOf(stats)),
     ...power,
     powerLimitWatts: mode === 'low-power' && known !== null ? lowPowerWatts(known) : null,
-    efficiencyJoulesPerTh: efficiencyJoulesPerTh(power.powerWatts, state === 'hashing' ? ths : null),
+    efficiencyJoulesPerTh: efficiencyJoulesPerTh(power.powerWatts, ths),
     chipTemperatureCelsius: boards.reduce<number | null>(
       (highest, { chipTemperatureCelsius }) => hottest(highest, chipTemperatureCelsius),
       null,
@@ -105,7 +102,7 @@ export function decodeBitmain(replies: BitmainReplies, context: BitmainContext):
     uptimeSeconds,
     boards,
     pools: poolsOf(replies.pools ?? {}),
-    errors: errorsOf(summary),
+    errors: errorsOf(mergedRecords(replies.summary, 'SUMMARY')),
     control: controlOf(known, context.controllable),
   };
 }
@@ -133,12 +130,8 @@ export function modeOf(minerConf: CgminerBody | undefined): BitmainMode | null {
   }
 }
 
-function rateOf(record: CgminerBody): number | null {
-  return recentHashrateThs(record) ?? hashrateThs(firstNumber(record, 'rate_5s'), 'GH');
-}
-
 function stateOf(
-  replies: BitmainReplies,
+  stats: CgminerBody | undefined,
   mode: BitmainMode | null,
   ths: number | null,
   uptimeSeconds: number | null,
@@ -146,21 +139,14 @@ function stateOf(
   // While it still hashes it is not asleep, whatever its configuration says.
   if (ths !== null && ths > 0) return 'hashing';
   if (mode === 'sleep') return 'sleeping';
-  const answered = replies.stats ?? replies.summary;
-  if (ths === null && answered !== undefined && isEmpty(answered))
-    // Empty lists are what a sleeping unit answers; one that is to work is still starting.
+  // An empty list is what a sleeping unit answers; one that is to work is still starting.
+  if (Array.isArray(stats?.['STATS']) && stats['STATS'].length === 0)
     return mode === null ? 'sleeping' : 'starting';
-  if (ths === null) return mode === null || replies.minerConf === undefined ? 'unknown' : 'starting';
+  if (ths === null) return mode === null ? 'unknown' : 'starting';
   return uptimeSeconds !== null && uptimeSeconds < STARTING_SECONDS ? 'starting' : 'stopped';
 }
 
 const STARTING_SECONDS = 900;
-
-function isEmpty(body: CgminerBody): boolean {
-  return ['STATS', 'SUMMARY'].some(
-    (name) => Array.isArray(body[name]) && (body[name] as unknown[]).length === 0,
-  );
-}
 
 function powerOf(
   stats: CgminerBody,
@@ -182,9 +168,10 @@ function chainRecords(stats: CgminerBody): readonly CgminerBody[] {
 function boardsOf(stats: CgminerBody): readonly MinerBoard[] {
   const chains = chainRecords(stats);
   if (chains.length === 0) return numberedChains(stats);
+  const unit = rateUnitOf(stats);
   return chains.map((chain, position) => ({
     index: firstNumber(chain, 'index') ?? position,
-    hashrateThs: hashrateThs(firstNumber(chain, 'rate_real'), 'GH'),
+    hashrateThs: hashrateThs(firstNumber(chain, 'rate_real'), unit),
     chipTemperatureCelsius: hottest(chain['temp_chip']),
     chipsAlive: firstNumber(chain, 'asic_num'),
     chips: null,

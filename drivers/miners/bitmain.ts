@@ -15,6 +15,7 @@ import { createCredentialGuard } from './credential-guard.ts';
 import type { MinerDeps, MinerFamily } from './miner-driver.ts';
 import { isForeign } from './recognise.ts';
 import type { MinerFields } from './reply-fields.ts';
+import { createSlowPart } from './slow-part.ts';
 
 /** A write is answered only when the mining program has been told to reload. */
 const WRITE_TIMEOUT_MS: Milliseconds = 30_000;
@@ -84,6 +85,7 @@ export function bitmainFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFa
   const target = cgminerTarget(endpoint, deps);
   const web = openBitmainWeb(endpoint, deps);
   const context = { configuredModel: endpoint.model, controllable: web !== null };
+  const slow = createSlowPart<Pick<BitmainReplies, 'summary'>>(deps.clock);
   let version: CgminerBody | undefined;
 
   /** `stats` and `pools` of port 4028; one command a connection, never joined. */
@@ -103,7 +105,7 @@ export function bitmainFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFa
     return null;
   };
 
-  /** Who it is and which mode it is in; asleep, also what port 4028 no longer says. */
+  /** Who it is, which mode it is in and what is wrong with it; asleep, also what port 4028 no longer says. */
   const askWeb = async (
     pages: BitmainWeb,
     replies: Writable<BitmainReplies>,
@@ -125,6 +127,15 @@ export function bitmainFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFa
       if (answer.ok) replies[name] = answer.value;
       else if (isSilence(answer.error) || answer.error.kind === 'unauthorised') return answer.error;
     }
+    let faults = slow.fresh();
+    if (faults === null) {
+      const answer = await pages.read('summary.cgi', signal);
+      if (!answer.ok && answer.error.kind === 'cancelled') return answer.error;
+      // A page that is not there, or does not come, is not asked for at every reading either.
+      faults = answer.ok ? { summary: answer.value } : {};
+      slow.keep(faults);
+    }
+    Object.assign(replies, faults);
     return null;
   };
 

@@ -18,6 +18,7 @@ import {
   numberedChains,
   numberedFans,
   poolsOf,
+  rateUnitOf,
   recentHashrateThs,
 } from './reply-fields.ts';
 import { createSlowPart } from './slow-part.ts';
@@ -63,7 +64,7 @@ export function decodeCgminer(
     serialNumber: firstText(version, 'DNA'),
     state: stateOf(replies, ths, firstNumber(summary, 'Elapsed')),
     hashrateThs: ths,
-    nominalHashrateThs: hashrateThs(firstNumber(stats, 'total_rateideal'), 'GH'),
+    nominalHashrateThs: hashrateThs(firstNumber(stats, 'total_rateideal'), rateUnitOf(stats)),
     powerWatts,
     powerSource: powerWatts === null ? null : 'estimated',
     efficiencyJoulesPerTh: efficiencyJoulesPerTh(powerWatts, ths),

@@ -16,6 +16,7 @@ import {
   numberedChains,
   numberedFans,
   poolsOf,
+  rateUnitOf,
   recentHashrateThs,
 } from './reply-fields.ts';
 
@@ -53,7 +54,8 @@ export function decodeLuxos(replies: LuxosReplies): MinerFields {
   const powerWatts = firstNumber(mergedRecords(replies.power, 'POWER'), 'Watts');
   const ths = recentHashrateThs(summary) ?? recentHashrateThs(stats);
   const nominalThs =
-    hashrateThs(firstNumber(stats, 'total_rateideal'), 'GH') ?? firstNumber(config, 'NameplateTHS');
+    hashrateThs(firstNumber(stats, 'total_rateideal'), rateUnitOf(stats)) ??
+    hashrateThs(firstNumber(config, 'NameplateTHS'), 'TH');
   const profiles = luxosProfiles(replies.profiles);
   const profile = profiles.find(({ name }) => name === firstText(config, 'Profile'));
   const uptimeSeconds = firstNumber(summary, 'Elapsed') ?? firstNumber(stats, 'Elapsed');

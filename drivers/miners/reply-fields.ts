@@ -82,7 +82,7 @@ export function firstText(record: CgminerBody, ...names: readonly string[]): str
 export function flagOf(value: unknown): boolean | null {
   if (typeof value === 'boolean') return value;
   if (typeof value === 'number') return value === 1 ? true : value === 0 ? false : null;
-  if (typeof value !== 'string' || value.length > LONGEST_NUMBER) return null;
+  if (typeof value !== 'string') return null;
   const text = value.toLowerCase();
   if (text === 'true' || text === '1' || text === 'y') return true;
   if (text === 'false' || text === '0' || text === 'n') return false;
@@ -114,12 +114,25 @@ export function hottest(...values: readonly unknown[]): number | null {
 /** Above any SHA-256 machine since 2016: a wrong unit or a broken sensor, not a hashrate. */
 const HIGHEST_HASHRATE_THS = 1500;
 
-/** TH/s from a field in MH/s or GH/s; `null` when negative or beyond any machine. */
-export function hashrateThs(value: number | null, unit: 'MH' | 'GH' | 'TH'): number | null {
-  if (value === null) return null;
+/** What a hashrate is given in, per second; `null`: something that is no hash. */
+export type RateUnit = 'MH' | 'GH' | 'TH' | null;
+
+/** TH/s from a field in `unit`; `null` when negative or beyond any machine. */
+export function hashrateThs(value: number | null, unit: RateUnit): number | null {
+  if (value === null || unit === null) return null;
   const perTh = { MH: 1e6, GH: 1e3, TH: 1 }[unit];
   const ths = value / perTh;
   return ths >= 0 && ths <= HIGHEST_HASHRATE_THS ? ths : null;
+}
+
+/**
+ * The unit of fields whose names carry none (`rate_5s`, `total_rateideal`, `chain_rate1`): the one that Bitmain's
+ * firmware names beside them ("GH", "GH/s"), else GH/s.
+ */
+export function rateUnitOf(record: CgminerBody): RateUnit {
+  const said = firstText(record, 'rate_unit')?.toUpperCase().replace('/S', '');
+  if (said === undefined) return 'GH';
+  return said === 'MH' || said === 'GH' || said === 'TH' ? said : null;
 }
 
 /**
@@ -166,9 +179,10 @@ function poolStatus(said: string | null): MinerPool['status'] {
 /** Boards of the numbered `chain_*` fields that Bitmain's firmware and its descendants report. */
 export function numberedChains(stats: CgminerBody): readonly MinerBoard[] {
   const boards: MinerBoard[] = [];
+  const unit = rateUnitOf(stats);
   for (let chain = 1; chain <= 16; chain += 1) {
     const chipsAlive = firstNumber(stats, `chain_acn${chain}`);
-    const ths = hashrateThs(firstNumber(stats, `chain_rate${chain}`), 'GH');
+    const ths = hashrateThs(firstNumber(stats, `chain_rate${chain}`), unit);
     // An absent chain is listed with 0 chips and no rate.
     if (chipsAlive === null || (chipsAlive === 0 && (ths ?? 0) === 0)) continue;
     boards.push({

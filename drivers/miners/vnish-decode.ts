@@ -34,18 +34,19 @@ export interface VnishPreset {
   readonly watts: Watts;
 }
 
-const STATES: Readonly<Record<string, MinerState>> = {
-  mining: 'hashing',
-  initializing: 'starting',
-  starting: 'starting',
-  restarting: 'starting',
-  'auto-tuning': 'tuning',
-  'shutting-down': 'stopped',
+/** A map: what a device says is looked up in it, and an object has words of its own ("constructor"). */
+const STATES: ReadonlyMap<string, MinerState> = new Map([
+  ['mining', 'hashing'],
+  ['initializing', 'starting'],
+  ['starting', 'starting'],
+  ['restarting', 'starting'],
+  ['auto-tuning', 'tuning'],
+  ['shutting-down', 'stopped'],
   // Stopped is told by command; what fails by itself is a failure.
-  stopped: 'sleeping',
-  paused: 'sleeping',
-  failure: 'fault',
-};
+  ['stopped', 'sleeping'],
+  ['paused', 'sleeping'],
+  ['failure', 'fault'],
+]);
 
 /**
  * A reading of VNish. Power is what the firmware reports, as a whole or as the sum of its chains; the limit
@@ -75,7 +76,7 @@ export function decodeVnish(
     firmwareVersion: firstText(info, 'fw_version') ?? firstText(stats, 'Cgminer'),
     macAddress: macOf(recordAt(info, 'system', 'network_status')['mac']),
     serialNumber: firstText(info, 'serial'),
-    state: (state === null ? undefined : STATES[state]) ?? base.state,
+    state: STATES.get(state ?? '') ?? base.state,
     powerWatts,
     powerSource: reports ? 'reported' : base.powerSource,
     powerLimitWatts: preset !== null && preset > 0 ? preset : null,

@@ -56,9 +56,10 @@ export function decodeWhatsminer(replies: WhatsminerReplies, context: Whatsminer
   const model = modelOf(replies.devdetails);
   const known = findMinerModel(model) ?? findMinerModel(context.configuredModel);
   const ths = hashrateThs(firstNumber(summary, 'HS RT'), 'MH') ?? recentHashrateThs(summary);
-  const powerWatts = positive(firstNumber(summary, 'Power', 'Power_RT'));
+  const powerWatts = positive(firstNumber(summary, 'Power')) ?? positive(firstNumber(summary, 'Power_RT'));
   const powerLimitWatts =
-    positive(firstNumber(summary, 'Power Limit')) ?? positive(firstNumber(status, 'power_limit_set'));
+    whatsminerLimitWatts(firstNumber(summary, 'Power Limit')) ??
+    whatsminerLimitWatts(firstNumber(status, 'power_limit_set'));
   const uptimeSeconds = firstNumber(summary, 'Elapsed', 'Uptime');
   return {
     ...nothingSaid(context.firmware),
@@ -166,6 +167,11 @@ function boardsOf(devs: CgminerBody | undefined): readonly MinerBoard[] {
   }));
 }
 
+/** A power limit as either API says it: 0 and 99999 stand for "no limit". */
+export function whatsminerLimitWatts(watts: number | null): Watts | null {
+  return watts !== null && watts > 0 && watts < 99_999 ? watts : null;
+}
+
 /** Codes from the summary (v1) and from get_error_code (v2: numbers, pairs or objects, mixed). */
 function errorsOf(summary: CgminerBody, reply: CgminerBody | undefined): readonly DeviceFault[] {
   const codes = new Set<string>();
@@ -181,7 +187,7 @@ function errorsOf(summary: CgminerBody, reply: CgminerBody | undefined): readonl
 export function whatsminerFaults(known: Iterable<string>, listed: unknown): readonly DeviceFault[] {
   const codes = new Set(known);
   const texts: DeviceFault[] = [];
-  const entries: readonly unknown[] = Array.isArray(listed) ? listed : listed === undefined ? [] : [listed];
+  const entries: readonly unknown[] = Array.isArray(listed) ? listed : [listed];
   for (const entry of entries.slice(0, 64)) {
     if (isRecord(entry)) for (const key of Object.keys(entry)) if (/^\d+$/.test(key)) codes.add(key);
     if (typeof entry === 'number' || (typeof entry === 'string' && /^\d+$/.test(entry)))

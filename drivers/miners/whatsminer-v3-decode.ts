@@ -13,7 +13,12 @@ import {
   poolsOf,
 } from './reply-fields.ts';
 import { recordAt, recordsAt } from './web-json.ts';
-import { whatsminerControl, whatsminerFaults, whatsminerModel } from './whatsminer-decode.ts';
+import {
+  whatsminerControl,
+  whatsminerFaults,
+  whatsminerLimitWatts,
+  whatsminerModel,
+} from './whatsminer-decode.ts';
 
 /** `msg` of each read of API 3. */
 export interface WhatsminerV3Replies {
@@ -41,24 +46,24 @@ const STARTING_SECONDS = 1800;
  */
 export function decodeWhatsminerV3(replies: WhatsminerV3Replies, context: WhatsminerV3Context): MinerFields {
   const info = recordAt(replies.info);
-  const [miner, network, system] = ['miner', 'network', 'system'].map((name) => recordAt(info, name));
+  const miner = recordAt(info, 'miner');
   const summary = recordAt(replies.status, 'summary');
-  const model = whatsminerModel(firstText(miner ?? {}, 'type'));
+  const model = whatsminerModel(firstText(miner, 'type'));
   const known = findMinerModel(model) ?? findMinerModel(context.configuredModel);
   const off = isWhatsminerV3Off(replies);
   const ths = hashrateThs(firstNumber(summary, 'hash-realtime', 'hash-1min'), 'TH');
   const watts = firstNumber(summary, 'power-realtime');
   const powerWatts = watts !== null && watts > 0 ? watts : null;
-  const powerLimitWatts = limitOf(firstNumber(summary, 'power-limit'));
+  const powerLimitWatts = whatsminerLimitWatts(firstNumber(summary, 'power-limit'));
   const uptimeSeconds = firstNumber(summary, 'elapsed');
   const factoryThs = firstNumber(summary, 'factory-hash');
   return {
     ...nothingSaid('whatsminer-v3'),
     vendor: 'MicroBT',
     model,
-    firmwareVersion: firstText(system ?? {}, 'fwversion'),
-    macAddress: macOf(network?.['mac']),
-    serialNumber: firstText(miner ?? {}, 'miner-sn'),
+    firmwareVersion: firstText(recordAt(info, 'system'), 'fwversion'),
+    macAddress: macOf(recordAt(info, 'network')['mac']),
+    serialNumber: firstText(miner, 'miner-sn'),
     state: stateOf(off, ths, isWhatsminerV3SearchOver(replies), uptimeSeconds),
     hashrateThs: ths,
     // -0.001 a board stands for "not known".
@@ -84,7 +89,7 @@ export function decodeWhatsminerV3(replies: WhatsminerV3Replies, context: Whatsm
         chips: null,
       })),
     pools: poolsOf({ POOLS: recordsAt(replies.status, 'pools') }),
-    errors: whatsminerFaults([], info['error-code'] ?? []),
+    errors: whatsminerFaults([], info['error-code']),
     control: whatsminerControl(powerLimitWatts, known, context.controllable),
   };
 }
@@ -97,11 +102,6 @@ export function isWhatsminerV3Off(replies: WhatsminerV3Replies): boolean {
 /** The frequency search has ended, so that a percentage is accepted. */
 export function isWhatsminerV3SearchOver(replies: WhatsminerV3Replies): boolean {
   return flagOf(recordAt(replies.status, 'summary')['up-freq-finish']) === true;
-}
-
-/** 0 and 99999 stand for "no limit". */
-function limitOf(watts: number | null): number | null {
-  return watts !== null && watts > 0 && watts < 99_999 ? watts : null;
 }
 
 function stateOf(

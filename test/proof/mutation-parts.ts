@@ -50,7 +50,7 @@ export const MUTATION_PARTS: Readonly<Record<string, MutationPart>> = {
     tests: [
       'test/golden/miner*.test.ts',
       'test/unit/drivers/*decode*.test.ts',
-      'test/unit/drivers/{prove,meter-golden}.test.ts',
+      'test/unit/drivers/{prove,meter-golden,reply-fields}.test.ts',
       'test/property/drivers/miner*.test.ts',
     ],
     atLeastPercent: 80,

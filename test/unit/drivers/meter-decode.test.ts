@@ -17,7 +17,7 @@ const decoded = (
       type,
       scale,
       encoding: more.encoding ?? null,
-      length: words.length,
+      words: words.length,
     } as unknown as MeterPoint,
     words,
     more.parameters ?? {},
@@ -66,6 +66,31 @@ describe('a point of a meter', () => {
     expect([factor(90), factor(100), factor(-100), factor(-90)]).toEqual([0.9, 1, -1, -0.9]);
     expect(factor(110)).toBeCloseTo(0.9, 9);
     expect(factor(-110)).toBeCloseTo(-0.9, 9);
+  });
+
+  it('is text of two characters a register, or of one, or nothing that can be read', () => {
+    expect(decoded('str', [0x4142, 0x4300])).toEqual({ value: 'ABC', gap: null });
+    expect(decoded('str1', [0x41, 0x42, 0x43])).toEqual({ value: 'ABC', gap: null });
+    expect(decoded('str', [0, 0])).toEqual({ value: null, gap: 'not-available' });
+    expect(decoded('str1', [0xff, 0xff])).toEqual({ value: null, gap: 'not-available' });
+  });
+
+  it('is exact by a factor: a tenth is divided by ten, a tenfold multiplied', () => {
+    const by = (raw: number, factor: number) => value('i16', [raw], { factor: 'sf' }, { factor });
+    expect([by(3, -1), by(1, 5), by(1, 9), by(7, 0)]).toEqual([0.3, 100_000, 1_000_000_000, 7]);
+  });
+
+  it('is plausible up to 1e18 and down to 1e-12, these left out', () => {
+    const gapOf = (number: number) => {
+      const bytes = Buffer.alloc(8);
+      bytes.writeDoubleBE(number);
+      return decoded(
+        'f64',
+        [0, 2, 4, 6].map((at) => bytes.readUInt16BE(at)),
+      ).gap;
+    };
+    expect([gapOf(1e18), gapOf(1e-12), gapOf(-1e18), gapOf(-1e-12)]).toEqual(Array(4).fill('implausible'));
+    expect([gapOf(9.9e17), gapOf(1.1e-12), gapOf(-9.9e17)]).toEqual([null, null, null]);
   });
 
   it('is as long as its type', () => {
