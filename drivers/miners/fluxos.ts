@@ -7,7 +7,7 @@ import type { TerahashesPerSecond, Watts } from '../../protocols/units.ts';
 import type { MinerEndpoint } from '../load-driver.ts';
 import { cgminerTarget, isSilence } from './cgminer.ts';
 import { applyToFluxos, type FluxosPage } from './fluxos-commands.ts';
-import { decodeFluxos, type FluxosReplies, fluxosWorkingWatts } from './fluxos-decode.ts';
+import { decodeFluxos, type FluxosReplies, fluxosControl, fluxosWorkingWatts } from './fluxos-decode.ts';
 import type { MinerDeps, MinerFamily } from './miner-driver.ts';
 import { isForeign } from './recognise.ts';
 import { firstText, type MinerFields, mergedRecords } from './reply-fields.ts';
@@ -132,7 +132,7 @@ export function fluxosFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFam
     const known = fluxosWorkingWatts(said);
     if (known !== null && known > (greatestWatts ?? 0)) greatestWatts = known;
     greatestThs = Math.max(greatestThs, said.hashrateThs ?? 0);
-    const fields = decodeFluxos(replies, endpoint.model, enters ? { greatestWatts } : null);
+    const fields = { ...said, control: fluxosControl(enters ? { greatestWatts } : null) };
     // Out of custom mode it names no nominal rate: a small part of what it was seen to do is a start.
     const starts = fields.state === 'hashing' && (fields.hashrateThs ?? 0) < greatestThs * STARTING_SHARE;
     return ok(starts ? { ...fields, state: 'starting' } : fields);
