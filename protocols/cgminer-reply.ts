@@ -87,8 +87,7 @@ export function accepted(reply: CgminerReply, command: string): Result<CgminerRe
     return fail('refused', said);
   }
   // F with code -1 means "no text for this message" in cgminer: data follows.
-  if (status.letter === 'F' && Object.keys(reply.body).every((key) => key === 'STATUS' || key === 'id'))
-    return fail('refused', said);
+  if (Object.keys(reply.body).every((key) => key === 'STATUS' || key === 'id')) return fail('refused', said);
   return ok(reply);
 }
 

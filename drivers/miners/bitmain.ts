@@ -15,6 +15,7 @@ import { createCredentialGuard } from './credential-guard.ts';
 import type { MinerDeps, MinerFamily } from './miner-driver.ts';
 import { isForeign } from './recognise.ts';
 import type { MinerFields } from './reply-fields.ts';
+import { createSlowPart } from './slow-part.ts';
 
 /** A write is answered only when the mining program has been told to reload. */
 const WRITE_TIMEOUT_MS: Milliseconds = 30_000;
@@ -84,12 +85,14 @@ export function bitmainFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFa
   const target = cgminerTarget(endpoint, deps);
   const web = openBitmainWeb(endpoint, deps);
   const context = { configuredModel: endpoint.model, controllable: web !== null };
+  const slow = createSlowPart<Pick<BitmainReplies, 'pools'>>(deps.clock);
   let version: CgminerBody | undefined;
 
   /** `stats` and `pools` of port 4028; one command a connection, never joined. */
   const askPort = async (replies: Writable<BitmainReplies>, signal: AbortSignal): Promise<Failure | null> => {
     for (const command of ['stats', 'pools', 'version'] as const) {
       if (command === 'version' && (version !== undefined || hasType(replies.stats))) continue;
+      if (command === 'pools' && replies.pools !== undefined) continue;
       const answer = await readCgminer(target, command, undefined, signal);
       if (answer.ok && command !== 'pools' && isForeign({ [command]: answer.value }, 'bitmain'))
         return {
@@ -129,7 +132,8 @@ export function bitmainFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFa
   };
 
   const poll = async (signal: AbortSignal): Promise<Result<MinerFields>> => {
-    const replies: Writable<BitmainReplies> = {};
+    const kept = slow.fresh();
+    const replies: Writable<BitmainReplies> = { ...kept };
     const portFailure = await askPort(replies, signal);
     if (portFailure?.kind === 'cancelled' || portFailure?.kind === 'wrong-device')
       return { ok: false, error: portFailure };
@@ -146,6 +150,7 @@ export function bitmainFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFa
     }
     if (portIsDown && replies.minerConf === undefined && replies.stats === undefined)
       return { ok: false, error: portFailure ?? silent(endpoint) };
+    if (kept === null && replies.pools !== undefined) slow.keep({ pools: replies.pools });
     return ok(decodeBitmain(version === undefined ? replies : { ...replies, version }, context));
   };
 

@@ -17,7 +17,7 @@ import { exchangeJson, type JsonAnswer, jsonOf, recordAt, webTarget } from './we
 
 const WEB_READS = ['ipreport', 'psu', 'mode'] as const;
 /** Asked now and then. */
-const SLOW_COMMANDS = ['devs', 'pools'] as const;
+const SLOW_COMMANDS = ['version', 'devs', 'pools'] as const;
 const SLOW_WEB_READS = ['temperature', 'fan'] as const;
 
 /** Below this part of its best hashrate it is on its way up; the deepest throttle is above it. */
@@ -107,13 +107,16 @@ export function fluxosFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFam
     return answer.ok ? ok(answer.value.body) : answer;
   };
 
+  const stranger = (): ReturnType<typeof fail> =>
+    fail('wrong-device', `${endpoint.host}:${endpoint.port} does not answer as FluxOS`);
+
   const poll = async (signal: AbortSignal): Promise<Result<MinerFields>> => {
     const kept = slow.fresh();
     const replies: { -readonly [name in keyof FluxosReplies]: CgminerBody } = { ...kept };
-    for (const command of ['summary', 'version', ...(kept === null ? SLOW_COMMANDS : [])] as const) {
+    for (const command of ['summary', ...(kept === null ? SLOW_COMMANDS : [])] as const) {
       const answer = await readCgminer(target, command, undefined, signal);
       if (answer.ok && command === 'version' && isForeign({ version: answer.value }, 'fluxos'))
-        return fail('wrong-device', `${endpoint.host}:${endpoint.port} does not answer as FluxOS`);
+        return stranger();
       if (answer.ok) replies[command] = answer.value.body;
       else if (command === 'summary') return answer;
       else if (isSilence(answer.error)) break;
@@ -126,8 +129,15 @@ export function fluxosFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFam
       // What the open port said is a reading all the same.
       else if (isSilence(answer.error) || answer.error.kind === 'unauthorised') break;
     }
-    const { devs, pools, temperature, fan } = replies;
-    if (kept === null && devs && pools && temperature && fan) slow.keep({ devs, pools, temperature, fan });
+    // Who it is stands in the report; where that did not come, the open port is asked.
+    if (kept !== null && replies.ipreport === undefined) {
+      const answer = await readCgminer(target, 'version', undefined, signal);
+      if (answer.ok && isForeign({ version: answer.value }, 'fluxos')) return stranger();
+      if (!answer.ok && answer.error.kind === 'cancelled') return answer;
+    }
+    const { version, devs, pools, temperature, fan } = replies;
+    if (kept === null && version && devs && pools && temperature && fan)
+      slow.keep({ version, devs, pools, temperature, fan });
     const said = decodeFluxos(replies, endpoint.model);
     const known = fluxosWorkingWatts(said);
     if (known !== null && known > (greatestWatts ?? 0)) greatestWatts = known;
@@ -147,8 +157,7 @@ export function fluxosFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFam
       if (report !== null && (forWrite || report.error.kind === 'cancelled')) return report;
       const version = await readCgminer(target, 'version', undefined, signal);
       if (!version.ok) return version;
-      if (isForeign({ version: version.value }, 'fluxos'))
-        return fail('wrong-device', `${endpoint.host}:${endpoint.port} does not answer as FluxOS`);
+      if (isForeign({ version: version.value }, 'fluxos')) return stranger();
       return ok(decodeFluxos({ version: version.value.body }, endpoint.model));
     },
     send: async (command, latest, signal) =>
