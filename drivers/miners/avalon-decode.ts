@@ -112,7 +112,7 @@ export function avalonFields(stats: CgminerBody | undefined): AvalonFields {
   const modules = new Set<string>();
   for (const record of sectionRecords(stats ?? {}, 'STATS'))
     for (const [key, value] of Object.entries(record)) {
-      const module = /^MM ID(\d+)/.exec(key)?.[1];
+      const module = key.startsWith('MM ID') ? /^MM ID(\d+)/.exec(key)?.[1] : undefined;
       if (module === undefined || typeof value !== 'string') continue;
       modules.add(module);
       readPairs(value, fields);
@@ -147,9 +147,9 @@ const LONGEST_LIST = 8192;
 
 function listOf(fields: AvalonFields, name: string): readonly (number | null)[] {
   const value = fields.get(name);
-  return value === undefined || value === '' || value.length > LONGEST_LIST
-    ? []
-    : value.split(/\s+/).map(numberOf);
+  if (value === undefined || value === '' || value.length > LONGEST_LIST) return [];
+  // Most lists are one figure.
+  return /\s/.test(value) ? value.split(/\s+/).map(numberOf) : [numberOf(value)];
 }
 
 function textOf(fields: AvalonFields, name: string): string | null {
