@@ -1,6 +1,7 @@
 import { benchGpus } from './gpus.ts';
 import { benchMeters } from './meters.ts';
 import { benchPoll } from './poll.ts';
+import { benchRead } from './read.ts';
 import { benchScan } from './scan.ts';
 import { benchShed } from './shed.ts';
 import { benchStart } from './start.ts';
@@ -12,6 +13,7 @@ const BENCHES: Readonly<Record<string, (args: readonly string[]) => void | Promi
   meters: ([seconds = '30']) => benchMeters(Number(seconds)),
   gpus: ([rounds = '4', parsers]) => benchGpus(Number(rounds), parsers),
   poll: benchPoll,
+  read: ([rounds = '180']) => benchRead(Number(rounds)),
   scan: benchScan,
   shed: benchShed,
   start: benchStart,

@@ -52,7 +52,7 @@ export async function benchPoll(args: readonly string[]): Promise<void> {
       `${devices} miners every 10 s for ${polled.seconds.toFixed(0)} s: ${polled.reads} reads, ${polled.failures} of them failed, ` +
         `no healthy read later than ${polled.worstLatenessMs.toFixed(0)} ms, ${polled.exchanges} exchanges, ` +
         `${polled.residentMiB.toFixed(0)} MiB resident, processor ${percent(polled)} % of one core ` +
-        `(${perExchange(polled)} us an exchange)`,
+        `(${perExchange(polled)} us an exchange, ${((polled.processorMs / polled.reads) * 1000).toFixed(0)} us a read)`,
     );
     const fleetMs = (await fleet.ask('usage')) - fleetBefore;
     console.log(

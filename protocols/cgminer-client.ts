@@ -38,7 +38,7 @@ export interface CgminerAnswer extends CgminerReply {
  *
  * Fails `unreachable`, `timeout`, `malformed`, `cancelled`; a miner that says no is a reply, see `accepted`.
  */
-export async function askCgminer(
+export function askCgminer(
   target: CgminerTarget,
   command: string,
   parameter: string | undefined,
@@ -73,7 +73,8 @@ export async function askCgminerBytes(
   // Silence in the middle of an answer is slowness; only a closed connection makes what came all there is.
   if (end === 'idle' && reply.value.repairs.includes('cut-off'))
     return exchangeFailure(true, 'timeout', `${host}:${port} fell silent in the middle of an answer`);
-  return ok({ ...reply.value, sentAt, bytes });
+  const { form, status, body, repairs } = reply.value;
+  return ok({ form, status, body, repairs, sentAt, bytes });
 }
 
 /** Like `askCgminer`, and a miner that says no is a failure too. */

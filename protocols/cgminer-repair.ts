@@ -57,7 +57,7 @@ const repairSteps: Readonly<Record<(typeof CGMINER_REPAIRS)[number], (text: stri
 export function parseRepaired(text: string): RepairedJson | null {
   if (isTooDeep(text)) return null;
   const plain = tryParse(text);
-  if (plain !== null) return { value: plain.value, repairs: [] };
+  if (plain !== NO_JSON) return { value: plain, repairs: NO_REPAIRS };
   // Each repair is a pass over the text: what no firmware sends is not worth holding everything else up.
   if (text.length > REPAIRED_AT_MOST) return null;
   let current = text;
@@ -68,7 +68,7 @@ export function parseRepaired(text: string): RepairedJson | null {
     current = next;
     repairs.push(repair);
     const parsed = tryParse(current);
-    if (parsed !== null) return { value: parsed.value, repairs };
+    if (parsed !== NO_JSON) return { value: parsed, repairs };
   }
   return null;
 }
@@ -78,11 +78,15 @@ const REPAIRED_AT_MOST = 256 * 1024;
 // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is removed
 const CONTROL_CHARACTERS = /[\u0000-\u001f]/g;
 
-function tryParse(text: string): { readonly value: unknown } | null {
+/** Nothing that JSON can say. */
+const NO_JSON = Symbol('no JSON');
+const NO_REPAIRS: readonly CgminerRepair[] = [];
+
+function tryParse(text: string): unknown {
   try {
-    return { value: JSON.parse(text) as unknown };
+    return JSON.parse(text) as unknown;
   } catch {
-    return null;
+    return NO_JSON;
   }
 }
 

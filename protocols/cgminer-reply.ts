@@ -30,11 +30,11 @@ export interface CgminerReply {
  * Source: cgminer 4.11.1 API-README and api.c; recorded replies of the firmware that each repair names.
  */
 export function decodeCgminerReply(bytes: Uint8Array): Result<CgminerReply> {
-  const repairs: CgminerRepair[] = [];
+  let repairs: readonly CgminerRepair[] = NO_REPAIRS;
   let text = utf8Text(bytes, endOfText(bytes));
   if (text.includes('\0')) {
     text = text.replaceAll('\0', ' ');
-    repairs.push('inner-nul');
+    repairs = ['inner-nul'];
   }
   text = text.trim();
   if (text === '') return fail('malformed', 'the reply is empty');
@@ -42,7 +42,7 @@ export function decodeCgminerReply(bytes: Uint8Array): Result<CgminerReply> {
     return fail('unreachable', `the mining program behind the port is down: ${text.slice(0, 100)}`);
   if (text.startsWith('HTTP/') || text.startsWith('<'))
     return fail('malformed', 'the port speaks HTTP, not the cgminer API');
-  if (!/^[{[,]/.test(text))
+  if (!'{[,'.includes(text.charAt(0)))
     return text.length <= TEXT_AT_MOST
       ? decodeText(text, repairs)
       : fail('malformed', `the reply is ${text.length} characters of text, more than any miner writes`);
@@ -50,8 +50,12 @@ export function decodeCgminerReply(bytes: Uint8Array): Result<CgminerReply> {
   if (parsed === null) return fail('malformed', `the reply is no JSON: ${text.slice(0, 200)}`);
   const body = parsed.value;
   if (!isRecord(body)) return fail('malformed', `the reply is no JSON object: ${text.slice(0, 200)}`);
-  return ok({ form: 'json', status: readStatus(body), body, repairs: [...repairs, ...parsed.repairs] });
+  if (parsed.repairs.length > 0) repairs = [...repairs, ...parsed.repairs];
+  return ok({ form: 'json', status: readStatus(body), body, repairs });
 }
+
+/** Shared by the thousands of replies that need none. */
+const NO_REPAIRS: readonly CgminerRepair[] = [];
 
 /** Characters of a reply in text form: only old API versions write it, and they cut at 64 kB. */
 const TEXT_AT_MOST = 128 * 1024;
@@ -75,6 +79,7 @@ export function joinedSections(reply: CgminerReply): ReadonlyMap<string, Cgminer
 export function accepted(reply: CgminerReply, command: string): Result<CgminerReply> {
   const { status } = reply;
   if (status === null) return ok(reply);
+  if (status.letter !== 'E' && status.letter !== 'F') return ok(reply);
   const said = `${command}: ${status.message || `status ${status.letter}`}`.slice(0, 300);
   if (status.letter === 'E') {
     if (status.code === 45) return fail('unauthorised', said, 'the miner lets this address only read');
@@ -82,15 +87,14 @@ export function accepted(reply: CgminerReply, command: string): Result<CgminerRe
     return fail('refused', said);
   }
   // F with code -1 means "no text for this message" in cgminer: data follows.
-  if (status.letter === 'F' && Object.keys(reply.body).every((key) => key === 'STATUS' || key === 'id'))
-    return fail('refused', said);
+  if (Object.keys(reply.body).every((key) => key === 'STATUS' || key === 'id')) return fail('refused', said);
   return ok(reply);
 }
 
 /** The records of a section, `[]` when it is missing or of another kind. */
 export function sectionRecords(body: CgminerBody, name: string): readonly CgminerBody[] {
   const value = body[name];
-  if (Array.isArray(value)) return value.filter(isRecord);
+  if (Array.isArray(value)) return value.every(isRecord) ? value : value.filter(isRecord);
   return isRecord(value) ? [value] : [];
 }
 

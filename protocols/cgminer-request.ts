@@ -10,7 +10,19 @@ export const CGMINER_REQUEST_MAXIMUM_BYTES = 4095;
  * Source: cgminer 4.11.1 API-README and api.c, tried against a running daemon.
  */
 export function encodeCgminerRequest(command: string, parameter?: string): Uint8Array {
-  const request = parameter === undefined ? { command } : { command, parameter };
+  if (parameter !== undefined) return encoded({ command, parameter });
+  const known = PLAIN_REQUESTS.get(command);
+  if (known !== undefined) return known;
+  const request = encoded({ command });
+  if (PLAIN_REQUESTS.size < PLAIN_REQUESTS_MOST) PLAIN_REQUESTS.set(command, request);
+  return request;
+}
+
+/** Requests without a parameter, of which drivers send the same few to every miner; never written to. */
+const PLAIN_REQUESTS = new Map<string, Uint8Array>();
+const PLAIN_REQUESTS_MOST = 64;
+
+function encoded(request: object): Uint8Array {
   return bounded(Buffer.from(JSON.stringify(request), 'utf8'));
 }
 

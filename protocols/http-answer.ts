@@ -30,7 +30,9 @@ export class HttpAnswerReader {
   private head: Uint8Array | null = null;
   private headLength = 0;
   private status = 0;
-  private headers: HttpHeaders = {};
+  /** The head of the answer, line by line. */
+  private headText = '';
+  private headers: HttpHeaders | null = null;
   private readonly body: Uint8Array[] = [];
   private phase: 'head' | 'length' | 'chunk-size' | 'chunk' | 'trailer' | 'until-close' | 'end' | 'no-http' =
     'head';
@@ -52,15 +54,36 @@ export class HttpAnswerReader {
     if (this.phase === 'no-http') return 'no-http';
     if (this.phase === 'head') return 'no-head';
     const whole = this.phase === 'end' || (this.phase === 'until-close' && end !== 'broken');
-    const { status, headers, body } = this;
-    return { status, headers, body: body.length === 1 ? body[0]! : Buffer.concat(body), cut: !whole };
+    const { status, body } = this;
+    const fields = (): HttpHeaders => {
+      this.headers ??= readFields(this.headText.split('\n'));
+      return this.headers;
+    };
+    return {
+      status,
+      // Of thousands of answers a second, hardly any is asked for its fields.
+      get headers() {
+        return fields();
+      },
+      body: body.length === 1 ? body[0]! : Buffer.concat(body),
+      cut: !whole,
+    };
   }
 
   /** Bytes of `piece` that were used up. */
   private takeHead(piece: Uint8Array): number {
     const before = this.headLength;
     // Most often it is there at once; else what came of it is gathered.
-    const gathered = before === 0 && endOfHead(piece, 0) !== null ? piece : this.gather(piece);
+    if (before === 0) {
+      const text = textOf(piece, 0, Math.min(piece.length, HTTP_HEAD_MOST_BYTES));
+      const last = END_OF_HEAD.exec(text);
+      if (last !== null && text.startsWith(START)) {
+        const end = last.index + last[0].length;
+        this.readHead(text.slice(0, end));
+        return end;
+      }
+    }
+    const gathered = this.gather(piece);
     const end = startsLikeHttp(gathered) ? endOfHead(gathered, Math.max(0, before - 2)) : null;
     if (end !== null && end <= HTTP_HEAD_MOST_BYTES) {
       this.headLength = 0;
@@ -81,23 +104,27 @@ export class HttpAnswerReader {
   }
 
   private readHead(text: string): void {
-    const lines = text.split('\n');
-    const status = /^HTTP\/1\.\d (\d{3})/.exec(lines[0]!)?.[1];
-    const headers = readFields(lines);
+    const status = /^HTTP\/1\.\d (\d{3})/.exec(text)?.[1];
     this.status = Number(status);
-    this.headers = headers;
+    this.headText = text;
+    this.headers = null;
     if (status === undefined) this.phase = 'no-http';
     // "100 Continue" and its like come before the answer.
     else if (this.status < 200) this.phase = 'head';
     else if (this.status === 204 || this.status === 304) this.phase = 'end';
-    else if (/(?:^|,)\s*chunked\s*$/i.test(headers['transfer-encoding'] ?? '')) this.phase = 'chunk-size';
-    else if (headers['content-length'] === undefined) this.phase = 'until-close';
-    else {
-      const lengths = new Set(headers['content-length'].split(',').map((length) => length.trim()));
-      const [length = ''] = lengths;
-      if (lengths.size === 1 && /^\d{1,15}$/.test(length)) this.expect(Number(length), 'length', 'end');
-      else this.phase = 'no-http';
+    else if (/(?:^|,)\s*chunked\s*$/i.test(fieldOf(text, TRANSFER_ENCODING) ?? '')) this.phase = 'chunk-size';
+    else this.expectLength(fieldOf(text, CONTENT_LENGTH));
+  }
+
+  private expectLength(said: string | null): void {
+    if (said === null) {
+      this.phase = 'until-close';
+      return;
     }
+    const [length = '', ...others] = said.split(',').map((each) => each.trim());
+    if (others.every((other) => other === length) && /^\d{1,15}$/.test(length))
+      this.expect(Number(length), 'length', 'end');
+    else this.phase = 'no-http';
   }
 
   private expect(bytes: number, phase: 'length' | 'chunk', otherwise: 'end' | 'trailer'): void {
@@ -109,11 +136,11 @@ export class HttpAnswerReader {
   private takeBody(piece: Uint8Array, from: number): number {
     if (this.phase === 'chunk-size' || this.phase === 'trailer') return this.takeLine(piece, from);
     if (this.phase === 'until-close') {
-      this.body.push(Buffer.from(piece.subarray(from)));
+      this.body.push(copyOf(piece, from, piece.length));
       return piece.length;
     }
     const to = Math.min(piece.length, from + this.left);
-    this.body.push(Buffer.from(piece.subarray(from, to)));
+    this.body.push(copyOf(piece, from, to));
     this.left -= to - from;
     if (this.left === 0) this.phase = this.phase === 'length' ? 'end' : 'chunk-size';
     return to;
@@ -123,6 +150,9 @@ export class HttpAnswerReader {
   private takeLine(piece: Uint8Array, from: number): number {
     const newline = piece.indexOf(0x0a, from);
     const to = newline < 0 ? piece.length : newline;
+    // The empty line behind each chunk is not worth a text.
+    if (this.phase === 'chunk-size' && this.line === '' && newline >= 0 && isBlank(piece, from, to))
+      return newline + 1;
     this.line += textOf(piece, from, to);
     if (this.line.length > LONGEST_LINE) this.phase = 'no-http';
     if (newline < 0 || this.phase === 'no-http') return piece.length;
@@ -139,17 +169,33 @@ export class HttpAnswerReader {
   }
 }
 
+function isBlank(bytes: Uint8Array, from: number, to: number): boolean {
+  return to === from || (to === from + 1 && bytes[from] === 0x0d);
+}
+
 /** Characters of a line that says how long a chunk is. */
 const LONGEST_LINE = 1024;
 
 function textOf(bytes: Uint8Array, from: number, to: number): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset + from, to - from).toString('latin1');
+  const buffer =
+    bytes instanceof Buffer ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  return buffer.toString('latin1', from, to);
 }
 
-const START = Buffer.from('HTTP/1.');
+function copyOf(bytes: Uint8Array, from: number, to: number): Uint8Array {
+  const copy = Buffer.allocUnsafe(to - from);
+  copy.set(from === 0 && to === bytes.length ? bytes : bytes.subarray(from, to));
+  return copy;
+}
+
+const START = 'HTTP/1.';
+const START_BYTES = Buffer.from(START);
+/** The empty line after the head, and the newline before it. */
+const END_OF_HEAD = /\n\r?\n/;
 
 function startsLikeHttp(bytes: Uint8Array): boolean {
-  for (let at = 0; at < START.length && at < bytes.length; at += 1) if (bytes[at] !== START[at]) return false;
+  for (let at = 0; at < START_BYTES.length && at < bytes.length; at += 1)
+    if (bytes[at] !== START_BYTES[at]) return false;
   return true;
 }
 
@@ -160,6 +206,20 @@ function endOfHead(bytes: Uint8Array, from: number): number | null {
     if (bytes[at + 1] === 0x0d && bytes[at + 2] === 0x0a) return at + 3;
   }
   return null;
+}
+
+/** Fields that are looked for in every head, as `readFields` would find them. */
+const TRANSFER_ENCODING = /\n[^\S\n]*transfer-encoding[^\S\n]*:([^\n]*)/gi;
+const CONTENT_LENGTH = /\n[^\S\n]*content-length[^\S\n]*:([^\n]*)/gi;
+
+/** The value of one field of a head, `null` where it is not there. */
+function fieldOf(head: string, field: RegExp): string | null {
+  field.lastIndex = 0;
+  const first = field.exec(head);
+  if (first === null) return null;
+  let value = first[1]!.trim();
+  for (let next = field.exec(head); next !== null; next = field.exec(head)) value += `, ${next[1]!.trim()}`;
+  return value;
 }
 
 function readFields(lines: readonly string[]): HttpHeaders {

@@ -54,9 +54,37 @@ export function digestResponse(
   count: number,
   clientNonce: string,
 ): string {
-  const md5 = (text: string): string => hash('md5', text, 'hex');
-  const secret = md5(`${credentials.user}:${challenge.realm}:${credentials.password}`);
-  const asked = md5(`${request.method}:${request.path}`);
+  return responseOf(challenge, secretOf(challenge, credentials), request, count, clientNonce);
+}
+
+function md5(text: string): string {
+  return hash('md5', text, 'hex');
+}
+
+function secretOf({ realm }: DigestChallenge, { user, password }: DigestCredentials): string {
+  return md5(`${user}:${realm}:${password}`);
+}
+
+/** Hashes of what is asked: the same few pages of every device, again and again. */
+const askedHashes = new Map<string, string>();
+const ASKED_HASHES_MOST = 64;
+
+function askedOf(asked: string): string {
+  const known = askedHashes.get(asked);
+  if (known !== undefined) return known;
+  const hashed = md5(asked);
+  if (askedHashes.size < ASKED_HASHES_MOST) askedHashes.set(asked, hashed);
+  return hashed;
+}
+
+function responseOf(
+  challenge: DigestChallenge,
+  secret: string,
+  request: { readonly method: string; readonly path: string },
+  count: number,
+  clientNonce: string,
+): string {
+  const asked = askedOf(`${request.method}:${request.path}`);
   return challenge.qop === null
     ? md5(`${secret}:${challenge.nonce}:${asked}`)
     : md5(`${secret}:${challenge.nonce}:${hexCount(count)}:${clientNonce}:auth:${asked}`);
@@ -67,11 +95,13 @@ export interface DigestSession {
   readonly credentials: DigestCredentials;
   readonly random: Random;
   challenge: DigestChallenge | null;
+  /** Hash of the credentials for the realm of the challenge, once it is made. */
+  secret: string | null;
   count: number;
 }
 
 export function createDigestSession(credentials: DigestCredentials, random: Random): DigestSession {
-  return { credentials, random, challenge: null, count: 0 };
+  return { credentials, random, challenge: null, secret: null, count: 0 };
 }
 
 /**
@@ -91,6 +121,7 @@ export async function exchangeWithDigest(
     if (!answer.ok || answer.value.status !== 401) return answer;
     const challenge = parseDigestChallenge(String(answer.value.headers['www-authenticate'] ?? ''));
     session.challenge = challenge;
+    session.secret = null;
     session.count = 0;
     const place = `${target.host}:${target.port}`;
     if (challenge === null)
@@ -112,7 +143,8 @@ function authorize(session: DigestSession, request: HttpRequest): string | null 
   const clientNonce = Math.floor(random() * 2 ** 48)
     .toString(16)
     .padStart(12, '0');
-  const response = digestResponse(challenge, credentials, request, session.count, clientNonce);
+  session.secret ??= secretOf(challenge, credentials);
+  const response = responseOf(challenge, session.secret, request, session.count, clientNonce);
   const quoted = (text: string): string => `"${text.replace(/["\\]/g, '\\$&')}"`;
   const fields = [
     `username=${quoted(credentials.user)}`,

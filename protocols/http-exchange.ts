@@ -61,7 +61,7 @@ export async function exchangeOverHttp(
       host,
       port,
       request,
-      limits: { ...limits, maximumBytes: limits.maximumBytes + HTTP_HEAD_MOST_BYTES },
+      limits: withRoomForHead(limits),
       connect: target.connect,
       starts: target.starts,
       asked: wanted.path,
@@ -89,8 +89,28 @@ export async function exchangeOverHttp(
       'malformed',
       `${place} sent more than ${limits.maximumBytes} bytes for one answer`,
     );
-  const { status, headers, body, cut } = said;
-  return ok({ status, headers, body, sentAt, cut });
+  const { status, body, cut } = said;
+  return ok({
+    status,
+    get headers() {
+      return said.headers;
+    },
+    body,
+    sentAt,
+    cut,
+  });
+}
+
+/** The limits of devices are shared by their exchanges, so that these are made once. */
+const roomy = new WeakMap<ExchangeLimits, ExchangeLimits>();
+
+function withRoomForHead(limits: ExchangeLimits): ExchangeLimits {
+  let known = roomy.get(limits);
+  if (known === undefined) {
+    known = { ...limits, maximumBytes: limits.maximumBytes + HTTP_HEAD_MOST_BYTES };
+    roomy.set(limits, known);
+  }
+  return known;
 }
 
 /** Nothing that would end a line, or the path. */

@@ -15,7 +15,13 @@ export function onAbort(signal: AbortSignal, callback: () => void): () => void {
     });
   }
   const own = callbacks;
-  const entry = (): void => callback();
+  // The same callback twice waits twice.
+  const entry = own.has(callback) ? (): void => callback() : callback;
   own.add(entry);
   return () => own.delete(entry);
+}
+
+/** True while somebody waits for `signal` by `onAbort`. */
+export function isAwaited(signal: AbortSignal): boolean {
+  return (registered.get(signal)?.size ?? 0) > 0;
 }

@@ -128,7 +128,8 @@ class Exchange {
   private phase: 'connecting' | 'waiting' | 'lingering' = 'connecting';
   /** Start of the phase, or the last piece. */
   private since: MonotonicMs;
-  private cancelTimer: () => void = () => undefined;
+  private cancelTimer: (() => void) | null = null;
+  private readonly look = (): void => this.onTimer();
   private readonly forgetAbort: () => void;
 
   constructor(
@@ -223,8 +224,8 @@ class Exchange {
   }
 
   private arm(ms: Milliseconds): void {
-    this.cancelTimer();
-    this.cancelTimer = this.clock.after(ms, () => this.onTimer());
+    this.cancelTimer?.();
+    this.cancelTimer = this.clock.after(ms, this.look);
   }
 
   private onTimer(): void {
@@ -276,7 +277,7 @@ class Exchange {
     if (this.settled) return;
     this.settled = true;
     this.pieces = [];
-    this.cancelTimer();
+    this.cancelTimer?.();
     this.forgetAbort();
     this.socket?.destroy();
     this.resolve(result);

@@ -13,6 +13,7 @@ import {
   macOf,
   mergedRecords,
   nothingSaid,
+  numberedNames,
   numberOf,
   poolsOf,
   recentHashrateThs,
@@ -40,10 +41,13 @@ const LONGEST_NAME = 64;
  *
  * Source: `stats` recorded from an A1246; the vendor's API manual for A10 to A15.
  */
-export function decodeAvalon(replies: AvalonReplies, configuredModel: string | null = null): MinerFields {
+export function decodeAvalon(
+  replies: AvalonReplies,
+  configuredModel: string | null = null,
+  fields: AvalonFields = avalonFields(replies.stats),
+): MinerFields {
   const version = mergedRecords(replies.version, 'VERSION');
   const summary = mergedRecords(replies.summary, 'SUMMARY');
-  const fields = avalonFields(replies.stats);
   const [ownModel, ownVersion] = splitVersion(fields.get('Ver'));
   const model = firstText(version, 'MODEL', 'PROD') ?? ownModel;
   const asleep = isSoftOff(fields);
@@ -66,8 +70,8 @@ export function decodeAvalon(replies: AvalonReplies, configuredModel: string | n
     efficiencyJoulesPerTh: efficiencyJoulesPerTh(power.powerWatts, ths),
     chipTemperatureCelsius: hottest(listOf(fields, 'TMax'), listOf(fields, 'MTmax')),
     boardTemperatureCelsius: hottest(listOf(fields, 'HBOTemp')),
-    fanRpm: [1, 2, 3, 4, 5, 6, 7, 8].flatMap((fan) => {
-      const rpm = listOf(fields, `Fan${fan}`)[0];
+    fanRpm: FANS.flatMap((name) => {
+      const rpm = listOf(fields, name)[0];
       return typeof rpm === 'number' && rpm >= 0 ? [rpm] : [];
     }),
     uptimeSeconds,
@@ -77,6 +81,8 @@ export function decodeAvalon(replies: AvalonReplies, configuredModel: string | n
     control: controlOf(avalonModes(model)),
   };
 }
+
+const FANS = numberedNames('Fan', 8);
 
 function controlOf(modes: readonly AvalonMode[]): LoadControl {
   const { sleepMs, wakeMs, changeMs } = AVALON_TIMING;
@@ -106,7 +112,7 @@ export function avalonFields(stats: CgminerBody | undefined): AvalonFields {
   const modules = new Set<string>();
   for (const record of sectionRecords(stats ?? {}, 'STATS'))
     for (const [key, value] of Object.entries(record)) {
-      const module = /^MM ID(\d+)/.exec(key)?.[1];
+      const module = key.startsWith('MM ID') ? /^MM ID(\d+)/.exec(key)?.[1] : undefined;
       if (module === undefined || typeof value !== 'string') continue;
       modules.add(module);
       readPairs(value, fields);
@@ -141,13 +147,13 @@ const LONGEST_LIST = 8192;
 
 function listOf(fields: AvalonFields, name: string): readonly (number | null)[] {
   const value = fields.get(name);
-  return value === undefined || value === '' || value.length > LONGEST_LIST
-    ? []
-    : value.split(/\s+/).map(numberOf);
+  if (value === undefined || value === '' || value.length > LONGEST_LIST) return [];
+  // Most lists are one figure.
+  return /\s/.test(value) ? value.split(/\s+/).map(numberOf) : [numberOf(value)];
 }
 
 function textOf(fields: AvalonFields, name: string): string | null {
-  return firstText(Object.fromEntries(fields), name);
+  return firstText({ text: fields.get(name) }, 'text');
 }
 
 /** "1246-83-21072802_4ec6bb0_211fc46": the model, then the build that begins with its date. */

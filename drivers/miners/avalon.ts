@@ -4,7 +4,7 @@ import type { CgminerBody } from '../../protocols/cgminer-reply.ts';
 import { fail, ok, type Result } from '../../protocols/result.ts';
 import type { MinerEndpoint } from '../load-driver.ts';
 import { applyToAvalon } from './avalon-commands.ts';
-import { avalonFields, decodeAvalon, isSoftOff } from './avalon-decode.ts';
+import { type AvalonFields, avalonFields, decodeAvalon, isSoftOff } from './avalon-decode.ts';
 import { cgminerTarget, isNo, isSilence } from './cgminer.ts';
 import { createJustAsked } from './just-asked.ts';
 import type { MinerDeps, MinerFamily } from './miner-driver.ts';
@@ -14,6 +14,12 @@ import { createSlowPart } from './slow-part.ts';
 
 /** Commands that tell the same; which of them there is depends on the generation. */
 const STATS_COMMANDS = ['stats', 'estats', 'litestats'] as const;
+
+/** Statistics with what is written in them. */
+interface AvalonStats {
+  readonly body: CgminerBody;
+  readonly fields: AvalonFields;
+}
 
 /** Avalon (Canaan) on port 4028: one command at a time; soft off and soft on. */
 export function avalonFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFamily {
@@ -35,15 +41,16 @@ export function avalonFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFam
   };
 
   /** The first command of the family that tells of the management module, remembered. */
-  const askStats = async (signal: AbortSignal): Promise<Result<CgminerBody | null>> => {
+  const askStats = async (signal: AbortSignal): Promise<Result<AvalonStats | null>> => {
     for (const command of statsCommand === null ? STATS_COMMANDS : [statsCommand]) {
       const answer = await readCgminer(target, command, undefined, signal);
       if (!answer.ok && isNo(answer.error)) continue;
       if (!answer.ok) return answer;
       if (isForeign({ stats: answer.value }, 'avalon')) return stranger();
-      if (avalonFields(answer.value.body).size === 0) continue;
+      const fields = avalonFields(answer.value.body);
+      if (fields.size === 0) continue;
       statsCommand = command;
-      return ok(answer.value.body);
+      return ok({ body: answer.value.body, fields });
     }
     statsCommand = null;
     return ok(null);
@@ -52,7 +59,7 @@ export function avalonFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFam
   const poll = async (signal: AbortSignal): Promise<Result<MinerFields>> => {
     const stats = await askStats(signal);
     if (!stats.ok) return stats;
-    const dna = stats.value === null ? undefined : avalonFields(stats.value).get('DNA');
+    const dna = stats.value?.fields.get('DNA');
     // The serial number in the statistics tells whether what `version` said still holds.
     if (
       version === undefined ||
@@ -81,9 +88,10 @@ export function avalonFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFam
         {
           ...replies,
           ...(version !== undefined && { version }),
-          ...(stats.value !== null && { stats: stats.value }),
+          ...(stats.value !== null && { stats: stats.value.body }),
         },
         endpoint.model,
+        stats.value?.fields,
       ),
     );
   };
@@ -100,7 +108,7 @@ export function avalonFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFam
       // Sleep is ordered whatever it says: every moment counts.
       const stats = command.kind === 'run' ? await askStats(signal) : ok(null);
       if (!stats.ok) return stats;
-      const fields = stats.value === null ? new Map<string, string>() : avalonFields(stats.value);
+      const fields = stats.value === null ? new Map<string, string>() : stats.value.fields;
       // Where it does not say whether it rests, it is told again: waking twice is harmless.
       const asleep = stats.value === null || isSoftOff(fields);
       const modes = avalonModes(latest.model);

@@ -85,13 +85,15 @@ export function bitmainFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFa
   const target = cgminerTarget(endpoint, deps);
   const web = openBitmainWeb(endpoint, deps);
   const context = { configuredModel: endpoint.model, controllable: web !== null };
-  const slow = createSlowPart<Pick<BitmainReplies, 'summary'>>(deps.clock);
+  const slow = createSlowPart<Pick<BitmainReplies, 'pools'>>(deps.clock);
+  const slowFaults = createSlowPart<Pick<BitmainReplies, 'summary'>>(deps.clock);
   let version: CgminerBody | undefined;
 
   /** `stats` and `pools` of port 4028; one command a connection, never joined. */
   const askPort = async (replies: Writable<BitmainReplies>, signal: AbortSignal): Promise<Failure | null> => {
     for (const command of ['stats', 'pools', 'version'] as const) {
       if (command === 'version' && (version !== undefined || hasType(replies.stats))) continue;
+      if (command === 'pools' && replies.pools !== undefined) continue;
       const answer = await readCgminer(target, command, undefined, signal);
       if (answer.ok && command !== 'pools' && isForeign({ [command]: answer.value }, 'bitmain'))
         return {
@@ -127,20 +129,21 @@ export function bitmainFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFa
       if (answer.ok) replies[name] = answer.value;
       else if (isSilence(answer.error) || answer.error.kind === 'unauthorised') return answer.error;
     }
-    let faults = slow.fresh();
+    let faults = slowFaults.fresh();
     if (faults === null) {
       const answer = await pages.read('summary.cgi', signal);
       if (!answer.ok && answer.error.kind === 'cancelled') return answer.error;
       // A page that is not there, or does not come, is not asked for at every reading either.
       faults = answer.ok ? { summary: answer.value } : {};
-      slow.keep(faults);
+      slowFaults.keep(faults);
     }
     Object.assign(replies, faults);
     return null;
   };
 
   const poll = async (signal: AbortSignal): Promise<Result<MinerFields>> => {
-    const replies: Writable<BitmainReplies> = {};
+    const kept = slow.fresh();
+    const replies: Writable<BitmainReplies> = { ...kept };
     const portFailure = await askPort(replies, signal);
     if (portFailure?.kind === 'cancelled' || portFailure?.kind === 'wrong-device')
       return { ok: false, error: portFailure };
@@ -157,6 +160,7 @@ export function bitmainFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFa
     }
     if (portIsDown && replies.minerConf === undefined && replies.stats === undefined)
       return { ok: false, error: portFailure ?? silent(endpoint) };
+    if (kept === null && replies.pools !== undefined) slow.keep({ pools: replies.pools });
     return ok(decodeBitmain(version === undefined ? replies : { ...replies, version }, context));
   };
 

@@ -27,11 +27,11 @@ const CONSTRAINTS_MAXIMUM_AGE_MS: Milliseconds = 600_000;
 const REST_READS = [
   ['stats', 'miner/stats'],
   ['tuner', 'performance/tuner-state'],
-  ['cooling', 'cooling/state'],
 ] as const;
 
 /** Asked now and then. */
 const REST_SLOW_READS = [
+  ['cooling', 'cooling/state'],
   ['hashboards', 'miner/hw/hashboards'],
   ['pools', 'pools/'],
   ['errors', 'miner/errors'],
@@ -96,9 +96,9 @@ export function braiinsFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFa
     }
     if (controllable) await askConstraints(signal);
     speaks = 'rest';
-    const { hashboards, pools, errors } = replies;
+    const { hashboards, pools, errors, cooling } = replies;
     if (kept === null && hashboards !== undefined && pools !== undefined && errors !== undefined)
-      slow.keep({ hashboards, pools, errors });
+      slow.keep({ hashboards, pools, errors, cooling });
     return ok(decodeBraiinsRest({ ...replies, constraints }, controllable));
   };
 

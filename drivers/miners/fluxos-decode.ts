@@ -70,7 +70,7 @@ export function decodeFluxos(
       const rpm = firstNumber(fan, 'Speed');
       return rpm === null || rpm < 0 ? [] : [rpm];
     }),
-    control: controlOf(control),
+    control: fluxosControl(control),
   };
 }
 
@@ -101,7 +101,8 @@ export function fluxosRange(
     : { minWatts: Math.ceil(greatestWatts * FLUXOS_LEAST_SHARE), maxWatts: greatestWatts };
 }
 
-function controlOf(control: FluxosControl | null): LoadControl {
+/** What a unit can be told. */
+export function fluxosControl(control: FluxosControl | null): LoadControl {
   if (control === null) return nothingSaid('fluxos').control;
   const range = fluxosRange(control.greatestWatts);
   const { sleepMs, wakeMs, changeMs } = FLUXOS_TIMING;

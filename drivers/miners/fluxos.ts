@@ -7,7 +7,7 @@ import type { TerahashesPerSecond, Watts } from '../../protocols/units.ts';
 import type { MinerEndpoint } from '../load-driver.ts';
 import { cgminerTarget, isSilence } from './cgminer.ts';
 import { applyToFluxos, type FluxosPage } from './fluxos-commands.ts';
-import { decodeFluxos, type FluxosReplies, fluxosWorkingWatts } from './fluxos-decode.ts';
+import { decodeFluxos, type FluxosReplies, fluxosControl, fluxosWorkingWatts } from './fluxos-decode.ts';
 import type { MinerDeps, MinerFamily } from './miner-driver.ts';
 import { isForeign } from './recognise.ts';
 import { firstText, type MinerFields, mergedRecords } from './reply-fields.ts';
@@ -17,7 +17,7 @@ import { exchangeJson, type JsonAnswer, jsonOf, recordAt, webTarget } from './we
 
 const WEB_READS = ['ipreport', 'psu', 'mode'] as const;
 /** Asked now and then. */
-const SLOW_COMMANDS = ['devs', 'pools'] as const;
+const SLOW_COMMANDS = ['version', 'devs', 'pools'] as const;
 const SLOW_WEB_READS = ['temperature', 'fan'] as const;
 
 /** Below this part of its best hashrate it is on its way up; the deepest throttle is above it. */
@@ -107,13 +107,16 @@ export function fluxosFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFam
     return answer.ok ? ok(answer.value.body) : answer;
   };
 
+  const stranger = (): ReturnType<typeof fail> =>
+    fail('wrong-device', `${endpoint.host}:${endpoint.port} does not answer as FluxOS`);
+
   const poll = async (signal: AbortSignal): Promise<Result<MinerFields>> => {
     const kept = slow.fresh();
     const replies: { -readonly [name in keyof FluxosReplies]: CgminerBody } = { ...kept };
-    for (const command of ['summary', 'version', ...(kept === null ? SLOW_COMMANDS : [])] as const) {
+    for (const command of ['summary', ...(kept === null ? SLOW_COMMANDS : [])] as const) {
       const answer = await readCgminer(target, command, undefined, signal);
       if (answer.ok && command === 'version' && isForeign({ version: answer.value }, 'fluxos'))
-        return fail('wrong-device', `${endpoint.host}:${endpoint.port} does not answer as FluxOS`);
+        return stranger();
       if (answer.ok) replies[command] = answer.value.body;
       else if (command === 'summary') return answer;
       else if (isSilence(answer.error)) break;
@@ -126,13 +129,20 @@ export function fluxosFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFam
       // What the open port said is a reading all the same.
       else if (isSilence(answer.error) || answer.error.kind === 'unauthorised') break;
     }
-    const { devs, pools, temperature, fan } = replies;
-    if (kept === null && devs && pools && temperature && fan) slow.keep({ devs, pools, temperature, fan });
+    // Who it is stands in the report; where that did not come, the open port is asked.
+    if (kept !== null && replies.ipreport === undefined) {
+      const answer = await readCgminer(target, 'version', undefined, signal);
+      if (answer.ok && isForeign({ version: answer.value }, 'fluxos')) return stranger();
+      if (!answer.ok && answer.error.kind === 'cancelled') return answer;
+    }
+    const { version, devs, pools, temperature, fan } = replies;
+    if (kept === null && version && devs && pools && temperature && fan)
+      slow.keep({ version, devs, pools, temperature, fan });
     const said = decodeFluxos(replies, endpoint.model);
     const known = fluxosWorkingWatts(said);
     if (known !== null && known > (greatestWatts ?? 0)) greatestWatts = known;
     greatestThs = Math.max(greatestThs, said.hashrateThs ?? 0);
-    const fields = decodeFluxos(replies, endpoint.model, enters ? { greatestWatts } : null);
+    const fields = { ...said, control: fluxosControl(enters ? { greatestWatts } : null) };
     // Out of custom mode it names no nominal rate: a small part of what it was seen to do is a start.
     const starts = fields.state === 'hashing' && (fields.hashrateThs ?? 0) < greatestThs * STARTING_SHARE;
     return ok(starts ? { ...fields, state: 'starting' } : fields);
@@ -147,8 +157,7 @@ export function fluxosFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFam
       if (report !== null && (forWrite || report.error.kind === 'cancelled')) return report;
       const version = await readCgminer(target, 'version', undefined, signal);
       if (!version.ok) return version;
-      if (isForeign({ version: version.value }, 'fluxos'))
-        return fail('wrong-device', `${endpoint.host}:${endpoint.port} does not answer as FluxOS`);
+      if (isForeign({ version: version.value }, 'fluxos')) return stranger();
       return ok(decodeFluxos({ version: version.value.body }, endpoint.model));
     },
     send: async (command, latest, signal) =>

@@ -8,7 +8,8 @@ import {
   firstText,
   flagOf,
   hashrateThs,
-  hottest,
+  hottestBoard,
+  hottestChip,
   type MinerFields,
   macOf,
   mergedRecords,
@@ -46,7 +47,10 @@ export interface LuxosProfile {
  *
  * Source: docs.luxor.tech and replies recorded from an S19k Pro on 2025.4.8.
  */
-export function decodeLuxos(replies: LuxosReplies): MinerFields {
+export function decodeLuxos(
+  replies: LuxosReplies,
+  { profiles, control } = luxosPoints(luxosProfiles(replies.profiles)),
+): MinerFields {
   const config = mergedRecords(replies.config, 'CONFIG');
   const version = mergedRecords(replies.version, 'VERSION');
   const stats = mergedRecords(replies.stats, 'STATS');
@@ -56,7 +60,6 @@ export function decodeLuxos(replies: LuxosReplies): MinerFields {
   const nominalThs =
     hashrateThs(firstNumber(stats, 'total_rateideal'), rateUnitOf(stats)) ??
     hashrateThs(firstNumber(config, 'NameplateTHS'), 'TH');
-  const profiles = luxosProfiles(replies.profiles);
   const profile = profiles.find(({ name }) => name === firstText(config, 'Profile'));
   const uptimeSeconds = firstNumber(summary, 'Elapsed') ?? firstNumber(stats, 'Elapsed');
   const reportsPower = powerWatts !== null && powerWatts >= 0;
@@ -74,14 +77,14 @@ export function decodeLuxos(replies: LuxosReplies): MinerFields {
     powerSource: reportsPower ? 'reported' : null,
     powerLimitWatts: profile?.watts ?? null,
     efficiencyJoulesPerTh: efficiencyJoulesPerTh(powerWatts, ths),
-    chipTemperatureCelsius: hottest(...[1, 2, 3, 4].map((chain) => stats[`temp_chip${chain}`])),
-    boardTemperatureCelsius: hottest(...[1, 2, 3, 4].map((chain) => stats[`temp_pcb${chain}`])),
+    chipTemperatureCelsius: hottestChip(stats),
+    boardTemperatureCelsius: hottestBoard(stats),
     fanRpm: numberedFans(stats),
     uptimeSeconds,
     boards: boardsOf(stats, replies.devs),
     pools: poolsOf(replies.pools ?? {}),
     errors: errorsOf(replies.events, config),
-    control: controlOf(profiles),
+    control,
   };
 }
 
@@ -160,18 +163,26 @@ function errorsOf(events: CgminerBody | undefined, config: CgminerBody): readonl
   return faults;
 }
 
-function controlOf(profiles: readonly LuxosProfile[]): LoadControl {
+/** Operating points of one unit: they change seldom and go into every reading. */
+export interface LuxosPoints {
+  readonly profiles: readonly LuxosProfile[];
+  readonly control: LoadControl;
+}
+
+/** The points that `profiles` make possible. */
+export function luxosPoints(profiles: readonly LuxosProfile[]): LuxosPoints {
   const presetsWatts = [...new Set(profiles.map(({ watts }) => watts))];
   const minWatts = presetsWatts[0];
-  return {
+  const control = {
     sleep: true,
     wake: true,
     powerLimit:
       minWatts === undefined
         ? null
-        : { kind: 'preset', minWatts, maxWatts: presetsWatts.at(-1) ?? minWatts, presetsWatts },
+        : { kind: 'preset' as const, minWatts, maxWatts: presetsWatts.at(-1) ?? minWatts, presetsWatts },
     sleepMs: LUXOS_TIMING.sleepMs,
     wakeMs: LUXOS_TIMING.wakeMs,
     changeMs: minWatts === undefined ? null : LUXOS_TIMING.changeMs,
   };
+  return { profiles, control };
 }

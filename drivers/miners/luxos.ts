@@ -12,7 +12,9 @@ import {
   decodeLuxos,
   LUXOS_READS,
   type LuxosCommand,
+  type LuxosPoints,
   type LuxosReplies,
+  luxosPoints,
   luxosProfiles,
 } from './luxos-decode.ts';
 import type { MinerDeps, MinerFamily } from './miner-driver.ts';
@@ -23,6 +25,11 @@ const SPACING_MS: Milliseconds = 1000;
 /** After a refused connection the port stays shut for a while. */
 const REFUSED_MS: Milliseconds = 30_000;
 const PROFILES_MAXIMUM_AGE_MS: Milliseconds = 600_000;
+
+/** In its own section most often, so that the rest need not be looked through. */
+function namesLuxos(version: CgminerBody): boolean {
+  return 'LUXminer' in mergedRecords(version, 'VERSION') || JSON.stringify(version).includes('LUXminer');
+}
 
 /** Spaces connections and stays away for a while from a port that refuses. */
 export function createLuxosAsk(target: CgminerTarget): LuxosAsk {
@@ -52,7 +59,7 @@ export function luxosFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFami
   const target = cgminerTarget(endpoint, deps);
   const ask = createLuxosAsk(target);
   const asked = createJustAsked<CgminerBody>(deps.clock);
-  let profiles: CgminerBody | undefined;
+  let points: LuxosPoints | null = null;
   let profilesAt: MonotonicMs = 0;
   /** Parameterless reads can be joined; a unit that cannot is asked one by one from then on. */
   let joins = true;
@@ -94,25 +101,24 @@ export function luxosFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFami
   /** Another firmware at the address also has a summary. */
   const strange = (replies: LuxosReplies): ReturnType<typeof fail> | null => {
     const { version } = replies;
-    if (version === undefined || JSON.stringify(version).includes('LUXminer')) return null;
+    if (version === undefined || namesLuxos(version)) return null;
     return fail('wrong-device', `${endpoint.host}:${endpoint.port} does not answer as LuxOS`);
   };
 
   const poll = async (signal: AbortSignal): Promise<Result<MinerFields>> => {
-    const wantsProfiles =
-      profiles === undefined || deps.clock.monotonicMs() - profilesAt > PROFILES_MAXIMUM_AGE_MS;
+    const wantsProfiles = points === null || deps.clock.monotonicMs() - profilesAt > PROFILES_MAXIMUM_AGE_MS;
     const commands: readonly LuxosCommand[] = wantsProfiles ? [...LUXOS_READS, 'profiles'] : LUXOS_READS;
     const replies = await (joins ? askJoined : ask1by1)(commands, signal);
     if (!replies.ok) return replies;
     if (replies.value.summary === undefined && replies.value.config === undefined)
       return fail('malformed', `${endpoint.host}:${endpoint.port} answers neither summary nor config`);
     if (replies.value.profiles !== undefined) {
-      profiles = replies.value.profiles;
+      points = luxosPoints(luxosProfiles(replies.value.profiles));
       profilesAt = deps.clock.monotonicMs();
     }
     const stranger = strange(replies.value);
     if (stranger !== null) return stranger;
-    return ok(decodeLuxos(profiles === undefined ? replies.value : { ...replies.value, profiles }));
+    return ok(decodeLuxos(replies.value, points ?? undefined));
   };
 
   return {
@@ -140,7 +146,7 @@ export function luxosFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFami
           ask,
           clock: deps.clock,
           config: mergedRecords(config, 'CONFIG'),
-          profiles: luxosProfiles(profiles),
+          profiles: points?.profiles ?? [],
         },
         command,
         signal,

@@ -1,6 +1,6 @@
 import type { MinerFirmware } from '../../config/miners/firmwares.ts';
 import type { Clock } from '../../protocols/clock.ts';
-import { onAbort } from '../../protocols/on-abort.ts';
+import { isAwaited, onAbort } from '../../protocols/on-abort.ts';
 import type { Random } from '../../protocols/random.ts';
 import { fail, ok, type Result } from '../../protocols/result.ts';
 import type { DeviceStarts } from '../../protocols/start-together.ts';
@@ -205,9 +205,14 @@ interface Turns {
   close(): void;
 }
 
+/** Controllers of turns that ended well, for the next turn of whichever device: making one costs more than a turn. */
+const unused: AbortController[] = [];
+
 function createTurns(place: string): Turns {
   let closed = false;
-  /** Ends the work that has the turn; `null`: nobody has it. */
+  /** Somebody has the turn, or was just handed it. */
+  let taken = false;
+  /** Ends the work that has the turn. */
   let current: AbortController | null = null;
   const waiting = new Set<(came: boolean) => void>();
   /** Whether the turn came before the signal aborted. */
@@ -221,13 +226,18 @@ function createTurns(place: string): Turns {
       const forget = onAbort(signal, () => settle(false));
       waiting.add(settle);
     });
+  const handOn = (): void => {
+    const [next] = waiting;
+    next?.(true);
+  };
   const tooLate = () => fail('busy', `${place} was still answering another request; nothing was sent`);
   return {
     take: async (signal, work) => {
       if (closed || signal.aborted) return fail('cancelled', `gave up before asking ${place}`);
-      const mine = new AbortController();
-      const waits = current !== null;
+      const waits = taken;
       if (waits && !(await turnOf(signal))) return tooLate();
+      taken = true;
+      const mine = unused.pop() ?? new AbortController();
       current = mine;
       const forget = onAbort(signal, () => mine.abort());
       try {
@@ -235,10 +245,11 @@ function createTurns(place: string): Turns {
         return await work(mine.signal);
       } finally {
         forget();
-        // Handed on, it stays taken.
-        const [next] = waiting;
-        if (next === undefined) current = null;
-        else next(true);
+        current = null;
+        // What outlived its turn keeps its signal to itself.
+        if (!mine.signal.aborted && !isAwaited(mine.signal)) unused.push(mine);
+        if (waiting.size === 0) taken = false;
+        else handOn();
       }
     },
     close: () => {

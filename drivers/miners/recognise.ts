@@ -21,14 +21,14 @@ export interface Evidence {
 }
 
 /** Words of the API that name a firmware; what replaces the stock firmware is looked for first. */
-const MARKERS: readonly (readonly [RegExp, MinerFirmware])[] = [
-  [/BOSMINER|BOSER/, 'braiins'],
-  [/LUXMINER/, 'luxos'],
-  [/VNISH/, 'vnish'],
-  [/GCMINER|FLUXOS/, 'fluxos'],
-  [/BITMICRO|BTMINER|WHATSMINER/, 'whatsminer'],
-  [/AVALON/, 'avalon'],
-  [/ANTMINER|BMMINER/, 'bitmain'],
+const MARKERS: readonly (readonly [MinerFirmware, readonly string[]])[] = [
+  ['braiins', ['BOSMINER', 'BOSER']],
+  ['luxos', ['LUXMINER']],
+  ['vnish', ['VNISH']],
+  ['fluxos', ['GCMINER', 'FLUXOS']],
+  ['whatsminer', ['BITMICRO', 'BTMINER', 'WHATSMINER']],
+  ['avalon', ['AVALON']],
+  ['bitmain', ['ANTMINER', 'BMMINER']],
 ];
 
 /** Firmware of Whatsminer API 3 begins with this build date. Source: field notes. */
@@ -46,7 +46,7 @@ export function recogniseMiner(evidence: Evidence): MinerFirmware | null {
   const plain = evidence.version === undefined ? null : plainFirmware(evidence.version);
   // An operator may write anything into the description of a plain cgminer.
   const text = replies.map((reply) => upperText(reply, plain === null)).join('\n');
-  const found = MARKERS.find(([marker]) => marker.test(text))?.[1];
+  const found = MARKERS.find(([, words]) => words.some((word) => text.includes(word)))?.[0];
   if (found === 'whatsminer' && build !== null && build >= WHATSMINER_V3_DATE) return 'whatsminer-v3';
   if (found !== undefined) return found;
   if (build !== null) return build >= WHATSMINER_V3_DATE ? 'whatsminer-v3' : 'whatsminer';

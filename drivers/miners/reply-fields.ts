@@ -5,8 +5,19 @@ import type { MinerBoard, MinerPool, MinerReading, SampleTime } from '../load-dr
 /** What a reading says, apart from when. */
 export type MinerFields = Omit<MinerReading, keyof SampleTime>;
 
-/** A reading in which the device said nothing and can be told nothing. */
+/** A reading in which the device said nothing and can be told nothing; never written to. */
 export function nothingSaid(firmware: MinerFirmware): MinerFields {
+  let nothing = NOTHING_SAID.get(firmware);
+  if (nothing === undefined) {
+    nothing = Object.freeze(emptyReading(firmware));
+    NOTHING_SAID.set(firmware, nothing);
+  }
+  return nothing;
+}
+
+const NOTHING_SAID = new Map<MinerFirmware, MinerFields>();
+
+function emptyReading(firmware: MinerFirmware): MinerFields {
   return {
     kind: 'miner',
     firmware,
@@ -24,19 +35,19 @@ export function nothingSaid(firmware: MinerFirmware): MinerFields {
     efficiencyJoulesPerTh: null,
     chipTemperatureCelsius: null,
     boardTemperatureCelsius: null,
-    fanRpm: [],
+    fanRpm: Object.freeze([]),
     uptimeSeconds: null,
-    boards: [],
-    pools: [],
-    errors: [],
-    control: {
+    boards: Object.freeze([]),
+    pools: Object.freeze([]),
+    errors: Object.freeze([]),
+    control: Object.freeze({
       sleep: false,
       wake: false,
       powerLimit: null,
       sleepMs: null,
       wakeMs: null,
       changeMs: null,
-    },
+    }),
   };
 }
 
@@ -47,11 +58,27 @@ export function nothingSaid(firmware: MinerFirmware): MinerFields {
 export function numberOf(value: unknown): number | null {
   if (typeof value === 'number') return Number.isFinite(value) ? value : null;
   if (typeof value !== 'string' || value.length > LONGEST_NUMBER) return null;
+  if (isPlainNumber(value)) return Number(value);
   const match = /^\s*([-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?)\s*[a-z%°/]*\s*$/i.exec(value);
   if (match === null) return null;
   const number = Number(match[1]);
   return Number.isFinite(number) ? number : null;
 }
+
+/** Nothing but digits, with a point between two of them at most: most numbers that are text, told without a pattern. */
+function isPlainNumber(text: string): boolean {
+  let point = -1;
+  for (let at = 0; at < text.length; at += 1) {
+    const code = text.charCodeAt(at);
+    if (code === POINT && point < 0) point = at;
+    else if (code < DIGIT_0 || code > DIGIT_9) return false;
+  }
+  return text.length > 0 && point !== 0 && point !== text.length - 1;
+}
+
+const POINT = 0x2e;
+const DIGIT_0 = 0x30;
+const DIGIT_9 = 0x39;
 
 /** No number of a miner is written longer; what is longer is not looked into. */
 const LONGEST_NUMBER = 64;
@@ -72,7 +99,8 @@ export function firstText(record: CgminerBody, ...names: readonly string[]): str
   for (const name of names) {
     const value = record[name];
     if (typeof value !== 'string') continue;
-    const text = value.trim().replace(/^'(.*)'$/, '$1');
+    const trimmed = value.trim();
+    const text = trimmed.startsWith("'") ? trimmed.replace(/^'(.*)'$/, '$1') : trimmed;
     if (text !== '' && text !== 'N/A') return text.slice(0, 200);
   }
   return null;
@@ -92,23 +120,48 @@ export function flagOf(value: unknown): boolean | null {
 /** `aa:bb:...` in lower case from any spelling, `null` when it is not 12 hex digits (or all zero). */
 export function macOf(value: unknown): string | null {
   if (typeof value !== 'string' || value.length > LONGEST_NUMBER) return null;
+  if (/^[0-9a-f]{2}(?::[0-9a-f]{2}){5}$/.test(value)) return value === ZERO_MAC ? null : value;
   const digits = value.replace(/[:.\-\s]/g, '').toLowerCase();
   if (!/^[0-9a-f]{12}$/.test(digits) || /^0+$/.test(digits)) return null;
   return digits.match(/../g)!.join(':');
 }
 
+const ZERO_MAC = '00:00:00:00:00:00';
+
 /** The hottest of sensors given as "78-50-69-70" or as a list of numbers; 0 and below are absent sensors. */
 export function hottest(...values: readonly unknown[]): number | null {
   let highest: number | null = null;
   for (const value of values) {
-    const parts = Array.isArray(value) ? value : typeof value === 'string' ? value.split('-') : [value];
-    for (const part of parts) {
-      const celsius = numberOf(part);
-      if (celsius !== null && celsius > 0 && celsius < 200 && (highest === null || celsius > highest))
-        highest = celsius;
-    }
+    if (Array.isArray(value)) for (const part of value) highest = hotter(highest, part);
+    else if (typeof value === 'string') for (const part of value.split('-')) highest = hotter(highest, part);
+    else highest = hotter(highest, value);
   }
   return highest;
+}
+
+function hotter(highest: number | null, sensor: unknown): number | null {
+  const celsius = numberOf(sensor);
+  return celsius !== null && celsius > 0 && celsius < 200 && (highest === null || celsius > highest)
+    ? celsius
+    : highest;
+}
+
+/** The names of numbered fields, `fan1` and on: put together once, as a name that is new is slow to look up. */
+export function numberedNames(name: string, count: number): readonly string[] {
+  return Array.from({ length: count }, (_, index) => `${name}${index + 1}`);
+}
+
+const CHIP_SENSORS = numberedNames('temp_chip', 4);
+const BOARD_SENSORS = numberedNames('temp_pcb', 4);
+
+/** The hottest of the chip sensors that Bitmain's firmware and its descendants number. */
+export function hottestChip(stats: CgminerBody): number | null {
+  return hottest(...CHIP_SENSORS.map((name) => stats[name]));
+}
+
+/** The same of the board sensors. */
+export function hottestBoard(stats: CgminerBody): number | null {
+  return hottest(...BOARD_SENSORS.map((name) => stats[name]));
 }
 
 /** Above any SHA-256 machine since 2016: a wrong unit or a broken sensor, not a hashrate. */
@@ -117,11 +170,12 @@ const HIGHEST_HASHRATE_THS = 1500;
 /** What a hashrate is given in, per second; `null`: something that is no hash. */
 export type RateUnit = 'MH' | 'GH' | 'TH' | null;
 
+const PER_TH = { MH: 1e6, GH: 1e3, TH: 1 } as const;
+
 /** TH/s from a field in `unit`; `null` when negative or beyond any machine. */
 export function hashrateThs(value: number | null, unit: RateUnit): number | null {
   if (value === null || unit === null) return null;
-  const perTh = { MH: 1e6, GH: 1e3, TH: 1 }[unit];
-  const ths = value / perTh;
+  const ths = value / PER_TH[unit];
   return ths >= 0 && ths <= HIGHEST_HASHRATE_THS ? ths : null;
 }
 
@@ -140,14 +194,17 @@ export function rateUnitOf(record: CgminerBody): RateUnit {
  * averages survive a throttle for hours.
  */
 export function recentHashrateThs(record: CgminerBody): number | null {
-  for (const window of ['5s', '1m', '5m', 'av']) {
-    for (const unit of ['GH', 'MH'] as const) {
-      const ths = hashrateThs(firstNumber(record, `${unit}S ${window}`), unit);
-      if (ths !== null) return ths;
-    }
+  for (const [name, unit] of RATES) {
+    const ths = hashrateThs(numberOf(record[name]), unit);
+    if (ths !== null) return ths;
   }
   return null;
 }
+
+const RATES = ['5s', '1m', '5m', 'av'].flatMap((window) => [
+  [`GHS ${window}`, 'GH'] as const,
+  [`MHS ${window}`, 'MH'] as const,
+]);
 
 /** Pools as cgminer lists them, in order of priority where it is given. */
 export function poolsOf(body: CgminerBody): readonly MinerPool[] {
@@ -180,45 +237,76 @@ function poolStatus(said: string | null): MinerPool['status'] {
 export function numberedChains(stats: CgminerBody): readonly MinerBoard[] {
   const boards: MinerBoard[] = [];
   const unit = rateUnitOf(stats);
-  for (let chain = 1; chain <= 16; chain += 1) {
-    const chipsAlive = firstNumber(stats, `chain_acn${chain}`);
-    const ths = hashrateThs(firstNumber(stats, `chain_rate${chain}`), unit);
+  for (const [index, names] of CHAINS.entries()) {
+    const chipsAlive = numberOf(stats[names.alive]);
+    if (chipsAlive === null) continue;
+    const ths = hashrateThs(numberOf(stats[names.rate]), unit);
     // An absent chain is listed with 0 chips and no rate.
-    if (chipsAlive === null || (chipsAlive === 0 && (ths ?? 0) === 0)) continue;
+    if (chipsAlive === 0 && (ths ?? 0) === 0) continue;
     boards.push({
-      index: chain - 1,
+      index,
       hashrateThs: ths,
-      chipTemperatureCelsius: hottest(stats[`temp_chip${chain}`], stats[`temp2_${chain}`]),
+      chipTemperatureCelsius: hottest(stats[names.chip], stats[names.otherChip]),
       chipsAlive,
-      chips: chipsOnMap(stats[`chain_acs${chain}`]),
+      chips: chipsOnMap(stats[names.map]),
     });
   }
   return boards;
 }
 
+const CHAINS = Array.from({ length: 16 }, (_, index) => ({
+  alive: `chain_acn${index + 1}`,
+  rate: `chain_rate${index + 1}`,
+  chip: `temp_chip${index + 1}`,
+  otherChip: `temp2_${index + 1}`,
+  map: `chain_acs${index + 1}`,
+}));
+
 /** How many chips a map like " ooo oxo" shows, alive or not. */
 function chipsOnMap(map: unknown): number | null {
   if (typeof map !== 'string') return null;
-  const chips = map.match(/[ox]/g)?.length ?? 0;
+  let chips = 0;
+  for (let at = 0; at < map.length; at += 1) {
+    const code = map.charCodeAt(at);
+    if (code === ALIVE || code === DEAD) chips += 1;
+  }
   return chips > 0 ? chips : null;
 }
+
+/** `o` and `x`. */
+const ALIVE = 0x6f;
+const DEAD = 0x78;
 
 /** fan1 to fan8 where they are given. */
 export function numberedFans(stats: CgminerBody): readonly number[] {
   const count = firstNumber(stats, 'fan_num') ?? 8;
   const fans: number[] = [];
-  for (let fan = 1; fan <= 8 && fans.length < count; fan += 1) {
-    const rpm = firstNumber(stats, `fan${fan}`);
+  for (const name of FANS) {
+    if (fans.length >= count) break;
+    const rpm = numberOf(stats[name]);
     if (rpm !== null && rpm >= 0) fans.push(rpm);
   }
   return fans;
 }
 
+const FANS = numberedNames('fan', 8);
+
 /** All records of a section in one: firmware splits or merges them at will. */
 export function mergedRecords(body: CgminerBody | undefined, section: string): CgminerBody {
-  const merged: Record<string, unknown> = {};
-  for (const record of body === undefined ? [] : sectionRecords(body, section)) Object.assign(merged, record);
+  const records = body === undefined ? [] : sectionRecords(body, section);
+  const [first = NO_FIELDS] = records;
+  if (records.length < 2) return first;
+  const merged: Record<string, unknown> = { ...first };
+  for (const record of records.slice(1)) Object.assign(merged, withoutProto(record));
   return merged;
+}
+
+const NO_FIELDS: CgminerBody = Object.freeze({});
+
+/** A field that JSON may name and assignment takes for something else, which the running agent forbids by throwing. */
+function withoutProto(record: CgminerBody): CgminerBody {
+  if (!Object.hasOwn(record, '__proto__')) return record;
+  return Object.fromEntries(Object.entries(record).filter(([name]) => name !== '__proto__'));
 }
 
 /** J/TH = W per TH/s, while there is work to speak of. */

@@ -8,11 +8,13 @@ import {
   firstNumber,
   firstText,
   hashrateThs,
-  hottest,
+  hottestBoard,
+  hottestChip,
   type MinerFields,
   macOf,
   mergedRecords,
   nothingSaid,
+  numberedNames,
 } from './reply-fields.ts';
 import { recordAt, recordsAt } from './web-json.ts';
 
@@ -58,6 +60,7 @@ export function decodeVnish(
   replies: VnishReplies,
   configuredModel: string | null = null,
   controllable = false,
+  control = vnishControl(replies.presets, controllable),
 ): MinerFields {
   const base = decodeCgminer('vnish', replies, configuredModel);
   const stats = mergedRecords(replies.stats, 'STATS');
@@ -82,17 +85,20 @@ export function decodeVnish(
     powerLimitWatts: preset !== null && preset > 0 ? preset : null,
     hashrateThs: ths,
     efficiencyJoulesPerTh: efficiencyJoulesPerTh(powerWatts, ths),
-    chipTemperatureCelsius: hottest(...[1, 2, 3, 4].map((chain) => stats[`temp_chip${chain}`])),
-    boardTemperatureCelsius: hottest(...[1, 2, 3, 4].map((chain) => stats[`temp_pcb${chain}`])),
+    chipTemperatureCelsius: hottestChip(stats),
+    boardTemperatureCelsius: hottestBoard(stats),
     // The maker's own share is no pool of the operator.
     pools: base.pools.filter(({ url }) => url !== 'DevFee'),
-    errors: [1, 2, 3, 4].flatMap((chain) => {
-      const fault = firstText(stats, `chain_fault${chain}`);
-      return fault === null ? [] : [{ code: `CHAIN${chain}`, message: fault }];
+    errors: FAULTS.flatMap((name, index) => {
+      const fault = firstText(stats, name);
+      return fault === null ? [] : [{ code: `CHAIN${index + 1}`, message: fault }];
     }),
-    control: controlOf(tunedPresets(replies.presets), controllable),
+    control,
   };
 }
+
+const FAULTS = numberedNames('chain_fault', 4);
+const CONSUMPTIONS = numberedNames('chain_consumption', 16);
 
 /** `miner_state` of the summary, `null` when it does not say. */
 export function vnishState(webSummary: unknown): string | null {
@@ -111,9 +117,10 @@ export function tunedPresets(presets: unknown): readonly VnishPreset[] {
     .sort((a, b) => a.watts - b.watts);
 }
 
-function controlOf(presets: readonly VnishPreset[], controllable: boolean): LoadControl {
+/** What can be commanded, out of the presets that the unit lists. */
+export function vnishControl(presets: unknown, controllable: boolean): LoadControl {
   if (!controllable) return nothingSaid('vnish').control;
-  const presetsWatts = presets.map(({ watts }) => watts);
+  const presetsWatts = tunedPresets(presets).map(({ watts }) => watts);
   const [minWatts] = presetsWatts;
   const { sleepMs, wakeMs, changeMs } = VNISH_TIMING;
   return {
@@ -138,8 +145,9 @@ export function withoutChainWatts(stats: CgminerBody): CgminerBody {
 }
 
 function chainsWatts(stats: CgminerBody): number | null {
-  const chains = Array.from({ length: 16 }, (_, chain) =>
-    firstNumber(stats, `chain_consumption${chain + 1}`),
-  ).flatMap((watts) => (watts === null || watts < 0 ? [] : [watts]));
+  const chains = CONSUMPTIONS.flatMap((name) => {
+    const watts = firstNumber(stats, name);
+    return watts === null || watts < 0 ? [] : [watts];
+  });
   return chains.length === 0 ? null : chains.reduce((total, watts) => total + watts, 0);
 }

@@ -8,7 +8,13 @@ import { recogniseMiner } from './recognise.ts';
 import type { MinerFields } from './reply-fields.ts';
 import { createSlowPart } from './slow-part.ts';
 import { applyToVnish } from './vnish-commands.ts';
-import { decodeVnish, type VnishReplies, vnishState, withoutChainWatts } from './vnish-decode.ts';
+import {
+  decodeVnish,
+  type VnishReplies,
+  vnishControl,
+  vnishState,
+  withoutChainWatts,
+} from './vnish-decode.ts';
 import { openVnishWeb } from './vnish-web.ts';
 
 /** Presets change when somebody tunes: rarely, and the list is long. */
@@ -21,6 +27,7 @@ export function vnishFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFami
   const controllable = endpoint.password !== null;
   const slow = createSlowPart<Pick<VnishReplies, 'pools'>>(deps.clock);
   let presets: unknown;
+  let control = vnishControl(presets, controllable);
   let presetsAt: MonotonicMs | null = null;
 
   const askPresets = async (signal: AbortSignal): Promise<void> => {
@@ -29,6 +36,7 @@ export function vnishFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFami
     const answer = await web.read('autotune/presets', signal);
     if (!answer.ok) return;
     presets = answer.value;
+    control = vnishControl(presets, controllable);
     presetsAt = now;
   };
 
@@ -64,7 +72,7 @@ export function vnishFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFami
     if (down !== null && vnishState(replies.webSummary) === null) return down;
     if (kept === null && replies.pools !== undefined) slow.keep({ pools: replies.pools });
     await askPresets(signal);
-    return ok(decodeVnish({ ...replies, presets }, endpoint.model, controllable));
+    return ok(decodeVnish(replies, endpoint.model, controllable, control));
   };
 
   return {

@@ -32,14 +32,17 @@ export async function exchangeJson(
   request: Omit<HttpRequest, 'body'> & { readonly body?: unknown },
   signal: AbortSignal,
 ): Promise<Result<JsonAnswer, ExchangeFailure>> {
-  const { body, headers, ...rest } = request;
+  const { method, path, body, headers = NO_HEADERS } = request;
   const answer = await exchangeOverHttp(
     target,
-    {
-      ...rest,
-      headers: { ...(body !== undefined && { 'content-type': 'application/json' }), ...headers },
-      ...(body !== undefined && { body: JSON.stringify(body) }),
-    },
+    body === undefined
+      ? { method, path, headers }
+      : {
+          method,
+          path,
+          headers: { 'content-type': 'application/json', ...headers },
+          body: JSON.stringify(body),
+        },
     signal,
   );
   if (!answer.ok) return answer;
@@ -47,6 +50,8 @@ export async function exchangeJson(
   const text = utf8Text(answer.value.body);
   return ok({ status, sentAt, text, json: cut ? undefined : jsonOfText(text) });
 }
+
+const NO_HEADERS = {};
 
 /** The JSON value of a plain success, else the failure that the status means. */
 export function jsonOf(answer: JsonAnswer, place: string): Result<unknown> {

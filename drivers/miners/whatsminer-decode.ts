@@ -48,8 +48,7 @@ export interface WhatsminerContext {
  * Source: Whatsminer API 2.0.x; replies recorded from an M20S and modelled on an M50S.
  */
 export function decodeWhatsminer(replies: WhatsminerReplies, context: WhatsminerContext): MinerFields {
-  // Some newer builds put the summary object in Msg.
-  const summary = { ...messageOf(replies.summary), ...mergedRecords(replies.summary, 'SUMMARY') };
+  const summary = summaryOf(replies.summary);
   const status = messageOf(replies.status);
   const version = messageOf(replies.get_version);
   const info = messageOf(replies.get_miner_info);
@@ -100,18 +99,24 @@ export function isOff(replies: WhatsminerReplies): boolean | null {
 
 /** True for a summary as btminer writes it, or for one that says too little to tell. */
 export function isWhatsminer(summary: CgminerBody | undefined): boolean {
-  const fields = { ...messageOf(summary), ...mergedRecords(summary, 'SUMMARY') };
+  const fields = summaryOf(summary);
   const own = ['HS RT', 'Power', 'Power Limit', 'Factory GHS', 'Power Mode', 'MAC'];
   return Object.keys(fields).length === 0 || own.some((name) => name in fields);
 }
 
 /** The frequency search has ended, so that a percentage is accepted. */
 export function isSearchOver(replies: WhatsminerReplies): boolean {
-  const summary = { ...messageOf(replies.summary), ...mergedRecords(replies.summary, 'SUMMARY') };
+  const summary = summaryOf(replies.summary);
   const stable = flagOf(summary['Hash Stable']);
   const complete = flagOf(summary['Upfreq Complete']);
   const boards = devicesOf(replies.devs).map((board) => flagOf(board['Upfreq Complete']));
   return stable === true || complete === true || (boards.length > 0 && boards.every((done) => done === true));
+}
+
+/** Some newer builds put the summary object in Msg. */
+function summaryOf(reply: CgminerBody | undefined): CgminerBody {
+  const summary = mergedRecords(reply, 'SUMMARY');
+  return isRecord(reply?.['Msg']) ? { ...messageOf(reply), ...summary } : summary;
 }
 
 /** `Msg` of a flat reply, `{}` when it is text or missing. */

@@ -16,6 +16,7 @@ import type { MinerDeps, MinerFamily, Sent } from './miner-driver.ts';
 import { isForeign } from './recognise.ts';
 import { firstText, type MinerFields } from './reply-fields.ts';
 import { sentOf } from './sent.ts';
+import { createSlowPart } from './slow-part.ts';
 import { isRecordWith, recordAt } from './web-json.ts';
 import { whatsminerFamily } from './whatsminer.ts';
 import { giveWhatsminerOrders, type WhatsminerOrder, whatsminerOrders } from './whatsminer-orders.ts';
@@ -72,6 +73,7 @@ export function whatsminerV3Family(endpoint: MinerEndpoint, deps: MinerDeps): Mi
   let framed: boolean | null = null;
   let latest: WhatsminerV3Replies = {};
   const asked = createJustAsked<WhatsminerV3Answer>(clock);
+  const slow = createSlowPart<Pick<WhatsminerV3Replies, 'edevs'>>(clock);
 
   const ask = (request: Record<string, Json>, signal: AbortSignal) =>
     askWhatsminerV3(target, request, signal);
@@ -112,9 +114,12 @@ export function whatsminerV3Family(endpoint: MinerEndpoint, deps: MinerDeps): Mi
       if (isSilence(status.error) || status.error.kind === 'malformed') return status;
     }
     if (isWhatsminerV3Off(replies)) return ok(replies);
+    const kept = slow.fresh();
+    if (kept !== null) return ok({ ...replies, ...kept });
     const edevs = await ask({ cmd: 'get.miner.status', param: 'edevs' }, signal);
-    if (edevs.ok) replies.edevs = edevs.value.message;
-    return ok(replies);
+    if (!edevs.ok) return ok(replies);
+    slow.keep({ edevs: edevs.value.message });
+    return ok({ ...replies, edevs: edevs.value.message });
   };
 
   const poll = async (signal: AbortSignal): Promise<Result<MinerFields>> => {

@@ -261,6 +261,36 @@ describe('families that are only read', () => {
   });
 });
 
+describe('what is asked now and then', () => {
+  it('leaves out what another FluxOS answer tells, and asks the port who it is where the report does not come', async () => {
+    const folder = 'fluxos/at1500-2023-12';
+    const commands: string[] = [];
+    let version = recorded(`${folder}/version.json`);
+    await using port = await listenOnLoopback((socket) => {
+      socket.once('data', (bytes) => {
+        const { command } = JSON.parse(String(bytes)) as { command: string };
+        commands.push(command);
+        socket.end(command === 'version' ? version : recorded(`${folder}/${command}.json`));
+      });
+    });
+    let reports = true;
+    await using web = await webOf(({ line }) => {
+      if (line === 'POST /token')
+        return { status: 200, body: '{"STATUS":[{"STATUS":"S"}],"Token":[{"Token":"t"}]}' };
+      if (line === 'GET /ipreport' && !reports) return { status: 404, body: '{}' };
+      return { status: 200, body: recorded(`${folder}/${line.replace('GET /', '')}.json`) };
+    });
+    const miner = openMiner(endpointOf(port.port, web.port, 'secret'), 'fluxos', deps);
+    expect((await miner.read(never)).ok).toBe(true);
+    expect(commands).toEqual(['summary', 'version', 'devs', 'pools']);
+    expect((await miner.read(never)).ok).toBe(true);
+    expect(commands.slice(4)).toEqual(['summary']);
+    reports = false;
+    version = recorded('luxos/s19kpro-2025.4.8/version.json');
+    expect(await miner.read(never)).toMatchObject({ ok: false, error: { kind: 'wrong-device' } });
+  });
+});
+
 describe('Avalon, soft off and on', () => {
   /** A unit whose clock says `when`; `declines` tells which orders it takes no part in. */
   const unit = async (

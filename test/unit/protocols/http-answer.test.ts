@@ -77,6 +77,25 @@ describe('an answer of an HTTP server', () => {
     });
   });
 
+  it('knows its length and form however their fields are written', () => {
+    const ways = [
+      'content-length:5\r\n',
+      ' Content-Length : 5 \r\n',
+      'CONTENT-LENGTH\t:\t5\n',
+      'x: y\r\ncontent-length: 5\r\nContent-Length: 5\r\n',
+      'content-length: 5, 5\r\n',
+    ];
+    for (const way of ways)
+      expect(read(`HTTP/1.1 200 OK\r\n${way}\r\nhello and more`)).toMatchObject({
+        body: 'hello',
+        cut: false,
+      });
+    // A field of another name, a line that is none and the line of the status say nothing about it.
+    for (const other of ['x-content-length: 3\r\n', 'content-length\n: 3\r\n', 'x: content-length: 3\r\n'])
+      expect(read(`HTTP/1.1 200 OK\r\n${other}\r\nhello`)).toMatchObject({ body: 'hello', whole: false });
+    expect(read('HTTP/1.1 200 content-length: 3\r\n\r\nhello')).toMatchObject({ body: 'hello' });
+  });
+
   it('is none where two lengths could be meant, a chunk has no length, or the head has no end', () => {
     const bad = [
       'STATUS=E,Code=14|',

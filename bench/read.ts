@@ -1,0 +1,198 @@
+import { EventEmitter } from 'node:events';
+import { createConnection, type Socket } from 'node:net';
+import type { LoadDriver } from '../drivers/load-driver.ts';
+import { openMiner } from '../drivers/miners/registry.ts';
+import { type Clock, systemClock } from '../protocols/clock.ts';
+import { seededRandom } from '../protocols/random.ts';
+import type { Connect } from '../protocols/tcp-exchange.ts';
+import { FLEET_PASSWORD, type FleetMember, fleetMembers, startFleet } from './fleet.ts';
+import { quantile } from './fleet-drivers.ts';
+
+const DEVICES = 33;
+/** Each recorded unit stands for so many. */
+const COPIES = 5;
+const INTERVAL_MS = 10_000;
+/** Past the 30 s in which slow parts are kept, and the start of each session. */
+const RECORDED_POLLS = 6;
+const WARM_UP_ROUNDS = 60;
+
+/** What a unit answered to each request, in turn; the last holds from then on. */
+type Answers = Map<string, Buffer[]>;
+
+/**
+ * `npm run bench -- read [ROUNDS]`: what readings cost apart from sockets. Replies of simulated miners of every family
+ * are recorded once over the wire, then given to the agent's drivers again and again, by a clock that moves an interval
+ * a round.
+ */
+export async function benchRead(rounds: number): Promise<void> {
+  const options = {
+    firstHost: '127.80.0.1',
+    devices: DEVICES,
+    silent: 0,
+    deadShare: 0,
+    drippingShare: 0,
+    wildcard: true,
+  };
+  const members = fleetMembers(options);
+  const fleet = await startFleet(options);
+  const recorded = await Promise.all(members.map(recordUnit)).finally(() => fleet.stop());
+  const stage = createStage();
+  const drivers = Array.from({ length: COPIES }, () =>
+    members.map((member, index) => open(member, stage.clock, stage.playing(recorded[index]!))),
+  ).flat();
+  for (let round = 0; round < WARM_UP_ROUNDS; round += 1) await stage.readAll(drivers);
+  const shares: { readonly perExchange: number; readonly perRead: number }[] = [];
+  for (let part = 0; part < 9; part += 1) {
+    stage.exchanges = 0;
+    const usage = process.cpuUsage();
+    for (let round = 0; round < rounds / 9; round += 1) await stage.readAll(drivers);
+    const { user, system } = process.cpuUsage(usage);
+    const reads = Math.ceil(rounds / 9) * drivers.length;
+    shares.push({ perExchange: (user + system) / stage.exchanges, perRead: (user + system) / reads });
+  }
+  const figures = (of: (share: (typeof shares)[number]) => number): string =>
+    `${quantile(shares.map(of), 0.5).toFixed(1)} us (least ${Math.min(...shares.map(of)).toFixed(1)})`;
+  console.log(
+    `${drivers.length} miners without sockets, ${stage.failures} reads failed: an exchange ${figures((share) => share.perExchange)}, ` +
+      `a read ${figures((share) => share.perRead)} of processor time, medians of 9 parts`,
+  );
+}
+
+function open({ host, firmware }: FleetMember, clock: Clock, connect: Connect): LoadDriver {
+  const endpoint = {
+    deviceId: host.replaceAll('.', '-'),
+    host,
+    port: 4028,
+    webPort: 80,
+    user: 'root',
+    password: { reveal: () => FLEET_PASSWORD },
+    model: null,
+  };
+  return openMiner(endpoint, firmware, { clock, random: seededRandom(1), connect });
+}
+
+/** The clock of the machine, moved ahead. */
+function movedClock(): Clock & { aheadMs: number } {
+  return {
+    ...systemClock,
+    aheadMs: 0,
+    monotonicMs() {
+      return performance.now() + this.aheadMs;
+    },
+    async sleep(ms) {
+      this.aheadMs += ms;
+      await Promise.resolve();
+    },
+  };
+}
+
+/** A request apart from what changes at every one (Digest, tokens, signatures). */
+function keyOf(port: number, request: string): string {
+  const http = request.indexOf(' HTTP/1.1');
+  return `${port} ${http < 0 ? request : request.slice(0, http)}`;
+}
+
+async function recordUnit(member: FleetMember): Promise<Answers> {
+  const answers: Answers = new Map();
+  const clock = movedClock();
+  const driver = open(member, clock, ({ host, port }) => {
+    const pieces: Buffer[] = [];
+    const socket = createConnection({ host, port });
+    const write = socket.write.bind(socket);
+    let key = '';
+    socket.write = (bytes: Uint8Array, ...rest: never[]) => {
+      key = keyOf(port, Buffer.from(bytes).toString('latin1'));
+      return write(bytes, ...rest);
+    };
+    socket.on('data', (piece) => pieces.push(piece));
+    socket.on('close', () => {
+      const known = answers.get(key) ?? [];
+      known.push(Buffer.concat(pieces));
+      answers.set(key, known);
+    });
+    return socket;
+  });
+  for (let poll = 0; poll < RECORDED_POLLS; poll += 1) {
+    const read = await driver.read(new AbortController().signal);
+    if (!read.ok) throw new Error(`${member.firmware} was not read: ${read.error.message}`);
+    clock.aheadMs += INTERVAL_MS;
+  }
+  return answers;
+}
+
+/** Just as much of a socket as an exchange uses. */
+class PlayedSocket extends EventEmitter {
+  destroyed = false;
+  private answer: Buffer | undefined;
+  private readonly answerOf: (request: Uint8Array) => Buffer;
+
+  constructor(answerOf: (request: Uint8Array) => Buffer) {
+    super();
+    this.answerOf = answerOf;
+  }
+
+  write(request: Uint8Array, done: () => void): boolean {
+    this.answer = this.answerOf(request);
+    done();
+    return true;
+  }
+
+  setNoDelay(): this {
+    return this;
+  }
+
+  destroy(): this {
+    this.destroyed = true;
+    return this;
+  }
+
+  play(): void {
+    this.emit('connect');
+    if (!this.destroyed) this.emit('data', this.answer);
+    if (!this.destroyed) this.emit('end');
+  }
+}
+
+function createStage() {
+  const clock = movedClock();
+  let waiting: PlayedSocket[] = [];
+  const stage = {
+    clock,
+    exchanges: 0,
+    failures: 0,
+    playing: (answers: Answers): Connect => {
+      const next = new Map<string, number>();
+      return ({ port }) => {
+        const socket = new PlayedSocket((request) => {
+          const key = keyOf(port, Buffer.from(request).toString('latin1'));
+          const known = answers.get(key) ?? [];
+          const turn = next.get(key) ?? 0;
+          next.set(key, turn + 1);
+          const answer = known[Math.min(turn, known.length - 1)];
+          if (answer === undefined) throw new Error(`nothing was recorded for ${key}`);
+          return answer;
+        });
+        waiting.push(socket);
+        return socket as unknown as Socket;
+      };
+    },
+    readAll: async (drivers: readonly LoadDriver[]): Promise<void> => {
+      const signal = new AbortController().signal;
+      let left = drivers.length;
+      for (const driver of drivers)
+        void driver.read(signal).then((read) => {
+          left -= 1;
+          if (!read.ok) stage.failures += 1;
+        });
+      while (left > 0) {
+        await new Promise((resolve) => setImmediate(resolve));
+        const begun = waiting;
+        waiting = [];
+        stage.exchanges += begun.length;
+        for (const socket of begun) socket.play();
+      }
+      clock.aheadMs += INTERVAL_MS;
+    },
+  };
+  return stage;
+}
