@@ -93,7 +93,9 @@ function searchMultipliers(
     if (crossing.length === 1 || before - best <= 1e-13 * Math.abs(best)) break;
   }
   if (crossing.length > 1) polish(c, w, crossing, search);
-  return search.evaluate();
+  const bound = search.evaluate();
+  // Floors that can each be met may still be too much together.
+  return bound >= search.leastValue ? bound : null;
 }
 
 /** One multiplier at a time can stop at an edge: all of them together go on from there to the minimum. */

@@ -35,7 +35,7 @@ export function minimiseBound(
   const first = evaluate(start);
   const size = start.length + 1;
   const basis = startingBasis(first, start, largest);
-  let best: MultiplierResult = { multipliers: start.slice(), bound: first.bound };
+  let best: MultiplierResult = { multipliers: start, bound: first.bound };
   for (let round = 0; round < rounds; round += 1) {
     const inverse = invert(basis, size);
     if (inverse === null) break;
@@ -80,13 +80,10 @@ function startingBasis(first: Evaluation, start: Float64Array, largest: number):
 
 /** A slack column that would improve the mixture (its multiplier would be negative), or `null`. */
 function risingSlack(prices: Float64Array, size: number): Column | null {
-  let worst = -1;
-  for (let k = 0; k < size - 1; k += 1) {
-    if (prices[k]! > 1e-14 && (worst < 0 || prices[k]! > prices[worst]!)) worst = k;
-  }
-  if (worst < 0) return null;
+  const rising = prices.subarray(0, size - 1).findIndex((price) => price > 1e-14);
+  if (rising < 0) return null;
   const entries = new Float64Array(size);
-  entries[worst] = -1;
+  entries[rising] = -1;
   return { entries, value: 0 };
 }
 

@@ -233,7 +233,7 @@ function serveNestedFloor(c: Compiled, w: Workspace, f: number): boolean {
     const wanted = Math.min(length, need);
     const key = w.keys[segment]!;
     const taken = takeSegment(c, w, i, k, wanted, key, f);
-    if (taken > 0) w.floorServedKey[f] = key;
+    w.floorServedKey[f] = key;
     if (taken === wanted && wanted < length) {
       // Stopped by the floor, not by a limit: the sweep may go on from here.
       w.corner[i] = k - 1;

@@ -45,6 +45,7 @@ describe('the limits of a compiled problem', () => {
   test.each([
     ['a parent that is not there', [limitOf('site', null, 1), limitOf('pdu', 'nowhere', 1)]],
     ['a cycle', [limitOf('site', null, 1), limitOf('a', 'b', 1), limitOf('b', 'a', 1)]],
+    ['no root', [limitOf('a', 'b', 1), limitOf('b', 'a', 1)]],
   ])('throws at %s', (_name, limits) => {
     expect(() => compileProblem(siteOf(limits, []))).toThrow(
       new RangeError('limits: unknown parent or cycle'),
@@ -272,6 +273,8 @@ describe('the floors of a compiled problem', () => {
     ["a limit's own and one whole limit below", ['f1', 'b1'], 'feeder', true],
     ['part of one limit and all of another', ['a1', 'b1'], 'feeder', false],
     ['all below the root, but not with equal losses', ['x1', 's1'], 'site', false],
+    ['all below the root but for one limit', ['a1', 'a2', 'b1', 'f1', 's1'], 'site', true],
+    ['all below the root but for one device of a feeder', ['a1', 'a2', 'b1', 's1'], 'site', false],
     ['its own devices at the root alone', ['s1'], 'site', true],
     ['two roots', ['r1', 's1'], null, false],
     ['nothing', [], null, false],
@@ -292,6 +295,18 @@ describe('the floors of a compiled problem', () => {
   test('equal losses by two ways are equal', () => {
     const both = [...limits.slice(0, 4), limitOf('spare', 'site', 1000), limitOf('root-2', null, 1000)];
     expect(shapeOf(['x1', 's1'], both)).toEqual({ top: 'site', nested: true });
+  });
+
+  test('each on its own, whatever floors came before', () => {
+    const c = compileProblem(
+      siteOf(limits, devices, [
+        floorOf('x', ['a1', 'a2'], 5),
+        floorOf('y', ['b1', 'f1'], 5),
+        floorOf('z', ['s1'], 5),
+      ]),
+    );
+    expect([...c.floorNested]).toEqual([1, 1, 1]);
+    expect([...c.floorTop].map((n) => c.limitIds[n])).toEqual(['pdu-1', 'feeder', 'site']);
   });
 
   test('stand by id, each device knows its own', () => {

@@ -137,26 +137,60 @@ describe('several multipliers at once', () => {
     }
   });
 
-  test('answers that cannot be told apart end the search with what was found', () => {
-    // Surpluses that differ by a hundredth of a picowatt: there is no basis of them.
+  test('three floors: no point beside what was found is lower (seeds 1 to 40)', () => {
+    for (let seed = 1; seed <= 40; seed += 1) {
+      const random = seededRandom(1000 + seed);
+      const figure = (): number => Math.round(random() * 40 - 20);
+      const lines = Array.from({ length: 6 }, () => ({
+        value: figure() * 5,
+        surplus: [figure(), figure(), figure()],
+      }));
+      lines.push({ value: -200, surplus: [5, 4, 3] });
+      const { evaluate, asked } = boundOver(lines);
+      const { multipliers, bound } = minimiseBound(evaluate, new Float64Array(3), 1e6, 300);
+      expect(asked.length, `seed ${seed}`).toBeLessThan(40);
+      for (let n = 0; n < 60; n += 1) {
+        const size = [0.001, 0.1, 10][n % 3]!;
+        const beside = multipliers.map((one) => Math.max(0, one + size * (2 * random() - 1)));
+        expect(evaluate(beside).bound, `seed ${seed}`).toBeGreaterThan(bound - 1e-9);
+      }
+    }
+  });
+
+  /** Says one answer after another, whatever the multipliers: the bound there and the surplus. */
+  function script(answers: readonly (readonly [bound: number, surplus: number])[]) {
     let asked = 0;
-    const evaluate = (): Evaluation => {
-      asked += 1;
-      return { bound: 10 - asked, surplus: Float64Array.of(asked === 1 ? -1e-12 : 1e-9 / 10 ** (asked - 2)) };
+    return {
+      asked: () => asked,
+      evaluate: (): Evaluation => {
+        const [bound, surplus] = answers[asked] ?? [-1e9, 0];
+        asked += 1;
+        return { bound, surplus: Float64Array.of(surplus) };
+      },
     };
-    const result = minimiseBound(evaluate, Float64Array.of(0), 1, 100);
-    expect(asked).toBeLessThan(20);
-    expect(result.bound).toBe(10 - asked);
+  }
+
+  test('answers that cannot be told apart end the search with what was found', () => {
+    // The last two surpluses are less than a tenth of a picowatt apart: no basis can be made of them.
+    const { evaluate, asked } = script([
+      [10, -1],
+      [1, 5e-14],
+      [1, -4e-10],
+      [1, -2e-14],
+    ]);
+    const result = minimiseBound(evaluate, Float64Array.of(0), 100, 100);
+    expect(asked()).toBe(4);
+    expect(result.bound).toBe(1);
   });
 
   test('surpluses beyond any site end the search with what was found', () => {
-    // 1 W against 10^13 W: the step to the mixture is lost in rounding.
-    const { evaluate, asked } = boundOver([
-      { value: 10, surplus: [-1e13] },
-      { value: 4, surplus: [1e13] },
+    // 10^13 W too little, as much too much for more money: what would rise is lost in rounding.
+    const { evaluate, asked } = script([
+      [10, -1e13],
+      [20 + 1e14, 1e13],
     ]);
-    const result = minimiseBound(evaluate, Float64Array.of(0), 1, 100);
-    expect(asked.length).toBeLessThan(20);
-    expect(result.bound).toBe(Math.min(...asked.map((point) => evaluate(Float64Array.from(point)).bound)));
+    const result = minimiseBound(evaluate, Float64Array.of(0), 10, 100);
+    expect(asked()).toBe(2);
+    expect(result).toEqual({ bound: 10, multipliers: Float64Array.of(0) });
   });
 });

@@ -83,6 +83,12 @@ describe('one tick after another', () => {
     updateFloor(tick, 'firm', 30);
     runTick(tick, NO_SEARCH);
     expect([chosenMode(tick, 'a'), chosenMode(tick, 'b')]).toEqual(['m0', 'm1']);
+    updateFloor(tick, 'firm', 20);
+    const { boundDollarsPerHour } = runTick(tick, NO_SEARCH);
+    expect(boundDollarsPerHour).toBeCloseTo(20 * 0.04 + 40 * 0.06, 12);
+    // Without its demand the floor has no price any more.
+    updateFloor(tick, 'firm', 0);
+    expect(runTick(tick, NO_SEARCH).boundDollarsPerHour).toBeCloseTo(50 * 0.06 + 10 * 0.04, 12);
     updateFloor(tick, 'firm', 51);
     const none = runTick(tick, NO_SEARCH);
     expect(none).toMatchObject({
