@@ -85,11 +85,13 @@ export function decide(bench: Bench, options: DecideOptions): Decision {
   }
   const own = holds ? choiceValue(c, choice.mode, energyPrice) : NOTHING;
   const found = takeKnown(bench, options, own);
-  const search = improve(bench, bound, found, options);
+  const noGap = Math.max(NO_GAP * Math.abs(bound), 2 * w.boundRounding);
+  const search = improve(bench, bound, found, noGap, options);
   const { value, magnitude } = search.best;
   if (value === Number.NEGATIVE_INFINITY) return giveUp(bench, energyPrice, search.workUnits);
   const top = Math.max(bound, value);
-  const gap = (top - value) / Math.max(magnitude, Number.MIN_VALUE);
+  // Where all that could be earned comes to nothing, rounding alone is no gap.
+  const gap = top - value <= 2 * w.boundRounding ? 0 : (top - value) / Math.max(magnitude, Number.MIN_VALUE);
   return {
     status: search.proved || gap <= NO_GAP ? 'optimal' : 'feasible',
     dollarsPerHour: value,
@@ -142,11 +144,12 @@ function giveUp(bench: Bench, energyPrice: number, workUnits: number): Decision 
   };
 }
 
-/** Runs the window searches; the best choice ends in `bench.choice`. */
+/** Runs the window searches while more than `noGap` may be won; the best choice ends in `bench.choice`. */
 function improve(
   bench: Bench,
   bound: number,
   start: Worth,
+  noGap: number,
   options: DecideOptions,
 ): { best: Worth; proved: boolean; workUnits: number } {
   const { compiled: c, workspace: w, memory: m, trial } = bench;
@@ -157,7 +160,7 @@ function improve(
   let proved = false;
   for (const [p, [coreDevices, beam]] of PASSES.entries()) {
     const lossBelow = bound - best.value;
-    if (lossBelow <= NO_GAP * Math.abs(bound) || options.workUnits <= 0) break;
+    if (lossBelow <= noGap || options.workUnits <= 0) break;
     const isSmall = lossBelow <= (options.smallGap ?? 0) * start.magnitude;
     const budget = isSmall ? (options.smallGapUnits ?? 0) : options.workUnits;
     // A pass that cannot end within the budget would only waste it.

@@ -51,6 +51,8 @@ export interface Workspace {
   readonly floorOrder: Int32Array[];
   orderCount: number;
   sweepCount: number;
+  /** What the last bound was raised by for rounding, dollars per hour. */
+  boundRounding: number;
 }
 
 /** Sites without floors are not swept, unless `swept` says that they are to be. */
@@ -82,6 +84,7 @@ export function createWorkspace(c: Compiled, swept = c.floorIds.length > 0): Wor
     floorOrder: c.floorDevices.map((devices) => new Int32Array(devices.length * c.stride)),
     orderCount: 0,
     sweepCount: 0,
+    boundRounding: 0,
   };
 }
 

@@ -11,7 +11,7 @@ import { sortAllSegments } from '../../../agent/allocation/floors.ts';
 import type { Problem } from '../../../agent/allocation/problem.ts';
 import { knownModes, solveProblem } from '../../../agent/allocation/solve.ts';
 import { coarseSite, tinySite } from '../../support/allocation-problems.ts';
-import { judge } from '../../support/brute-force.ts';
+import { bruteForce, judge } from '../../support/brute-force.ts';
 import { deviceOf, floorOf, limitOf, siteOf } from '../../support/small-site.ts';
 
 function decided(
@@ -129,6 +129,20 @@ describe('the search within its budget', () => {
   test('nothing to earn: no gap', () => {
     const nothing = siteOf([limitOf('site', null, 10)], [deviceOf('a', 'site', [[0, 0]])]);
     expect(decided(nothing).decision).toMatchObject({ status: 'optimal', gap: 0, dollarsPerHour: 0 });
+    // Ten devices and room for none: what the bound is rounded up by is all that is left.
+    const dark = siteOf(
+      [limitOf('site', null, 10)],
+      Array.from({ length: 10 }, (_, n) =>
+        deviceOf(`d${n}`, 'site', [
+          [1, 0],
+          [50 + n, 2 + 0.3 * n],
+        ]),
+      ),
+    );
+    const { decision } = decided(dark, { workUnits: 1000 });
+    expect(decision).toMatchObject({ status: 'optimal', gap: 0, dollarsPerHour: 0, workUnits: 0 });
+    expect(decision.boundDollarsPerHour).toBeGreaterThanOrEqual(0);
+    expect(decision.boundDollarsPerHour).toBeLessThan(1e-12);
   });
 
   test('energy is taken off value and bound', () => {
@@ -151,6 +165,27 @@ describe('the search within its budget', () => {
         expect(decision.dollarsPerHour, `seed ${seed}`).toBeLessThanOrEqual(decision.boundDollarsPerHour!);
         before = decision.dollarsPerHour;
       }
+    }
+  });
+});
+
+describe('one search after another', () => {
+  test('goes on, wider, until nothing is left out: 12 blocks on one breaker (seeds 1 to 4)', () => {
+    for (let seed = 1; seed <= 4; seed += 1) {
+      const problem = coarseSite(seed, 12, 1, 2);
+      const { decision } = decided(problem, { workUnits: 1_000_000 });
+      expect(decision.status, `seed ${seed}`).toBe('optimal');
+      expect(decision.dollarsPerHour, `seed ${seed}`).toBeCloseTo(bruteForce(problem)!.dollarsPerHour, 10);
+    }
+  });
+
+  test('never spends more than its budget, and none on a wider one that would', () => {
+    for (let seed = 1; seed <= 4; seed += 1) {
+      const problem = coarseSite(seed, 24, 2, 3);
+      for (const workUnits of [96, 300, 1000, 3000, 10_000])
+        expect(decided(problem, { workUnits }).decision.workUnits, `seed ${seed}`).toBeLessThanOrEqual(
+          workUnits,
+        );
     }
   });
 });

@@ -270,6 +270,41 @@ describe('devices that change', () => {
   });
 });
 
+describe('a search in one tick', () => {
+  test('knows the prices of that tick', () => {
+    const three = (siteWatts: number): Problem =>
+      siteOf(
+        [limitOf('site', null, siteWatts)],
+        [
+          deviceOf('a', 'site', [
+            [0, 0],
+            [60, 6],
+          ]),
+          deviceOf('b', 'site', [
+            [0, 0],
+            [50, 4.9],
+          ]),
+          deviceOf('c', 'site', [
+            [0, 0],
+            [50, 4.9],
+          ]),
+          deviceOf('d', 'site', [
+            [0, 0],
+            [45, 1],
+          ]),
+        ],
+      );
+    const tick = tickOf(three(100));
+    for (const watts of [100, 155, 60, 205, 145, 50]) {
+      updateLimit(tick, 'site', { capacityWatts: watts });
+      const decision = runTick(tick, { workUnits: 1000 });
+      const fresh = runTick(tickOf(three(watts)), { workUnits: 1000 });
+      expect({ ...decision, changes: [] }, `${watts} W`).toEqual({ ...fresh, changes: [] });
+      expect(decision.status, `${watts} W`).toBe('optimal');
+    }
+  });
+});
+
 describe('what a tick is asked with', () => {
   const knapsack = siteOf(
     [limitOf('site', null, 100)],
