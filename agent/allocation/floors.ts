@@ -70,8 +70,8 @@ interface Point {
 }
 
 /**
- * Minimises the dual bound over the multipliers of the cross-cutting floors, one at a time in turn; along one
- * multiplier the bound is convex and piecewise linear, so meeting tangents end at its exact minimum.
+ * Minimises the dual bound over the multipliers of the cross-cutting floors, one after another, then all together; along
+ * one multiplier the bound is convex and piecewise linear, so meeting tangents end at its exact minimum.
  */
 function searchMultipliers(
   c: Compiled,
@@ -81,24 +81,14 @@ function searchMultipliers(
 ): number | null {
   const search = crossingSearch(c, w, energyPrice);
   for (const f of crossing) w.floorPrice[f] = 0;
-  let best = Number.POSITIVE_INFINITY;
-  for (let round = 0; round < 40; round += 1) {
-    const before = best;
-    for (const f of crossing) {
-      const point = search.along(f);
-      if (!(point.bound >= search.leastValue)) return null;
-      w.floorPrice[f] = point.multiplier;
-      best = point.bound;
-    }
-    if (crossing.length === 1 || before - best <= 1e-13 * Math.abs(best)) break;
-  }
+  for (const f of crossing) w.floorPrice[f] = search.along(f).multiplier;
   if (crossing.length > 1) polish(c, w, crossing, search);
   const bound = search.evaluate();
   // Floors that can each be met may still be too much together.
   return bound >= search.leastValue ? bound : null;
 }
 
-/** One multiplier at a time can stop at an edge: all of them together go on from there to the minimum. */
+/** One multiplier after another stops at an edge: all of them together go on from there to the minimum. */
 function polish(c: Compiled, w: Workspace, crossing: readonly number[], search: CrossingSearch): void {
   const set = (multipliers: Float64Array): void => {
     for (const [k, f] of crossing.entries()) w.floorPrice[f] = multipliers[k]!;

@@ -177,7 +177,7 @@ function floorsSettledAt(search: Search, n: number): number[] {
   const settled: number[] = [];
   for (let f = 0; f < c.floorIds.length; f += 1) {
     const members = c.floorDevices[f]!;
-    if (m.sumOf[f]! < 0 && members.length > 0 && c.deviceLimit[members[0]!] === n) settled.push(f);
+    if (m.sumOf[f]! < 0 && c.deviceLimit[members[0]!] === n) settled.push(f);
   }
   return settled;
 }

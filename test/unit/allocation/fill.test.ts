@@ -9,10 +9,8 @@ import {
   isFeasible,
   limitTotals,
   refreshChoice,
-  roundDown,
 } from '../../../agent/allocation/fill.ts';
 import type { Problem } from '../../../agent/allocation/problem.ts';
-import { relax } from '../../support/relaxed.ts';
 import { deviceOf, floorOf, limitOf, siteOf } from '../../support/small-site.ts';
 
 /** A choice on a problem, its slack and floors worked out. */
@@ -375,172 +373,57 @@ describe('filling up', () => {
     expect(filled(problem(50), [1, 1, 1])).toEqual([0, 0, 1]);
     expect(filled(problem(150), [1, 1, 1])).toEqual([1, 1, 1]);
   });
-});
 
-/** Whole modes from the relaxed answer, by device. */
-function rounded(problem: Problem, price = 0): Record<string, string> {
-  const { c, w, bound } = relax(problem, price);
-  expect(bound).not.toBeNull();
-  const choice = createChoice(c);
-  roundDown(c, w, price, choice);
-  return Object.fromEntries(c.deviceIds.map((id, i) => [id, c.modeId[i * c.stride + choice.mode[i]!]!]));
-}
-
-describe('whole modes from the relaxed answer', () => {
-  test('the floor comes first, though others earn more', () => {
-    const problem = siteOf(
-      [limitOf('site', null, 100)],
-      [
-        deviceOf('ai', 'site', [
-          [0, 0],
-          [60, 1],
-        ]),
-        deviceOf('miner', 'site', [
-          [0, 0],
-          [50, 9],
-        ]),
-      ],
-      [floorOf('firm', ['ai'], 50)],
-    );
-    expect(rounded(problem)).toEqual({ ai: 'm1', miner: 'm0' });
+  test('weighs what a device earns now the same way', () => {
+    const problem = one(500, [
+      [100, 1],
+      [110, 1.2],
+    ]);
+    expect(filled(problem, [0], { price: 0.01 })).toEqual([1]);
+    expect(filled(problem, [0], { price: 0.03 })).toEqual([0]);
   });
 
-  test('of a floor, first what is worth most after the prices of its path', () => {
-    // The PDU is full of better things: 60 W there displace 6 $; on the site they cost nothing.
-    const problem = siteOf(
-      [limitOf('site', null, 1000), limitOf('pdu', 'site', 60)],
-      [
-        deviceOf('a', 'pdu', [
+  test('says the least step that a device of each limit would need, while nothing moved', () => {
+    const leastStep = (problem: Problem, modes: readonly number[]): number => {
+      const { c, choice } = chosen(problem, modes);
+      fillUp(c, 0, choice, 4);
+      return choice.leastStepWatts[0]!;
+    };
+    const step = (from: number, to: number): [number, number][] => [
+      [from, 0],
+      [to, 1],
+    ];
+    expect(leastStep(one(99, step(60, 100)), [0])).toBe(40);
+    expect(leastStep(one(170, step(60, 100), step(70, 105), step(20, 80)), [0, 0, 0])).toBe(35);
+    expect(
+      leastStep(
+        one(40, [
           [0, 0],
-          [60, 3],
+          [30, -1],
+          [50, 4],
         ]),
-        deviceOf('b', 'site', [
-          [0, 0],
-          [60, 1],
-        ]),
-        deviceOf('miner', 'pdu', [
-          [0, 0],
-          [50, 5],
-          [90, 8],
-        ]),
-      ],
-      [floorOf('firm', ['a', 'b'], 60)],
-    );
-    expect(rounded(problem)).toEqual({ a: 'm0', b: 'm1', miner: 'm1' });
-  });
-
-  test('segment by segment, as far as the floor needs and no further at this stage', () => {
-    const problem = siteOf(
-      [limitOf('site', null, 100)],
-      [
-        deviceOf('a', 'site', [
-          [0, 0],
-          [30, 3],
-          [60, 5],
-        ]),
-        deviceOf('b', 'site', [
-          [0, 0],
-          [40, 1],
-        ]),
-        deviceOf('miner', 'site', [
-          [0, 0],
-          [70, 70],
-        ]),
-      ],
-      [floorOf('firm', ['a', 'b'], 30)],
-    );
-    expect(rounded(problem)).toEqual({ a: 'm1', b: 'm0', miner: 'm1' });
-  });
-
-  test('where the corners do not fit, any mode that brings the floor nearer', () => {
-    // Halfway between 0 and 100 W there is a mode beneath the hull.
-    const problem = siteOf(
-      [limitOf('site', null, 70)],
-      [
-        deviceOf('a', 'site', [
-          [0, 0],
-          [40, 0.1],
-          [60, 0.2],
-          [100, 5],
-        ]),
-      ],
-      [floorOf('firm', ['a'], 50)],
-    );
-    expect(rounded(problem)).toEqual({ a: 'm2' });
-    const two = siteOf(
-      [limitOf('site', null, 110)],
-      ['a', 'b', 'c'].map((id) =>
-        deviceOf(id, 'site', [
-          [0, 0],
-          [40, 0.1],
-          [60, 0.2],
-          [100, 5],
-        ]),
+        [0],
       ),
-      [floorOf('firm', ['a', 'b', 'c'], 105)],
+    ).toBe(50);
+    expect(leastStep(one(100, [[60, 1]]), [0])).toBe(Number.POSITIVE_INFINITY);
+    expect(leastStep({ ...one(90, step(60, 100)), floors: [floorOf('f', ['d0'], 10)] }, [0])).toBe(
+      Number.NEGATIVE_INFINITY,
     );
-    // a takes 100 W; nothing more fits, and 100 W are not enough: the caller sees.
-    expect(rounded(two)).toEqual({ a: 'm3', b: 'm0', c: 'm0' });
   });
 
-  test('an equal mode that earns less is no way nearer', () => {
-    const problem = siteOf(
-      [limitOf('site', null, 85)],
-      [
-        deviceOf('a', 'site', [
-          [0, 0],
-          [50, 2],
-          [50, 1],
-        ]),
-        deviceOf('b', 'site', [
-          [0, 0],
-          [40, 1],
-        ]),
-      ],
-      [floorOf('firm', ['a', 'b'], 80)],
-    );
-    expect(rounded(problem)).toEqual({ a: 'm1', b: 'm0' });
-  });
-
-  test('a device that does not fit is passed over, with all it could take after', () => {
-    const problem = siteOf(
-      [limitOf('site', null, 100), limitOf('pdu', 'site', 30)],
-      [
-        deviceOf('a', 'pdu', [
-          [0, 0],
-          [40, 8],
-          [50, 9],
-        ]),
-        deviceOf('b', 'site', [
-          [0, 0],
-          [60, 3],
-        ]),
-        deviceOf('f', 'site', [
-          [0, 0],
-          [10, 0],
-        ]),
-      ],
-      [floorOf('firm', ['f'], 10)],
-    );
-    expect(rounded(problem)).toEqual({ a: 'm0', b: 'm1', f: 'm1' });
-  });
-
-  test('what is not worth its energy is not taken, but for a floor', () => {
-    const problem = siteOf(
-      [limitOf('site', null, 500)],
-      [
-        deviceOf('a', 'site', [
-          [0, 0],
-          [100, 5],
-        ]),
-        deviceOf('f', 'site', [
-          [0, 0],
-          [100, 4],
-        ]),
-      ],
-      [floorOf('firm', ['f'], 60)],
-    );
-    expect(rounded(problem, 0.04)).toEqual({ a: 'm1', f: 'm1' });
-    expect(rounded(problem, 0.06)).toEqual({ a: 'm0', f: 'm1' });
+  test('knows nothing of what was filled up before', () => {
+    const problem = one(39, [
+      [0, 0],
+      [40, 1],
+      [45, 2],
+    ]);
+    const { c, choice } = chosen(problem, [0]);
+    fillUp(c, 0, choice, 4);
+    expect(choice.leastStepWatts[0]).toBe(40);
+    c.limitCapacity[0] = 47;
+    choice.mode[0] = 1;
+    refreshChoice(c, choice);
+    fillUp(c, 0, choice, 4);
+    expect(choice.mode[0]).toBe(2);
   });
 });
