@@ -84,6 +84,25 @@ describe('the least that floors allow', () => {
     expect(least(problem).modes).toEqual([1]);
   });
 
+  test('nor does what one device takes beyond it make another dearer', () => {
+    const down = (id: string, least: number, most: number, dollars: number) =>
+      deviceOf(id, 'site', [
+        [least, 0],
+        [most, -dollars],
+      ]);
+    const limits = [limitOf('site', null, 1000)];
+    // 10 W: of a for 5 cents each, of b's hundred for 10 each.
+    const small = siteOf(
+      limits,
+      [down('a', 0, 10, 0.5), down('b', 0, 100, 1)],
+      [floorOf('firm', ['a', 'b'], 10)],
+    );
+    expect(least(small).modes).toEqual([1, 0]);
+    // 100 W beyond the least: b at 1.5 cents each; a and c have 50 at 2 cents.
+    const devices = [down('a', 50, 100, 1), down('b', 0, 100, 1.5), down('c', 0, 50, 1)];
+    expect(least(siteOf(limits, devices, [floorOf('firm', ['a', 'b', 'c'], 150)])).modes).toEqual([0, 1, 0]);
+  });
+
   test('what turned out not to be needed goes back', () => {
     // a is the cheaper one for 90 W, but 40 W are missing then, and b has only 100: a is not needed at all.
     const problem = siteOf(

@@ -114,6 +114,9 @@ describe.each([
       // Swept, the choice goes through the order anew, and finds room for a.
       [three(650, 200), [swept ? 1 : 0, 0, 0]],
       [three(700, 300), [0, 1, 0]],
+      // Full to the watt: what fits is taken.
+      [three(1200, 300), [1, 1, 0]],
+      [three(800, 700), [1, 1, 0]],
     ] as const) {
       const { c, w } = run(problem);
       const choice = createChoice(c);
