@@ -255,8 +255,8 @@ function floorShapes(
       if (inside[n] === members.length) top[f] = n;
       else if (inside[n]! > 0 && inside[n] !== below[n]) nests = false;
     }
-    const gain = members.length > 0 ? limitRootGain[deviceLimit[members[0]!]!] : 1;
-    for (const i of members) if (limitRootGain[deviceLimit[i]!] !== gain) nests = false;
+    const gainOf = (i: number): number => limitRootGain[deviceLimit[i]!]!;
+    for (const i of members) if (gainOf(i) !== gainOf(members[0]!)) nests = false;
     nested[f] = nests && top[f]! >= 0 ? 1 : 0;
   }
   return { top, nested };

@@ -280,9 +280,8 @@ function placeAll(
     const start = limitStart[walk[r]!]! << strideBits;
     let from = start + low[r]!;
     let to = start + high[r]!;
-    let next = start + at[r]!;
-    if (next < from) next = from;
-    else if (next > to) next = to;
+    // Never before `low`; what was found before may lie beyond `high`.
+    let next = Math.min(to, start + at[r]!);
     // Rises while what stands at `next` belongs before the place.
     for (let step = 1; next < to && isBefore(keys, segments, next, key, segment); step *= 2) {
       from = next + 1;

@@ -74,9 +74,8 @@ export function decide(bench: Bench, options: DecideOptions): Decision {
   const { compiled: c, workspace: w, choice } = bench;
   const energyPrice = options.energyDollarsPerWattHour;
   if (!computeBaseSlack(c, w)) return giveUp(bench, energyPrice, 0);
-  const relaxed = solveRelaxed(c, w, energyPrice, { count: 0 });
-  if (!relaxed.feasible) return giveUp(bench, energyPrice, 0);
-  const bound = relaxed.boundDollarsPerHour;
+  const bound = solveRelaxed(c, w, energyPrice);
+  if (bound === null) return giveUp(bench, energyPrice, 0);
   roundDown(c, w, energyPrice, choice);
   fillUp(c, energyPrice, choice, 4, w.unswept?.lists.leastStepWatts ?? null);
   let holds = isFeasible(c, choice);
@@ -86,12 +85,13 @@ export function decide(bench: Bench, options: DecideOptions): Decision {
   }
   const own = holds ? choiceValue(c, choice.mode, energyPrice) : NOTHING;
   const found = takeKnown(bench, options, own);
-  const search = improve(bench, bound, found, options);
-  const { value } = search;
+  const noGap = Math.max(NO_GAP * Math.abs(bound), 2 * w.boundRounding);
+  const search = improve(bench, bound, found, noGap, options);
+  const { value, magnitude } = search.best;
   if (value === Number.NEGATIVE_INFINITY) return giveUp(bench, energyPrice, search.workUnits);
-  const { magnitude } = search.improved ? choiceValue(c, choice.mode, energyPrice) : found;
   const top = Math.max(bound, value);
-  const gap = top === value ? 0 : (top - value) / Math.max(magnitude, Number.MIN_VALUE);
+  // Where all that could be earned comes to nothing, rounding alone is no gap.
+  const gap = top - value <= 2 * w.boundRounding ? 0 : (top - value) / Math.max(magnitude, Number.MIN_VALUE);
   return {
     status: search.proved || gap <= NO_GAP ? 'optimal' : 'feasible',
     dollarsPerHour: value,
@@ -109,19 +109,27 @@ interface Worth {
 /** Worth of a choice that does not hold. */
 const NOTHING: Worth = { value: Number.NEGATIVE_INFINITY, magnitude: 0 };
 
-/** Takes the known choice if every limit and floor holds with it, by totals computed afresh, and it is worth more. */
-function takeKnown({ compiled: c, choice, trial }: Bench, options: DecideOptions, own: Worth): Worth {
+/** Takes the known choice if every limit and floor holds with it and it is worth more. */
+function takeKnown(bench: Bench, options: DecideOptions, own: Worth): Worth {
+  const { compiled: c, choice, trial } = bench;
   const known = options.known ?? null;
   if (known === null) return own;
-  const energyPrice = options.energyDollarsPerWattHour;
   for (let i = 0; i < c.deviceIds.length; i += 1) trial.mode[i] = known[i]! < 0 ? choice.mode[i]! : known[i]!;
-  if (!isFeasible(c, trial)) return own;
+  return takeBetter(bench, fillTrial(bench, options.energyDollarsPerWattHour), own);
+}
+
+/** Fills the trial up; its worth, or `NOTHING` where a limit or floor does not hold by totals computed afresh. */
+function fillTrial({ compiled: c, trial }: Bench, energyPrice: number): Worth {
+  if (!isFeasible(c, trial)) return NOTHING;
   fillUp(c, energyPrice, trial, 2);
-  if (!isFeasible(c, trial)) return own;
-  const worth = choiceValue(c, trial.mode, energyPrice);
-  if (worth.value <= own.value) return own;
+  return isFeasible(c, trial) ? choiceValue(c, trial.mode, energyPrice) : NOTHING;
+}
+
+/** The trial becomes the choice where it is worth more than `best`; what is best then. */
+function takeBetter({ choice, trial }: Bench, found: Worth, best: Worth): Worth {
+  if (found.value <= best.value) return best;
   choice.mode.set(trial.mode);
-  return worth;
+  return found;
 }
 
 function giveUp(bench: Bench, energyPrice: number, workUnits: number): Decision {
@@ -136,32 +144,35 @@ function giveUp(bench: Bench, energyPrice: number, workUnits: number): Decision 
   };
 }
 
-/** Runs the window searches; the best choice ends in `bench.choice`. */
+/** Runs the window searches while more than `noGap` may be won; the best choice ends in `bench.choice`. */
 function improve(
   bench: Bench,
   bound: number,
   start: Worth,
+  noGap: number,
   options: DecideOptions,
-): { value: number; improved: boolean; proved: boolean; workUnits: number } {
-  const { compiled: c, workspace: w, memory: m, choice, trial } = bench;
+): { best: Worth; proved: boolean; workUnits: number } {
+  const { compiled: c, workspace: w, memory: m, trial } = bench;
   const energyPrice = options.energyDollarsPerWattHour;
-  let { value } = start;
+  let best = start;
   let workUnits = 0;
   let lastCost = 0;
   let proved = false;
   for (const [p, [coreDevices, beam]] of PASSES.entries()) {
-    if (bound - value <= NO_GAP * Math.abs(bound) || options.workUnits <= 0) break;
-    const isSmall = bound - value <= (options.smallGap ?? 0) * start.magnitude;
+    const lossBelow = bound - best.value;
+    if (lossBelow <= noGap || options.workUnits <= 0) break;
+    const isSmall = lossBelow <= (options.smallGap ?? 0) * start.magnitude;
     const budget = isSmall ? (options.smallGapUnits ?? 0) : options.workUnits;
     // A pass that cannot end within the budget would only waste it.
-    const growth = p === 0 ? 1 : beam / PASSES[p - 1]![1];
-    const least = p === 0 ? Math.min(c.deviceIds.length, coreDevices * c.limitIds.length) * 8 : 0;
-    if (workUnits + Math.max(least, lastCost * growth) > budget) break;
+    const expected =
+      p === 0
+        ? Math.min(c.deviceIds.length, coreDevices * c.limitIds.length) * 8
+        : lastCost * (beam / PASSES[p - 1]![1]);
+    if (workUnits + expected > budget) break;
     if (p === 0) {
       computeLosses(c, w, m, energyPrice);
       computeRooms(c, m);
     }
-    const lossBelow = bound - value;
     const result = searchWindow(
       c,
       w,
@@ -178,20 +189,11 @@ function improve(
     );
     workUnits += result.workUnits;
     lastCost = result.workUnits;
-    let accepted = true;
-    if (result.found) {
-      accepted = isFeasible(c, trial);
-      if (accepted) {
-        fillUp(c, energyPrice, trial, 2);
-        const found = choiceValue(c, trial.mode, energyPrice).value;
-        if (found > value && isFeasible(c, trial)) {
-          value = found;
-          choice.mode.set(trial.mode);
-        }
-      }
-    }
-    proved = result.complete && accepted;
+    const found = result.found ? fillTrial(bench, energyPrice) : NOTHING;
+    best = takeBetter(bench, found, best);
+    // What the search found but a fresh sum refuses proves nothing.
+    proved = result.complete && result.found === (found !== NOTHING);
     if (proved) break;
   }
-  return { value, improved: value > start.value, proved, workUnits };
+  return { best, proved, workUnits };
 }

@@ -94,8 +94,8 @@ export function choiceValue(
   return { value: value + lost, magnitude };
 }
 
-/** Moves device `i` to `mode` if every limit on its path has room and its floor still holds. */
-function tryMove(c: Compiled, choice: Choice, i: number, mode: number, guardFloor: boolean): boolean {
+/** Moves device `i` to `mode` if every limit on its path has room. */
+function tryMove(c: Compiled, choice: Choice, i: number, mode: number): boolean {
   const { slackWatts } = choice;
   const start = i * c.stride;
   const step = c.modeWatts[start + mode]! - c.modeWatts[start + choice.mode[i]!]!;
@@ -108,10 +108,7 @@ function tryMove(c: Compiled, choice: Choice, i: number, mode: number, guardFloo
     }
   }
   const f = c.deviceFloor[i]!;
-  if (f >= 0) {
-    if (guardFloor && step < 0 && choice.floorWatts[f]! + step < c.floorWatts[f]!) return false;
-    choice.floorWatts[f]! += step;
-  }
+  if (f >= 0) choice.floorWatts[f]! += step;
   let watts = step;
   for (let n = limit; n >= 0; n = c.limitParent[n]!) {
     slackWatts[n]! -= watts;
@@ -143,7 +140,7 @@ export function roundDown(c: Compiled, w: Workspace, energyPrice: number, choice
     if (blocked[i] === 1) continue;
     const k = segment - i * c.stride;
     if (corner[i]! >= k) continue;
-    if (tryMove(c, choice, i, c.hullMode[i * c.stride + k]!, false)) corner[i] = k;
+    if (tryMove(c, choice, i, c.hullMode[i * c.stride + k]!)) corner[i] = k;
     else blocked[i] = 1;
   }
 }
@@ -214,13 +211,13 @@ function raiseFloor(c: Compiled, w: Workspace, f: number, choice: Choice): void 
     const i = segment >> c.strideBits;
     const k = segment - i * stride;
     if (w.corner[i] !== k - 1) continue;
-    if (tryMove(c, choice, i, c.hullMode[i * stride + k]!, false)) w.corner[i] = k;
+    if (tryMove(c, choice, i, c.hullMode[i * stride + k]!)) w.corner[i] = k;
   }
   // Corners do not fit any more: any mode that brings the floor nearer.
   for (const i of devices) {
     for (let m = c.modeCount[i]! - 1; m > choice.mode[i]! && choice.floorWatts[f]! < demanded; m -= 1) {
       if (c.modeWatts[i * stride + m]! > c.modeWatts[i * stride + choice.mode[i]!]!) {
-        tryMove(c, choice, i, m, false);
+        tryMove(c, choice, i, m);
       }
     }
   }
@@ -286,7 +283,7 @@ function fillLimit(c: Compiled, energyPrice: number, choice: Choice, n: number, 
       bestValue = value;
     }
     if (floored) leastStep = Number.NEGATIVE_INFINITY;
-    if (best === now || !tryMove(c, choice, i, best - start, true)) continue;
+    if (best === now || !tryMove(c, choice, i, best - start)) continue;
     moved = true;
     leastStep = Number.NEGATIVE_INFINITY;
     left = roomBelow(c, choice, n);
@@ -308,8 +305,8 @@ function roomBelow(c: Compiled, choice: Choice, limit: number): number {
   return room;
 }
 
-/** Least watts that device `i` must keep for its floor. */
+/** Least watts that device `i`, now at `watts`, must keep for the floor it is in. */
 function floorNeeds(c: Compiled, choice: Choice, i: number, watts: number): number {
   const f = c.deviceFloor[i]!;
-  return f < 0 ? 0 : watts - (choice.floorWatts[f]! - c.floorWatts[f]!);
+  return watts - (choice.floorWatts[f]! - c.floorWatts[f]!);
 }

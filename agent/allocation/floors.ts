@@ -5,12 +5,7 @@ import { minimiseBound } from './multipliers.ts';
 import { mergeOrders, sortByFallingKey } from './order.ts';
 import { computePrices, dualBound } from './prices.ts';
 import { ACCEPTED_WATTS } from './problem.ts';
-import { measureFloors, sweepRelaxed, type Workspace } from './sweep.ts';
-
-/** The relaxed problem solved: its bound, or the proof that nothing is feasible. */
-export type Relaxed =
-  | { readonly feasible: true; readonly boundDollarsPerHour: number }
-  | { readonly feasible: false };
+import { measureFloors, serveFloors, sweepRelaxed, type Workspace } from './sweep.ts';
 
 /** Collects and sorts all segments afresh. */
 export function sortAllSegments(c: Compiled, w: Workspace): void {
@@ -30,33 +25,29 @@ export function sortAllSegments(c: Compiled, w: Workspace): void {
 /**
  * Solves the relaxed problem on the cached order. Without floors the cuts of the limits say it all. Nested floors are
  * served first inside a sweep; each floor that cuts across the tree gets a multiplier, searched until the floor is met.
- * Work is counted in `sweeps.count`. The workspace holds the relaxed answer and its prices afterwards.
+ * Returns the bound in dollars per hour, net of energy; `null`: the floors cannot be met. The workspace holds the relaxed
+ * answer and its prices afterwards.
  */
-export function solveRelaxed(
-  c: Compiled,
-  w: Workspace,
-  energyPrice: number,
-  sweeps: { count: number },
-): Relaxed {
+export function solveRelaxed(c: Compiled, w: Workspace, energyPrice: number): number | null {
   if (w.unswept !== null) {
     findCuts(c, w.unswept.lists, w.unswept.cuts, w.baseSlack, energyPrice, w.limitKey);
     w.limitKeyFloor.fill(-1);
     computePrices(c, w, energyPrice);
-    return { feasible: true, boundDollarsPerHour: dualBound(c, w, energyPrice) };
+    return dualBound(c, w, energyPrice);
   }
   const crossing: number[] = [];
   for (let f = 0; f < c.floorIds.length; f += 1) {
     if (c.floorNested[f] === 0) crossing.push(f);
     else listFloorSegments(c, w, f);
   }
-  if (crossing.length === 0) {
-    w.sweepCount = w.orderCount;
-    sweeps.count += 1;
-    if (sweepRelaxed(c, w, energyPrice) >= 0) return { feasible: false };
-    computePrices(c, w, energyPrice);
-    return { feasible: true, boundDollarsPerHour: dualBound(c, w, energyPrice) };
-  }
-  return searchMultipliers(c, w, energyPrice, crossing, sweeps);
+  w.sweepCount = w.orderCount;
+  if (crossing.length > 0) w.keys.set(c.segmentKey);
+  // Nothing that follows changes what the nested floors take.
+  if (!serveFloors(c, w)) return null;
+  if (crossing.length > 0) return searchMultipliers(c, w, energyPrice, crossing);
+  sweepRelaxed(c, w, energyPrice);
+  computePrices(c, w, energyPrice);
+  return dualBound(c, w, energyPrice);
 }
 
 /** The segments of a nested floor in the order of the sweep. */
@@ -79,59 +70,41 @@ interface Point {
 }
 
 /**
- * Minimises the dual bound over the multipliers of the cross-cutting floors, one at a time in turn; along one
- * multiplier the bound is convex and piecewise linear, so meeting tangents end at its exact minimum.
+ * Minimises the dual bound over the multipliers of the cross-cutting floors, one after another, then all together; along
+ * one multiplier the bound is convex and piecewise linear, so meeting tangents end at its exact minimum.
  */
 function searchMultipliers(
   c: Compiled,
   w: Workspace,
   energyPrice: number,
   crossing: readonly number[],
-  sweeps: { count: number },
-): Relaxed {
-  const search = crossingSearch(c, w, energyPrice, sweeps);
+): number | null {
+  const search = crossingSearch(c, w, energyPrice);
   for (const f of crossing) w.floorPrice[f] = 0;
-  let best = Number.POSITIVE_INFINITY;
-  for (let round = 0; round < 40; round += 1) {
-    const before = best;
-    for (const f of crossing) {
-      const point = search.along(f);
-      if (point === null || point.bound < search.leastValue) return { feasible: false };
-      w.floorPrice[f] = point.multiplier;
-      best = Math.min(best, point.bound);
-    }
-    if (crossing.length === 1 || before - best <= 1e-13 * Math.abs(best)) break;
-  }
-  if (crossing.length > 1) polish(c, w, crossing, search, best);
-  if (search.evaluate() === null) return { feasible: false };
-  return { feasible: true, boundDollarsPerHour: dualBound(c, w, energyPrice) };
+  for (const f of crossing) w.floorPrice[f] = search.along(f).multiplier;
+  if (crossing.length > 1) polish(c, w, crossing, search);
+  const bound = search.evaluate();
+  // Floors that can each be met may still be too much together.
+  return bound >= search.leastValue ? bound : null;
 }
 
-/** One multiplier at a time can stop at an edge: all of them together go on from there to the minimum. */
-function polish(
-  c: Compiled,
-  w: Workspace,
-  crossing: readonly number[],
-  search: CrossingSearch,
-  bound: number,
-): void {
+/** One multiplier after another stops at an edge: all of them together go on from there to the minimum. */
+function polish(c: Compiled, w: Workspace, crossing: readonly number[], search: CrossingSearch): void {
   const set = (multipliers: Float64Array): void => {
     for (const [k, f] of crossing.entries()) w.floorPrice[f] = multipliers[k]!;
   };
-  const start = Float64Array.from(crossing, (f) => w.floorPrice[f]!);
-  const result = minimiseBound(
+  const best = minimiseBound(
     (multipliers) => {
       set(multipliers);
-      const at = search.evaluate();
-      if (at === null) return null;
+      const bound = search.evaluate();
       const surplus = Float64Array.from(crossing, (f) => w.floorReached[f]! - c.floorWatts[f]!);
-      return { bound: at, surplus };
+      return { bound, surplus };
     },
-    start,
+    Float64Array.from(crossing, (f) => w.floorPrice[f]!),
     search.largestMultiplier,
     100 + 100 * crossing.length,
   );
-  set(result !== null && result.bound < bound ? result.multipliers : start);
+  set(best.multipliers);
 }
 
 interface CrossingSearch {
@@ -139,26 +112,19 @@ interface CrossingSearch {
   readonly largestMultiplier: number;
   /** No feasible choice earns less than this: a bound below it proves that there is none. */
   readonly leastValue: number;
-  /** Sweeps at the multipliers in force; `null` when a nested floor cannot be served. */
-  evaluate(): number | null;
-  /** Least bound along the multiplier of floor `f`, or `null` when nothing is feasible. */
-  along(f: number): Point | null;
+  /** Sweeps at the multipliers in force; returns the bound. */
+  evaluate(): number;
+  /** Least bound along the multiplier of floor `f`, or one below `leastValue` where nothing is feasible. */
+  along(f: number): Point;
 }
 
-function crossingSearch(
-  c: Compiled,
-  w: Workspace,
-  energyPrice: number,
-  sweeps: { count: number },
-): CrossingSearch {
+function crossingSearch(c: Compiled, w: Workspace, energyPrice: number): CrossingSearch {
   const isCrossing = (i: number): boolean => {
     const f = c.deviceFloor[i]!;
     return f >= 0 && c.floorNested[f] === 0;
   };
   const rest = w.order.subarray(0, w.orderCount).filter((segment) => !isCrossing(segment >> c.strideBits));
   const own = w.order.subarray(0, w.orderCount).filter((segment) => isCrossing(segment >> c.strideBits));
-  w.keys.set(c.segmentKey);
-  w.sweepCount = w.orderCount;
   let leastValue = 0;
   let greatestKey = 0;
   for (let i = 0; i < c.deviceIds.length; i += 1) {
@@ -174,8 +140,7 @@ function crossingSearch(
     }
   }
   leastValue -= 1e-9 * Math.abs(leastValue) + 1e-9;
-  const evaluate = (): number | null => {
-    sweeps.count += 1;
+  const evaluate = (): number => {
     for (const segment of own) {
       const i = segment >> c.strideBits;
       const lift = w.floorPrice[c.deviceFloor[i]!]! / c.limitRootGain[c.deviceLimit[i]!]!;
@@ -183,49 +148,43 @@ function crossingSearch(
     }
     sortByFallingKey(own, own.length, w.keys, w.sortScratch);
     mergeOrders(rest, rest.length, own, own.length, w.keys, w.sweepOrder);
-    if (sweepRelaxed(c, w, energyPrice) >= 0) return null;
+    serveFloors(c, w);
+    sweepRelaxed(c, w, energyPrice);
     computePrices(c, w, energyPrice);
     measureFloors(c, w);
     return dualBound(c, w, energyPrice);
   };
-  const at = (f: number, multiplier: number): Point | null => {
+  const at = (f: number, multiplier: number): Point => {
     w.floorPrice[f] = multiplier;
     const bound = evaluate();
-    return bound === null ? null : { multiplier, bound, surplus: w.floorReached[f]! - c.floorWatts[f]! };
+    return { multiplier, bound, surplus: w.floorReached[f]! - c.floorWatts[f]! };
   };
   return {
     leastValue,
     largestMultiplier: 1000 * greatestKey + 1e-6,
     evaluate,
-    along: (f) => meetTangents(f, at, greatestKey, leastValue),
+    along: (f) => meetTangents((multiplier) => at(f, multiplier), greatestKey, leastValue),
   };
 }
 
-function meetTangents(
-  f: number,
-  at: (f: number, multiplier: number) => Point | null,
-  scale: number,
-  leastValue: number,
-): Point | null {
-  let low = at(f, 0);
-  if (low === null || low.surplus >= -ACCEPTED_WATTS) return low;
+function meetTangents(at: (multiplier: number) => Point, scale: number, leastValue: number): Point {
+  let low = at(0);
+  if (low.surplus >= -ACCEPTED_WATTS) return low;
   // First step: the price at which every segment seen so far would be worth taking.
-  let high = at(f, 2 * scale + 1e-9);
-  for (let step = 0; high !== null && high.surplus < -ACCEPTED_WATTS; step += 1) {
-    if (step > 60 || high.bound < leastValue) return null;
+  let high = at(2 * scale + 1e-9);
+  while (high.surplus < -ACCEPTED_WATTS) {
+    if (!(high.bound >= leastValue)) return high;
     low = high;
-    high = at(f, high.multiplier * 4);
+    high = at(high.multiplier * 4);
   }
-  if (high === null) return null;
   for (let step = 0; step < 200; step += 1) {
     if (Math.abs(high.surplus) <= ACCEPTED_WATTS) return high;
     const across = high.surplus - low.surplus;
-    const meet: number =
+    const meet =
       (low.bound - high.bound + high.surplus * high.multiplier - low.surplus * low.multiplier) / across;
     if (!(meet > low.multiplier && meet < high.multiplier)) break;
-    const lowest: number = low.bound + low.surplus * (meet - low.multiplier);
-    const middle = at(f, meet);
-    if (middle === null) return null;
+    const lowest = low.bound + low.surplus * (meet - low.multiplier);
+    const middle = at(meet);
     // The bound touches where the tangents meet: this is the minimum.
     const exact = middle.bound - lowest <= 1e-15 * Math.abs(lowest);
     if (middle.surplus < 0) low = middle;

@@ -28,7 +28,7 @@ function serveFloor(c: Compiled, energyPrice: number, mode: Int32Array, f: numbe
       const price = energyPrice * c.limitRootGain[c.deviceLimit[i]!]!;
       for (let s = now + 1; s < start + c.modeCount[i]!; s += 1) {
         const step = modeWatts[s]! - modeWatts[now]!;
-        if (step <= 0) continue;
+        // Of equal watts the better comes first: a step of none is worth nothing that is finite.
         const worth = (modeValue[s]! - modeValue[now]! - price * step) / Math.min(step, need);
         if (worth > bestWorth) {
           best = i;

@@ -27,31 +27,29 @@ export interface MultiplierResult {
  * can be needed. Every bound seen is valid, so stopping early costs tightness only.
  */
 export function minimiseBound(
-  evaluate: (multipliers: Float64Array) => Evaluation | null,
+  evaluate: (multipliers: Float64Array) => Evaluation,
   start: Float64Array,
   largest: number,
   rounds: number,
-): MultiplierResult | null {
+): MultiplierResult {
   const first = evaluate(start);
-  if (first === null) return null;
   const size = start.length + 1;
   const basis = startingBasis(first, start, largest);
-  let best: MultiplierResult = { multipliers: start.slice(), bound: first.bound };
+  let best: MultiplierResult = { multipliers: start, bound: first.bound };
   for (let round = 0; round < rounds; round += 1) {
-    const prices = solveDense(basis, size, true);
-    const weights = solveDense(basis, size, false);
-    if (prices === null || weights === null) return best;
+    const inverse = invert(basis, size);
+    if (inverse === null) break;
+    const prices = pricesOf(basis, inverse, size);
     let entering = risingSlack(prices, size);
     if (entering === null) {
       const multipliers = prices.subarray(0, size - 1).map((price) => Math.max(0, -price));
       const found = evaluate(multipliers);
-      if (found === null) return best;
       if (found.bound < best.bound) best = { multipliers, bound: found.bound };
       const lowest = prices[size - 1]!;
-      if (best.bound - lowest <= 1e-13 * Math.abs(best.bound)) return best;
+      if (best.bound - lowest <= 1e-13 * Math.abs(best.bound)) break;
       entering = columnOf(found, multipliers);
     }
-    if (!pivot(basis, size, weights, entering)) return best;
+    if (!pivot(basis, inverse, size, entering)) break;
   }
   return best;
 }
@@ -82,28 +80,37 @@ function startingBasis(first: Evaluation, start: Float64Array, largest: number):
 
 /** A slack column that would improve the mixture (its multiplier would be negative), or `null`. */
 function risingSlack(prices: Float64Array, size: number): Column | null {
-  let worst = -1;
-  for (let k = 0; k < size - 1; k += 1) {
-    if (prices[k]! > 1e-14 && (worst < 0 || prices[k]! > prices[worst]!)) worst = k;
-  }
-  if (worst < 0) return null;
+  const rising = prices.subarray(0, size - 1).findIndex((price) => price > 1e-14);
+  if (rising < 0) return null;
   const entries = new Float64Array(size);
-  entries[worst] = -1;
+  entries[rising] = -1;
   return { entries, value: 0 };
 }
 
+/** Price of each floor, then of the mixture's sum: what one more of it would be worth. */
+function pricesOf(basis: readonly Column[], inverse: Float64Array, size: number): Float64Array {
+  const prices = new Float64Array(size);
+  for (let r = 0; r < size; r += 1) {
+    for (let k = 0; k < size; k += 1) prices[k]! += basis[r]!.value * inverse[r * size + k]!;
+  }
+  return prices;
+}
+
 /** Lets `entering` replace the basic column that reaches zero first; false when there is none. */
-function pivot(basis: Column[], size: number, weights: Float64Array, entering: Column): boolean {
-  const step = solveDense(basis, size, false, entering.entries);
-  if (step === null) return false;
+function pivot(basis: Column[], inverse: Float64Array, size: number, entering: Column): boolean {
   let leaving = -1;
+  let leavingStep = 0;
   let least = Number.POSITIVE_INFINITY;
   for (let r = 0; r < size; r += 1) {
-    if (step[r]! <= 1e-10) continue;
-    const ratio = Math.max(0, weights[r]!) / step[r]!;
-    if (ratio < least - 1e-14 || (ratio <= least && step[r]! > step[leaving]!)) {
+    let step = 0;
+    for (let k = 0; k < size; k += 1) step += inverse[r * size + k]! * entering.entries[k]!;
+    if (step <= 1e-10) continue;
+    // The last column of the inverse is the mixture: how much of each basic column there is.
+    const ratio = Math.max(0, inverse[r * size + size - 1]!) / step;
+    if (ratio < least - 1e-14 || (ratio <= least && step > leavingStep)) {
       least = ratio;
       leaving = r;
+      leavingStep = step;
     }
   }
   if (leaving < 0) return false;
@@ -111,42 +118,33 @@ function pivot(basis: Column[], size: number, weights: Float64Array, entering: C
   return true;
 }
 
-/**
- * Solves with the basis matrix by elimination with row exchange: `transposed` for the prices (right side: the
- * columns' values), else for weights (right side: `right`, or the unit of the last row). `null` when singular.
- */
-function solveDense(
-  basis: readonly Column[],
-  size: number,
-  transposed: boolean,
-  right?: Float64Array,
-): Float64Array | null {
-  const width = size + 1;
+/** The inverse of the basis, row by row, by elimination with row exchange; `null` when its columns depend on each other. */
+function invert(basis: readonly Column[], size: number): Float64Array | null {
+  const width = 2 * size;
   const a = new Float64Array(size * width);
   for (let r = 0; r < size; r += 1) {
-    for (let k = 0; k < size; k += 1) {
-      a[r * width + k] = transposed ? basis[r]!.entries[k]! : basis[k]!.entries[r]!;
-    }
-    const unit = r === size - 1 ? 1 : 0;
-    a[r * width + size] = transposed ? basis[r]!.value : right === undefined ? unit : right[r]!;
+    for (let k = 0; k < size; k += 1) a[r * width + k] = basis[k]!.entries[r]!;
+    a[r * width + size + r] = 1;
   }
   for (let k = 0; k < size; k += 1) {
     let top = k;
     for (let r = k + 1; r < size; r += 1) {
       if (Math.abs(a[r * width + k]!) > Math.abs(a[top * width + k]!)) top = r;
     }
-    if (Math.abs(a[top * width + k]!) < 1e-13) return null;
-    for (let q = k; top !== k && q < width; q += 1) {
-      const swap = a[k * width + q]!;
-      a[k * width + q] = a[top * width + q]!;
-      a[top * width + q] = swap;
+    const head = a[top * width + k]!;
+    if (Math.abs(head) < 1e-13) return null;
+    for (let q = k; q < width; q += 1) {
+      const fromTop = a[top * width + q]!;
+      a[top * width + q] = a[k * width + q]!;
+      a[k * width + q] = fromTop / head;
     }
     for (let r = 0; r < size; r += 1) {
       if (r === k) continue;
-      const factor = a[r * width + k]! / a[k * width + k]!;
-      if (factor === 0) continue;
+      const factor = a[r * width + k]!;
       for (let q = k; q < width; q += 1) a[r * width + q]! -= factor * a[k * width + q]!;
     }
   }
-  return Float64Array.from({ length: size }, (_, r) => a[r * width + size]! / a[r * width + r]!);
+  const inverse = new Float64Array(size * size);
+  for (let r = 0; r < size; r += 1) inverse.set(a.subarray(r * width + size, (r + 1) * width), r * size);
+  return inverse;
 }

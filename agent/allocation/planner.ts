@@ -9,16 +9,15 @@ export type Solver = (problem: Problem, options?: SolveOptions) => Answer;
 /**
  * A solver for problems that follow each other and differ little: the compiled form and the order of segments stay
  * from call to call, and a call costs what has changed plus one sweep. Answers are those of `solveProblem`, to the
- * last bit, whatever came before. Another set of devices, limits or floors starts anew.
+ * last bit, whatever came before. Another set of devices, limits or floors starts anew, by `compile`.
  */
-export function createPlanner(): Solver {
-  let tick: Tick | null = null;
-  let last: Problem | null = null;
+export function createPlanner(compile = createTick): Solver {
+  let kept: { readonly tick: Tick; readonly problem: Problem } | null = null;
   return (problem, options = {}) => {
-    if (tick === null || last === null || !sameShape(last, problem))
-      tick = createTick(problem, { energyDollarsPerKwh: 0 });
-    else takeIn(tick, last, problem);
-    last = problem;
+    const warm = kept !== null && sameShape(kept.problem, problem) ? kept : null;
+    const tick = warm?.tick ?? compile(problem, { energyDollarsPerKwh: 0 });
+    if (warm !== null) takeIn(tick, warm.problem, problem);
+    kept = { tick, problem };
     const decision = decideTick(tick, { ...options, workUnits: workUnitsOf(options) });
     return toAnswer(problem, tick.bench, decision);
   };

@@ -101,7 +101,8 @@ export function dualBound(c: Compiled, w: Workspace, energyPrice: number): numbe
     sum = next;
     magnitude += Math.abs(term);
   }
-  return sum + lost + 4e-15 * magnitude;
+  w.boundRounding = 4e-15 * magnitude;
+  return sum + lost + w.boundRounding;
 }
 
 /** Price of limit `n` alone in dollars per kWh of its own: 0 where it does not bind. */

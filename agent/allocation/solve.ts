@@ -31,11 +31,9 @@ export function solveProblem(problem: Problem, options: SolveOptions = {}): Answ
   const bench = createBench(compileProblem(problem));
   sortAllSegments(bench.compiled, bench.workspace);
   const decision = decide(bench, {
+    ...options,
     energyDollarsPerWattHour: 0,
     workUnits: workUnitsOf(options),
-    smallGap: options.smallGap ?? 0,
-    smallGapUnits: options.smallGapUnits ?? 0,
-    ...(options.mostStates === undefined ? {} : { mostStates: options.mostStates }),
     known: knownModes(bench.compiled, options.known ?? null),
   });
   return toAnswer(problem, bench, decision);

@@ -51,6 +51,8 @@ export interface Workspace {
   readonly floorOrder: Int32Array[];
   orderCount: number;
   sweepCount: number;
+  /** What the last bound was raised by for rounding, dollars per hour. */
+  boundRounding: number;
 }
 
 /** Sites without floors are not swept, unless `swept` says that they are to be. */
@@ -82,6 +84,7 @@ export function createWorkspace(c: Compiled, swept = c.floorIds.length > 0): Wor
     floorOrder: c.floorDevices.map((devices) => new Int32Array(devices.length * c.stride)),
     orderCount: 0,
     sweepCount: 0,
+    boundRounding: 0,
   };
 }
 
@@ -118,24 +121,29 @@ export function computeBaseSlack(c: Compiled, w: Workspace): boolean {
   return holds;
 }
 
+/** Begins a sweep: every device at its least, then the nested floors; returns whether all of those can be served. */
+export function serveFloors(c: Compiled, w: Workspace): boolean {
+  w.slack.set(w.baseSlack);
+  w.limitKey.fill(Number.NaN);
+  w.corner.fill(0);
+  w.partRootWatts.fill(0);
+  w.blocked.fill(0);
+  let served = true;
+  for (let f = 0; f < c.floorIds.length; f += 1) {
+    if (c.floorNested[f] === 1 && !serveNestedFloor(c, w, f)) served = false;
+  }
+  return served;
+}
+
 /**
  * The exact optimum of the relaxed problem (a device may stand between two corners of its hull), for fixed
- * multipliers of the cross-cutting floors: nested floors are served first, then every segment in order takes
+ * multipliers of the cross-cutting floors: from where the nested floors are served every segment in order takes
  * what its path to the root has left. Segments worth no more than `energyPrice` (per root watt) stay out.
- * Returns the index of a nested floor that cannot be served, or -1.
  *
  * Source: greedy on polymatroids (Federgruen and Groenevelt 1986; Hochbaum 1994).
  */
-export function sweepRelaxed(c: Compiled, w: Workspace, energyPrice: number): number {
+export function sweepRelaxed(c: Compiled, w: Workspace, energyPrice: number): void {
   const { corner, partRootWatts, blocked, keys, sweepOrder, slack } = w;
-  w.slack.set(w.baseSlack);
-  w.limitKey.fill(Number.NaN);
-  corner.fill(0);
-  partRootWatts.fill(0);
-  blocked.fill(0);
-  for (let f = 0; f < c.floorIds.length; f += 1) {
-    if (c.floorNested[f] === 1 && !serveNestedFloor(c, w, f)) return f;
-  }
   const count = countAbove(w, energyPrice);
   const { strideBits, segmentRootWatts, deviceLimit, limitParent } = c;
   const mask = c.stride - 1;
@@ -163,7 +171,6 @@ export function sweepRelaxed(c: Compiled, w: Workspace, energyPrice: number): nu
     // A full root ends it: nothing below can take more, and no later price is greater.
     if (oneRoot && !Number.isNaN(w.limitKey[0]!)) break;
   }
-  return -1;
 }
 
 /** How many segments of the sweep's order are worth more than `energyPrice`. */
@@ -193,17 +200,18 @@ function takeSegment(
   let room = wanted;
   const limit = c.deviceLimit[i]!;
   for (let n = limit; n >= 0; n = limitParent[n]!) if (slack[n]! < room) room = slack[n]!;
-  if (room > 0) for (let n = limit; n >= 0; n = limitParent[n]!) slack[n]! -= room;
+  for (let n = limit; n >= 0; n = limitParent[n]!) slack[n]! -= room;
   if (room < wanted) {
     w.blocked[i] = 1;
-    w.partRootWatts[i]! += Math.max(0, room);
-    let full = -1;
+    w.partRootWatts[i]! += room;
+    // The topmost that is full: the one that stopped it has nothing left at all.
+    let full = limit;
     for (let n = limit; n >= 0; n = limitParent[n]!) if (slack[n]! <= 0) full = n;
-    if (full >= 0 && Number.isNaN(w.limitKey[full]!)) {
+    if (Number.isNaN(w.limitKey[full]!)) {
       w.limitKey[full] = key;
       w.limitKeyFloor[full] = floor;
     }
-    return Math.max(0, room);
+    return room;
   }
   w.corner[i] = k;
   w.partRootWatts[i] = 0;
@@ -212,7 +220,7 @@ function takeSegment(
 
 function serveNestedFloor(c: Compiled, w: Workspace, f: number): boolean {
   const devices = c.floorDevices[f]!;
-  const gain = devices.length > 0 ? c.limitRootGain[c.deviceLimit[devices[0]!]!]! : 1;
+  const gain = c.limitRootGain[c.deviceLimit[devices[0]!]!]!;
   let need = c.floorWatts[f]!;
   for (let d = 0; d < devices.length; d += 1) need -= c.modeWatts[devices[d]! * c.stride]!;
   need *= gain;
@@ -228,7 +236,7 @@ function serveNestedFloor(c: Compiled, w: Workspace, f: number): boolean {
     const wanted = Math.min(length, need);
     const key = w.keys[segment]!;
     const taken = takeSegment(c, w, i, k, wanted, key, f);
-    if (taken > 0) w.floorServedKey[f] = key;
+    w.floorServedKey[f] = key;
     if (taken === wanted && wanted < length) {
       // Stopped by the floor, not by a limit: the sweep may go on from here.
       w.corner[i] = k - 1;

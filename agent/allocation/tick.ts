@@ -111,10 +111,8 @@ export function updateEnergyPrice(tick: Tick, dollarsPerKwh: number): void {
 export function decideTick(tick: Tick, options: SolveOptions & { readonly workUnits: number }): Decision {
   if (tick.dirty.size > 0) refreshOrder(tick);
   return decide(tick.bench, {
+    ...options,
     energyDollarsPerWattHour: tick.energyDollarsPerKwh / 1000,
-    workUnits: options.workUnits,
-    smallGap: options.smallGap ?? 0,
-    smallGapUnits: options.smallGapUnits ?? 0,
     known: knownModes(tick.bench.compiled, options.known ?? null),
   });
 }

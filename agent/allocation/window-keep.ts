@@ -147,7 +147,6 @@ function cutToBeam(search: Search, start: number): void {
   const { m, options } = search;
   const { states, candidates } = m;
   const count = states.size - start;
-  reserveCandidates(candidates, count);
   const { order, scratch, key } = candidates;
   for (let t = 0; t < count; t += 1) {
     order[t] = t;

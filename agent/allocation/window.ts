@@ -1,6 +1,5 @@
 import type { Compiled } from './compile.ts';
 import { sortByFallingKey } from './order.ts';
-import { ACCEPTED_WATTS } from './problem.ts';
 import { clearStates, readBack, reserveStates, type Span, type States } from './states.ts';
 import type { Workspace } from './sweep.ts';
 import { addCandidate, keepCandidates, reserveCandidates, settleFloor } from './window-keep.ts';
@@ -54,7 +53,7 @@ export function searchWindow(
       search.floorMost[sum]! += c.modeWatts[i * c.stride + c.modeCount[i]! - 1]!;
     }
   }
-  const spans = new Array<Span | null>(c.limitIds.length).fill(null);
+  const spans = new Array<Span>(c.limitIds.length);
   for (let n = c.limitIds.length - 1; n >= 0; n -= 1) {
     const span = searchLimit(search, n, spans);
     if (span === null) return { found: false, complete: search.complete, workUnits: search.work };
@@ -66,10 +65,10 @@ export function searchWindow(
   for (let n = 0; n < c.limitIds.length && top !== null; n += 1) {
     if (c.limitParent[n]! >= 0) continue;
     addMost(search, n);
-    top = mergeSpans(search, top, spans[n]!, 0, Number.POSITIVE_INFINITY, true);
+    top = mergeSpans(search, top, spans[n]!, 0, Number.POSITIVE_INFINITY);
   }
+  if (top === null) return { found: false, complete: search.complete, workUnits: search.work };
   const best = bestState(search, top);
-  if (best < 0) return { found: false, complete: search.complete, workUnits: search.work };
   for (let i = 0; i < c.deviceIds.length; i += 1) mode[i] = m.bestMode[i]!;
   readBack(m.states, best, mode);
   return { found: true, complete: search.complete, workUnits: search.work };
@@ -117,7 +116,7 @@ function startSpan(search: Search, watts: number): Span {
 }
 
 /** All that hangs below limit `n`, merged; `null` when no partial choice is left. */
-function searchLimit(search: Search, n: number, spans: readonly (Span | null)[]): Span | null {
+function searchLimit(search: Search, n: number, spans: readonly Span[]): Span | null {
   const { c, w, m } = search;
   const room = m.roomWatts[n]!;
   search.restWatts = m.leastWatts[n]! - c.limitFixed[n]!;
@@ -134,13 +133,13 @@ function searchLimit(search: Search, n: number, spans: readonly (Span | null)[])
     own = mergeDevices(search, own, c.floorDevices[f]!, f, room);
     own = own === null ? null : settleFloor(search, own, f);
     search.restWatts = outside;
-    span = own === null ? null : mergeSpans(search, span, own, 0, room, true);
+    span = own === null ? null : mergeSpans(search, span, own, 0, room);
   }
   for (const child of m.childrenOf[n]!) {
     if (span === null) return null;
     search.restWatts -= c.limitGain[child]! * m.leastWatts[child]!;
     addMost(search, child);
-    span = mergeSpans(search, span, spans[child]!, c.limitGain[child]!, room, true);
+    span = mergeSpans(search, span, spans[child]!, c.limitGain[child]!, room);
   }
   span = span === null ? null : dropAbove(m.states, span, room);
   if (span === null) return null;
@@ -178,7 +177,7 @@ function floorsSettledAt(search: Search, n: number): number[] {
   const settled: number[] = [];
   for (let f = 0; f < c.floorIds.length; f += 1) {
     const members = c.floorDevices[f]!;
-    if (m.sumOf[f]! < 0 && members.length > 0 && c.deviceLimit[members[0]!] === n) settled.push(f);
+    if (m.sumOf[f]! < 0 && c.deviceLimit[members[0]!] === n) settled.push(f);
   }
   return settled;
 }
@@ -266,15 +265,7 @@ function netValue(search: Search, i: number, s: number): number {
 }
 
 /** Merges two spans; the watts of `right` count `gain` times (0 stands for 1: same limit). */
-function mergeSpans(
-  search: Search,
-  left: Span,
-  right: Span | null,
-  gain: number,
-  room: number,
-  dominate: boolean,
-): Span | null {
-  if (right === null) return null;
+function mergeSpans(search: Search, left: Span, right: Span, gain: number, room: number): Span | null {
   const { m, options } = search;
   const pairs = (left.end - left.start) * (right.end - right.start);
   if (isSpent(search, pairs)) return null;
@@ -300,22 +291,13 @@ function mergeSpans(
       );
     }
   }
-  return keepCandidates(search, -1, null, 0, -1, dominate);
+  return keepCandidates(search, -1, null, 0, -1, true);
 }
 
-/** The finished state of greatest value that meets all summed floors, or -1. */
-function bestState(search: Search, span: Span | null): number {
-  if (span === null) return -1;
-  const { c, m } = search;
-  const { states } = m;
-  let best = -1;
-  for (let s = span.start; s < span.end; s += 1) {
-    let meets = true;
-    for (let f = 0; f < c.floorIds.length && meets; f += 1) {
-      const k = m.sumOf[f]!;
-      if (k >= 0 && states.sums[s * states.sumCount + k]! < c.floorWatts[f]! - ACCEPTED_WATTS) meets = false;
-    }
-    if (meets && (best < 0 || states.value[s]! > states.value[best]!)) best = s;
-  }
+/** The finished state of greatest value. */
+function bestState({ m }: Search, span: Span): number {
+  const { value } = m.states;
+  let best = span.start;
+  for (let s = span.start + 1; s < span.end; s += 1) if (value[s]! > value[best]!) best = s;
   return best;
 }

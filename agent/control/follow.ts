@@ -184,15 +184,9 @@ function quickPoints(candidate: Candidate, chosen: OperatingPoint): OperatingPoi
 }
 
 /** Staying costs nothing, any other point a little: what is chosen anew every second should not wander. */
-function calm({
-  current,
-  modes,
-  switchDollarsPerHour,
-}: ProblemDevice): ProblemDevice['switchDollarsPerHour'] {
+function calm({ switchDollarsPerHour }: ProblemDevice): ProblemDevice['switchDollarsPerHour'] {
   return Object.fromEntries(
-    modes.flatMap(({ id }) =>
-      id === current ? [] : [[id, (switchDollarsPerHour[id] ?? 0) + CALM_DOLLARS_PER_HOUR] as const],
-    ),
+    Object.entries(switchDollarsPerHour).map(([id, dollars]) => [id, dollars + CALM_DOLLARS_PER_HOUR]),
   );
 }
 

@@ -26,7 +26,7 @@ export const MUTATION_PARTS: Readonly<Record<string, MutationPart>> = {
     files: ['agent/allocation/**/*.ts'],
     tests: [
       'test/unit/allocation/**/*.test.ts',
-      'test/property/allocation/{tick,laws,brute-force}.test.ts',
+      'test/property/allocation/{tick,laws,brute-force,cuts}.test.ts',
       'test/unit/agent/control/job-caps.test.ts',
     ],
     atLeastPercent: 85,

@@ -1,4 +1,4 @@
-import type { Answer, Problem } from '../../agent/allocation/problem.ts';
+import type { Answer, Problem, ProblemDevice } from '../../agent/allocation/problem.ts';
 import { solveProblem } from '../../agent/allocation/solve.ts';
 import { CYCLE_SEARCH } from '../../agent/control/step.ts';
 import { ADVERSARIAL, adversarialSite } from '../support/adversarial-trees.ts';
@@ -131,6 +131,9 @@ function tryTree(
   let most = relaxed.dollarsPerHour;
   // Sites that are worth nothing have no relative gap.
   const scale = Math.max(Math.abs(most), 1e-6 * problem.devices.length);
+  // A site without room is worth nothing, but its bound is the difference of what its devices would earn and what the
+  // limits forbid: it is rounded up by that, not by what is left.
+  const rounding = 1e-14 * problem.devices.reduce((sum, device) => sum + mostOf(device), 0);
   const gapOf = (answer: Answer): number => Math.max(0, (most - answer.dollarsPerHour) / scale);
   const wrong: string[] = [];
   const open = gapOf(tick) > kind.goal || (kind === COARSE && gapOf(long) > 0.0001);
@@ -163,7 +166,8 @@ function tryTree(
     if (Math.abs(dollarsPerHour - answer.dollarsPerHour) > 1e-9 * Math.abs(dollarsPerHour) + 1e-9)
       wrong.push(`says ${answer.dollarsPerHour}, is ${dollarsPerHour}`);
     const bound = answer.upperBoundDollarsPerHour ?? Number.NaN;
-    const error = (bound - relaxed.dollarsPerHour) / scale;
+    const over = bound - relaxed.dollarsPerHour;
+    const error = (over > 0 ? Math.max(0, over - rounding) : over) / scale;
     // Several floors across the tree: the bound is searched, never below and nearly equal.
     const within = problem.floors.length > 1 ? 1e-6 : 1e-9;
     if (!(error > -1e-9 && error < within)) wrong.push(`bound off by ${error}`);
@@ -183,6 +187,11 @@ function tryTree(
   } else if (!decided)
     wrong.push(`undecided: gap in one cycle between ${percent(least)} and ${percent(gap)}`);
   return wrong.join('; ');
+}
+
+/** The greatest that a mode of the device is worth or costs, dollars per hour. */
+function mostOf(device: ProblemDevice): number {
+  return Math.max(...device.modes.map((mode) => Math.abs(mode.dollarsPerHour)));
 }
 
 function newTally(): Tally {

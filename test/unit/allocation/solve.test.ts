@@ -110,10 +110,13 @@ describe('a problem file solved', () => {
 
 describe('upper hull', () => {
   const hull = (points: readonly (readonly [number, number])[]): number[] => {
-    const watts = Float64Array.from(points, (point) => point[0]);
-    const value = Float64Array.from(points, (point) => point[1]);
-    const corners = new Int32Array(points.length);
-    return [...corners.subarray(0, upperHull(watts, value, 0, points.length, corners))];
+    // In the middle of other devices' modes, which stay as they are.
+    const watts = Float64Array.from([9, 9, 5, ...points.map((point) => point[0]), 5]);
+    const value = Float64Array.from([9, 9, 5, ...points.map((point) => point[1]), 5]);
+    const corners = new Int32Array(points.length + 4).fill(2);
+    const count = upperHull(watts, value, 3, points.length, corners);
+    expect([...corners.subarray(0, 3), corners.at(-1)]).toEqual([2, 2, 2, 2]);
+    return [...corners.subarray(3, 3 + count)];
   };
 
   test('leaves out what lies under a line, keeps a falling end', () => {
