@@ -55,6 +55,20 @@ describe('a problem file solved', () => {
     expect(answer.gap).toBeNull();
   });
 
+  test('where nothing fits although a part of it would, the gap is the whole of what the part would earn', () => {
+    const modes = [
+      { id: 'off', watts: 0, dollarsPerHour: 0 },
+      { id: 'on', watts: 60, dollarsPerHour: 6 },
+    ];
+    const devices = [
+      { id: 'm', limit: 'site', current: 'off', modes, switchDollarsPerHour: {}, allowed: ['off', 'on'] },
+    ];
+    const limits = [{ id: 'site', parent: null, capacityWatts: 50, fixedWatts: 0 }];
+    const answer = solveProblem(read({ limits, devices }));
+    expect(answer).toMatchObject({ modes: { m: 'off' }, dollarsPerHour: 0, gap: 1 });
+    expect(answer.upperBoundDollarsPerHour).toBeCloseTo(5, 9);
+  });
+
   test('a floor beyond what its devices can take is named with the watts', () => {
     const answer = solveProblem(read({ floors: [{ id: 'firm', devices: ['m1'], watts: 3600 }] }));
     expect(answer.status).toBe('infeasible');
