@@ -90,9 +90,9 @@ export function decide(bench: Bench, options: DecideOptions): Decision {
   const { value, magnitude } = search.best;
   if (value === Number.NEGATIVE_INFINITY) return giveUp(bench, energyPrice, search.workUnits);
   const top = Math.max(bound, value);
-  // Where all that could be earned comes to nothing, rounding alone is no gap; where nothing is earned, all of it is.
-  const lost = magnitude > 0 ? (top - value) / magnitude : 1;
-  const gap = top - value <= 2 * w.boundRounding ? 0 : lost;
+  const lost = top - value;
+  // Where nothing is earned there is nothing to compare with: rounding is no gap, anything more is all of it.
+  const gap = magnitude > 0 ? lost / magnitude : lost <= 2 * w.boundRounding ? 0 : 1;
   return {
     status: search.proved || gap <= NO_GAP ? 'optimal' : 'feasible',
     dollarsPerHour: value,

@@ -152,7 +152,8 @@ function risingTo(entry: Entry, pending: Pending): NonNullable<Entry['rising']> 
   return { watts: Math.ceil(pending.watts * (wakes ? OVERSHOOT : 1)), until: pending.dueAt };
 }
 
-function withoutRise({ rising: _, ...entry }: Entry): Entry {
+/** The entry as versions before this rule knew it. */
+export function withoutRise({ rising: _, ...entry }: Entry): Entry {
   return entry;
 }
 

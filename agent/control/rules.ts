@@ -74,6 +74,7 @@ export function controlRules(config: Config): ControlRules {
     driftShare: control.driftPercent / 100,
     reserveShare: control.reserve / 100,
     shareLimits: control.minersShareLimit,
+    wholeRises: true,
   };
 }
 

@@ -54,6 +54,8 @@ export interface ControlRules {
   readonly driftShare: number;
   readonly reserveShare: number;
   readonly shareLimits: boolean;
+  /** A rise counts whole until it was due; absent in journals of earlier versions, which took what showed for all of it. */
+  readonly wholeRises?: true;
 }
 
 /** What hand-overs allow and withhold at this moment. */

@@ -16,7 +16,7 @@ import type { Decision } from './decision.ts';
 import { followSetPoints } from './follow.ts';
 import { commandsOf } from './gate.ts';
 import { levelJobs } from './job-caps.ts';
-import { type DeviceInput, type Entry, type Finding, learn, NEW_ENTRY } from './ledger.ts';
+import { type DeviceInput, type Entry, type Finding, learn, NEW_ENTRY, withoutRise } from './ledger.ts';
 import { type LimitMemory, newLimitMemory, updateLimit } from './limit-memory.ts';
 import { type NodeInput, sumNodes } from './node-sums.ts';
 import type { Observation, ObservedDevice } from './observation.ts';
@@ -278,7 +278,7 @@ function learnAll(
     const entry: Entry = known ?? { ...NEW_ENTRY, id: device.id, provenWatts: facts.nameplateWatts };
     const told = intervene(entry, facts, orders.interventions, observation.now);
     const learnt = learn(told, facts, device, observation.now, findings);
-    return [{ entry: learnt, facts, device }];
+    return [{ entry: context.rules.wholeRises ? learnt : withoutRise(learnt), facts, device }];
   });
 }
 

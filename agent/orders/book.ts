@@ -453,6 +453,7 @@ export function expireLeases(
   return { book: { ...book, leases }, released, overdue, holdsEnded };
 }
 
+/** Whether its time has come; leases that are over are not in the book. Pure. */
 export function isInForce(lease: Lease, now: EpochMs): boolean {
   return lease.notBefore === null || lease.notBefore <= now;
 }

@@ -94,6 +94,7 @@ export function controlSite(count: number, seed: number, faulty = true): Control
       driftShare: 0.02,
       reserveShare: 0.01,
       shareLimits: true,
+      wholeRises: true,
     },
   };
   const readings = new Map<string, ObservedDevice>();

@@ -137,6 +137,7 @@ export const CONTROL_RULES: ControlRules = {
   driftShare: 0.01,
   reserveShare: 0.02,
   shareLimits: true,
+  wholeRises: true,
 };
 
 export function stepContextOf(limits: readonly StepLimit[]): StepContext {

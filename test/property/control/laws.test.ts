@@ -60,6 +60,7 @@ const context: StepContext = {
     driftShare: 0.02,
     reserveShare: 0.01,
     shareLimits: true,
+    wholeRises: true,
   },
 };
 
