@@ -137,15 +137,16 @@ export function followSetPoints(
   };
   const devices = plan.problem.devices.map((device): ProblemDevice => {
     const candidate = plan.candidates.get(device.id)!;
-    const chosen = candidate.facts.points.find((point) => point.id === answer.modes[device.id]);
-    if (chosen === undefined || !shares.values().some((gains) => gains.has(device.limit))) return device;
-    const points = quickPoints(candidate, chosen);
+    const chosen = candidate.facts.points.find((point) => point.id === answer.modes[device.id])!;
+    const isBelow = shares.values().some((gains) => gains.has(device.limit));
+    const points = isBelow ? quickPoints(candidate, chosen) : null;
     if (points !== null) {
       quick.add(device.id);
       add('givesBack', device.limit, Math.max(0, candidate.current.watts - points[0]!.watts));
       return { ...device, allowed: points.map((point) => point.id), switchDollarsPerHour: calm(device) };
     }
     add('notYet', device.limit, missingWatts(candidate, chosen));
+    // Where even the least is too much for the moment, everybody else keeps the plan's point all the same.
     return { ...device, allowed: [chosen.id] };
   });
   if (quick.size === 0) return null;

@@ -13,6 +13,7 @@ import type { SetPointInForce } from '../../../../agent/orders/set-points.ts';
 import {
   CONTROL_RULES,
   entryOf,
+  LOW,
   minerFacts,
   NORMAL,
   observed,
@@ -303,6 +304,30 @@ describe('following a set point', () => {
     expect(following.modes).toMatchObject({ s: 'normal', q: 'normal', r: 'normal' });
     expect([following.modes['x'], following.modes['y']].toSorted()).toEqual(['low', 'normal']);
     expect(following.rooms.get('other')).toEqual({ slow: 7500, quick: 100_000 });
+  });
+
+  it('touches nobody else where even its least is too much for the moment', () => {
+    const limits = [stepLimit(), stepLimit({ id: 'other', ratingWatts: 20_000 })];
+    const elsewhere = (input: DeviceInput) => ({ ...input, facts: { ...input.facts, limit: 'other' } });
+    const inputs = [
+      slow('s'),
+      slow('t'),
+      quick('q', { pointId: 'low' }, { powerWatts: 2000 }),
+      elsewhere(quick('x')),
+      elsewhere(slow('y')),
+      elsewhere(device('g', { kind: 'gpu-node', changeMs: 5000, points: [LOW, NORMAL] }, {}, {})),
+    ];
+    // Planned for 9 kW soon; now two slow ones draw 6 kW, and the quick one cannot go below 2.
+    const { answer, following } = follow(inputs, { target: 7000, ahead: 2000, limits });
+    expect(answer.modes).toEqual({
+      s: 'normal',
+      t: 'normal',
+      q: 'normal',
+      x: 'normal',
+      y: 'normal',
+      g: 'normal',
+    });
+    expect(following!.modes).toEqual({ ...answer.modes, q: 'low' });
   });
 
   it('knows nothing of what a slow miner draws that does not say', () => {
