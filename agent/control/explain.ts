@@ -132,6 +132,10 @@ function explainLimit(input: ExplainInput, id: LimitId): string[] {
   const memory = input.result?.state.limits[id];
   if (memory?.drop != null)
     sentences.push('It fell and is not yet seen to be met: everything below it only goes down.');
+  if (memory?.follow !== undefined)
+    sentences.push(
+      `A set point holds it at ${formatWatts(memory.follow.targetWatts)}; miners that take a new power limit within seconds make up for the rest.`,
+    );
   if (memory !== undefined && memory.biasWatts > 0)
     sentences.push(
       `Its meter shows ${formatWatts(memory.biasWatts)} more than everything known below it; that much is kept free.`,

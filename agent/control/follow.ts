@@ -126,8 +126,11 @@ export function followSetPoints(
   answer: Answer,
   solve: Solver,
 ): Following | null {
+  // A fall by a step is shed like any other: who is quick need not go down twice for it.
   const followed =
-    answer.status === 'infeasible' ? [] : context.limits.filter(({ id }) => limits[id]!.follow?.isSeen);
+    answer.status === 'infeasible'
+      ? []
+      : context.limits.filter(({ id }) => limits[id]!.follow?.isSeen && limits[id]!.drop === null);
   if (followed.length === 0) return null;
   const shares = new Map(followed.map(({ id }) => [id, gainsTo(context, id)]));
   const quick = new Set<DeviceId>();

@@ -29,7 +29,7 @@ describe(`base points of five minutes, a set point every four seconds (seed ${SE
     disobeying: number,
     ratingShare: number,
     shares: readonly number[],
-  ): Promise<{ means: number[]; overRating: number }> => {
+  ): Promise<{ means: number[]; overRating: number; said: string }> => {
     const ceiling = Math.round(FULL_WATTS * ratingShare);
     const virtual = startVirtualSite({
       seed: SEED,
@@ -61,12 +61,14 @@ describe(`base points of five minutes, a set point every four seconds (seed ${SE
       means.push(sum / UPDATES);
       from = to;
     }
+    const said = virtual.explain('grid').join(' ');
     virtual.stop();
-    return { means, overRating };
+    return { means, overRating, said };
   };
 
   it('are met on average within 1.67 % in every interval, down and up', async () => {
-    const { means, overRating } = await follow(0, 0.98, [0.9, 0.8, 0.88, 0.94]);
+    const { means, overRating, said } = await follow(0, 0.98, [0.9, 0.8, 0.88, 0.94]);
+    expect(said).toMatch(/A set point holds it at \d+ kW; miners that take a new power limit within seconds/);
     for (const mean of means) expect(Math.abs(mean)).toBeLessThanOrEqual(1 / 60);
     expect(overRating, 'tenths of a second over the rating').toBe(0);
   });

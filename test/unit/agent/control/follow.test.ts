@@ -3,7 +3,7 @@ import type { Answer } from '../../../../agent/allocation/problem.ts';
 import { solveProblem } from '../../../../agent/allocation/solve.ts';
 import { type Follow, followSetPoints, updateFollow } from '../../../../agent/control/follow.ts';
 import type { DeviceInput, Entry } from '../../../../agent/control/ledger.ts';
-import { type LimitMemory, newLimitMemory } from '../../../../agent/control/limit-memory.ts';
+import { type Drop, type LimitMemory, newLimitMemory } from '../../../../agent/control/limit-memory.ts';
 import type { ObservedDevice } from '../../../../agent/control/observation.ts';
 import { buildPlan, type Plan, type PlanLimit } from '../../../../agent/control/plan.ts';
 import { planLimit } from '../../../../agent/control/plan-limit.ts';
@@ -158,6 +158,7 @@ interface Case {
   readonly ahead?: number;
   readonly ceiling?: number;
   readonly isSeen?: boolean;
+  readonly drop?: Drop;
   readonly limits?: readonly StepLimit[];
 }
 
@@ -178,7 +179,7 @@ function follow(inputs: readonly DeviceInput[], given: Case) {
   for (const { id, ratingWatts } of context.limits)
     limits[id] = {
       ...newLimitMemory(ratingWatts, NOW),
-      ...(id === 'grid' ? { inForceWatts: given.target + 500, follow: held } : {}),
+      ...(id === 'grid' ? { inForceWatts: given.target + 500, follow: held, drop: given.drop ?? null } : {}),
     };
   const { plan, answer } = planOf(context, limits, inputs);
   return { answer, plan, following: followSetPoints(context, limits, plan, answer, solveProblem) };
@@ -346,6 +347,13 @@ describe('following a set point', () => {
     const sleepy = slow('s', { pending: falling });
     const down = follow([sleepy, quick('q'), quick('r')], { target: 6100 });
     expect(down.following!.modes).toMatchObject({ s: 'sleep', q: 'normal', r: 'normal' });
+  });
+
+  it('waits while a fall by a step is shed: who is quick need not go down twice', () => {
+    const drop: Drop = { fromWatts: 20_000, startedAt: NOW, deadlineAt: null, met: 0 };
+    const inputs = [slow('s', ...waking), quick('q')];
+    expect(follow(inputs, { target: 8000 }).following).not.toBeNull();
+    expect(follow(inputs, { target: 8000, drop }).following).toBeNull();
   });
 
   it('is not tried without a meter, without quick miners, and where the plan has no room', () => {
