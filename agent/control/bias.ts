@@ -24,6 +24,8 @@ export function correctBias(
     else list.push(input);
   }
   const models = new Map<string, NodeModel>();
+  const { rules } = context;
+  const roundMs = (rules.edition ?? 1) < 2 ? 0 : rules.pollMs + rules.meterLagMs;
   for (const limit of [...context.limits].reverse()) {
     const model = ownModel(limit, below.get(limit.id) ?? [], unseen, now, context.rules.meterLagMs);
     for (const child of context.limits) {
@@ -31,6 +33,7 @@ export function correctBias(
       const childModel = models.get(child.id)!;
       model.planned += childModel.planned * child.gain;
       model.present += childModel.present * child.gain;
+      model.rises += childModel.rises * child.gain;
       model.quiet &&= childModel.quiet;
     }
     const memory = limits[limit.id]!;
@@ -49,10 +52,16 @@ export function correctBias(
     // its effect: whatever it is, it counts at once.
     const over = sum.expectedWatts - Math.max(memory.inForceWatts, model.planned + bias);
     const settled = now - memory.biasRaisedAt > context.rules.meterLagMs + 1000;
-    if (over > 0 && settled) limits[limit.id] = { ...memory, biasWatts: bias + over, biasRaisedAt: now };
-    else limits[limit.id] = { ...memory, biasWatts: bias < 1 ? 0 : bias };
+    const { overSince: before, ...kept } = memory;
+    const overSince = over > 0 ? (before ?? now) : null;
+    // Rises are what devices drew when they were read: where the meter is ahead of them they count twice, for one round.
+    const sure = over > model.rises || overSince === null || now - overSince >= roundMs;
+    const since = overSince === null || roundMs === 0 ? {} : { overSince };
+    if (over > 0 && settled && sure)
+      limits[limit.id] = { ...kept, ...since, biasWatts: bias + over, biasRaisedAt: now };
+    else limits[limit.id] = { ...kept, ...since, biasWatts: bias < 1 ? 0 : bias };
     // To its parent a metered node is what its meter shows, or what is planned below it where that is less.
-    models.set(limit.id, { planned: model.planned + bias, present: sum.measuredWatts, quiet: model.quiet });
+    models.set(limit.id, { ...model, planned: model.planned + bias, present: sum.measuredWatts });
   }
 }
 
@@ -61,6 +70,8 @@ interface NodeModel {
   planned: number;
   /** By what they draw at this moment, as far as known. */
   present: number;
+  /** What is still to come of the rises that are under way, by the devices' last readings. */
+  rises: number;
   /** Nothing below is on its way between two points. */
   quiet: boolean;
 }
@@ -72,20 +83,28 @@ function ownModel(
   now: MonotonicMs,
   lagMs: Milliseconds,
 ): NodeModel {
-  const model: NodeModel = { planned: limit.loadWorstWatts, present: limit.loadWorstWatts, quiet: true };
+  const model: NodeModel = {
+    planned: limit.loadWorstWatts,
+    present: limit.loadWorstWatts,
+    rises: 0,
+    quiet: true,
+  };
   for (const input of inputs) {
     const { entry, facts, device } = input;
+    const { pending } = entry;
     // Not yet asked: what it draws is in the meter and not in the model.
     if (device.requestedAt === null && device.failure === null) model.quiet = false;
     if (device.inventory === 'expected' || device.inventory === 'removed') continue;
     const recent = entry.lastDrop !== null && now - entry.lastDrop.at < lagMs * 2;
-    const moving = entry.pending !== null || recent || device.activity === 'starting';
+    const moving = pending !== null || recent || device.activity === 'starting';
     if (moving) model.quiet = false;
     const point = entry.quarantine !== null ? null : currentPoint(input);
     const planned = unseen.get(facts.id) ?? point?.watts ?? facts.nameplateWatts;
     model.planned += planned;
+    if (pending !== null && !pending.failed && pending.direction === 'up')
+      model.rises += Math.max(0, pending.watts - (device.fresh ? (device.powerWatts ?? 0) : 0));
     const own = device.fresh && device.reported ? device.powerWatts : null;
-    model.present += moving ? (own ?? Math.max(planned, entry.pending?.fromWatts ?? 0)) : planned;
+    model.present += moving ? (own ?? Math.max(planned, pending?.fromWatts ?? 0)) : planned;
   }
   return model;
 }

@@ -31,11 +31,18 @@ export interface Entry {
   /** Of a GPU node: since when more flows than its caps allow. */
   readonly overCapSince?: MonotonicMs | null;
   /** A rise that showed before its end: what it may still come to, and until when. Absent where none is under way. */
-  readonly rising?: { readonly watts: Watts; readonly until: MonotonicMs };
+  readonly rising?: Rising;
   /** The last fall that evidence showed: meters with a lag have yet to follow. */
   readonly lastDrop: { readonly watts: Watts; readonly at: MonotonicMs } | null;
   /** Its last reading, while it is silent; `null` while it is read. A pause of the agent is no silence. */
   readonly silentSince: MonotonicMs | null;
+}
+
+interface Rising {
+  readonly watts: Watts;
+  readonly until: MonotonicMs;
+  /** The most that it drew so far, and since when it drew no more than that. */
+  readonly top?: { readonly watts: Watts; readonly at: MonotonicMs };
 }
 
 export interface Pending {
@@ -79,6 +86,12 @@ const SETTLE_BAND = 0.01;
 const SETTLE_GAIN = 0.2;
 /** Drawing less than this of its full power it does something else than work. */
 const WORKING_SHARE = 0.85;
+/** A rise is over when the device drew at most this much more within this time, and this share of what it may come to. */
+const LEVEL_SHARE = 0.02;
+const LEVEL_MS = 60_000;
+const LEVEL_AT_LEAST = 0.8;
+/** More than the end of a start that went above its target takes back. */
+const FELL_SHARE = 0.15;
 /** Commands without effect before a device is set aside. */
 const QUARANTINE_AFTER = 3;
 /** Caps that something else raised this often within an hour are no bound: they are not set again. */
@@ -150,6 +163,23 @@ export function learn(
 function risingTo(entry: Entry, pending: Pending): NonNullable<Entry['rising']> {
   const wakes = entry.wokeAt === pending.sentAt;
   return { watts: Math.ceil(pending.watts * (wakes ? OVERSHOOT : 1)), until: pending.dueAt };
+}
+
+/**
+ * A rise is over before it was due where its own watts say so: near the target, and no more of them for a minute. What still
+ * ramps to full power within a quarter of an hour rises by more than `LEVEL_SHARE` in that time. Pure.
+ */
+export function endedRise(entry: Entry, device: ObservedDevice): Entry {
+  const { rising } = entry;
+  const watts = device.powerWatts;
+  if (rising === undefined || !device.fresh || !device.reported || watts === null) return entry;
+  if (device.activity !== 'running' || device.sampledAt === null) return entry;
+  const { top } = rising;
+  // What fell in between (a pool that went away) says nothing of where the rise would be.
+  if (top === undefined || watts > top.watts * (1 + LEVEL_SHARE) || watts < top.watts * (1 - FELL_SHARE))
+    return { ...entry, rising: { ...rising, top: { watts, at: device.sampledAt } } };
+  const isLevel = device.sampledAt - top.at >= LEVEL_MS && watts >= rising.watts * LEVEL_AT_LEAST;
+  return isLevel ? withoutRise(entry) : entry;
 }
 
 /** The entry as versions before this rule knew it. */

@@ -12,6 +12,8 @@ export interface LimitMemory {
   /** What its meter shows beyond everything that is known. Never negative. */
   readonly biasWatts: Watts;
   readonly biasRaisedAt: MonotonicMs;
+  /** Since when its meter and the rises under way come to too much together; absent where they do not. */
+  readonly overSince?: MonotonicMs;
   readonly lastShedAt: MonotonicMs;
   /** Good samples of the last poll interval: moment and watts. */
   readonly samples: readonly (readonly [MonotonicMs, Watts])[];

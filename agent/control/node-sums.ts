@@ -38,6 +38,8 @@ export interface RiseRules {
   readonly now: MonotonicMs;
   /** Silent alone and for long, below a meter that is read: like a sleeper, what it may regain is drift. */
   readonly gone: (device: DeviceId) => boolean;
+  /** A device that tells no watts and is at work counts as idle by its hashrate; versions before the second edition did not see that. */
+  readonly seesIdle?: boolean;
 }
 
 /**
@@ -129,7 +131,7 @@ function ownPart(node: NodeInput, devices: readonly DeviceInput[], rules: RiseRu
     own.expected += expectedOf(entry, facts, device);
     own.drawn += drawn;
     const gone = rules.gone(facts.id);
-    const rise = gone ? 0 : riseOf(entry, facts, device, worst, rules.now);
+    const rise = gone ? 0 : riseOf(entry, facts, device, worst, rules);
     own.rises += rise;
     // Counted once: what may rise at any moment is not drift as well.
     if (gone || (rise === 0 && asleepAsOrdered(entry, device))) {
@@ -173,7 +175,7 @@ function riseOf(
   facts: DeviceFacts,
   device: ObservedDevice,
   worst: Watts,
-  now: MonotonicMs,
+  { now, seesIdle = true }: RiseRules,
 ): Watts {
   if (device.inventory === 'expected' || device.inventory === 'removed') return 0;
   const drawn = device.fresh ? (device.powerWatts ?? 0) : 0;
@@ -201,7 +203,7 @@ function riseOf(
     entry.rising !== undefined && now < entry.rising.until ? Math.max(0, entry.rising.watts - drawn) : 0;
   // Works, but draws much less than its point (a pool outage): that room is not free.
   const point = facts.points.find((candidate) => candidate.id === entry.pointId) ?? facts.points.at(-1)!;
-  if (!device.reported || device.powerWatts === null) return ramp;
+  if (device.powerWatts === null || !(device.reported || seesIdle)) return ramp;
   return device.powerWatts < point.watts * 0.8 ? Math.max(ramp, point.watts - device.powerWatts) : ramp;
 }
 

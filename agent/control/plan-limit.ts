@@ -20,7 +20,7 @@ export function planLimit(
 ): PlanLimit {
   const reserve = memory.inForceWatts * rules.reserveShare;
   const overshed =
-    memory.drop === null ? 0 : Math.max(0, memory.drop.fromWatts - memory.inForceWatts) * at.overshedShare;
+    Math.max(0, fallsFrom(rules, memory, at.blindWatts) - memory.inForceWatts) * at.overshedShare;
   return {
     limit: limit.id,
     parent: limit.parent,
@@ -32,6 +32,13 @@ export function planLimit(
       at.blindWatts !== null || memory.drop !== null || at.now - memory.lastShedAt < rules.restoreHoldMs,
     deadlineAt: memory.drop?.deadlineAt ?? null,
   };
+}
+
+/** From where the limit still has to fall: those who will not obey are among those who have not fallen yet. */
+function fallsFrom(rules: ControlRules, { drop, samples }: LimitMemory, blindWatts: Watts | null): Watts {
+  if (drop === null) return 0;
+  if ((rules.edition ?? 1) < 2 || blindWatts !== null || samples.length === 0) return drop.fromWatts;
+  return Math.min(drop.fromWatts, Math.max(...samples.map(([, watts]) => watts)));
 }
 
 /** A limit is kept away from, a set point is aimed at: where it will be when what wakes now is awake. */

@@ -62,7 +62,8 @@ const UNKNOWN_MINER_WATTS = 3600;
 const UNKNOWN_MINER_THS = 100;
 /** Nominal figures are typical, not worst: nameplate adds this. */
 const NAMEPLATE_FACTOR = 1.1;
-const ASLEEP_WATTS = 60;
+/** What a miner asleep is planned with. */
+export const ASLEEP_WATTS = 60;
 /** Below this part of its maximum a GPU cap is not trusted as a bound. Source: NVIDIA power capping measurements. */
 const LEAST_CAP_SHARE = 0.45;
 const CAP_SHARES = [0.5, 0.6, 0.7, 0.8, 0.9, 1];

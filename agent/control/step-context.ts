@@ -56,6 +56,8 @@ export interface ControlRules {
   readonly shareLimits: boolean;
   /** A rise counts whole until it was due; absent in journals of earlier versions, which took what showed for all of it. */
   readonly wholeRises?: true;
+  /** Which edition of these laws decides; absent in journals of versions before the second. */
+  readonly edition?: number;
 }
 
 /** What hand-overs allow and withhold at this moment. */

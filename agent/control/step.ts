@@ -16,14 +16,28 @@ import type { Decision } from './decision.ts';
 import { followSetPoints } from './follow.ts';
 import { commandsOf } from './gate.ts';
 import { levelJobs } from './job-caps.ts';
-import { type DeviceInput, type Entry, type Finding, learn, NEW_ENTRY, withoutRise } from './ledger.ts';
+import {
+  type DeviceInput,
+  type Entry,
+  endedRise,
+  type Finding,
+  learn,
+  NEW_ENTRY,
+  withoutRise,
+} from './ledger.ts';
 import { type LimitMemory, newLimitMemory, updateLimit } from './limit-memory.ts';
 import { type NodeInput, sumNodes } from './node-sums.ts';
 import type { Observation, ObservedDevice } from './observation.ts';
 import { buildPlan, type Plan, type PlanFloor, type PlanLimit, type PlanRules } from './plan.ts';
 import { planLimit } from './plan-limit.ts';
 import { type DeviceFacts, type Economics, gpuNodeFacts, minerFacts } from './points.ts';
-import { type Permitted, RAMP_BUCKET_MS, type StepContext, type StepDevice } from './step-context.ts';
+import {
+  type ControlRules,
+  type Permitted,
+  RAMP_BUCKET_MS,
+  type StepContext,
+  type StepDevice,
+} from './step-context.ts';
 import { blindWatts, plannedUnseen } from './unseen.ts';
 
 /**
@@ -136,6 +150,7 @@ export function step(
     meterLagMs: context.rules.meterLagMs,
     now,
     gone: (id) => unseen.get(id) === 0,
+    seesIdle: (context.rules.edition ?? 1) >= 2,
   });
   correctBias(context, limits, sums, inputs, unseen, now);
   const phase =
@@ -278,8 +293,13 @@ function learnAll(
     const entry: Entry = known ?? { ...NEW_ENTRY, id: device.id, provenWatts: facts.nameplateWatts };
     const told = intervene(entry, facts, orders.interventions, observation.now);
     const learnt = learn(told, facts, device, observation.now, findings);
-    return [{ entry: context.rules.wholeRises ? learnt : withoutRise(learnt), facts, device }];
+    return [{ entry: knownRise(context.rules, learnt, device), facts, device }];
   });
+}
+
+function knownRise(rules: ControlRules, entry: Entry, device: ObservedDevice): Entry {
+  if (!rules.wholeRises) return withoutRise(entry);
+  return (rules.edition ?? 1) >= 2 ? endedRise(entry, device) : entry;
 }
 
 function intervene(

@@ -2,6 +2,7 @@ import type { DeviceId, LimitId, MonotonicMs, Watts } from '../../protocols/unit
 import { type DeviceInput, worstOf } from './ledger.ts';
 import type { LimitMemory } from './limit-memory.ts';
 import { currentPoint } from './plan.ts';
+import { ASLEEP_WATTS } from './points.ts';
 import type { ControlRules, StepContext, StepLimit } from './step-context.ts';
 
 /**
@@ -20,15 +21,18 @@ const GROUP_SHARE = 0.02;
 const TOGETHER_MS = 60_000;
 /** Meters that fell silent within this of each other have one cause. */
 const METERS_TOGETHER_MS = 10_000;
-/** A device that went silent alone and for this long is what its limit's meter shows of it. */
-const GONE_AFTER_MS = 10 * 60_000;
+/** A device that went silent alone and for this long is what its limit's meter shows of it: no start is silent for so long. */
+const GONE_AFTER_MS = 5 * 60_000;
+/** The same in journals of versions before the second edition. */
+const GONE_AFTER_MS_BEFORE = 10 * 60_000;
 
 type Limits = Readonly<Record<LimitId, LimitMemory>>;
 
 interface Lost {
   readonly input: DeviceInput;
   readonly since: MonotonicMs;
-  readonly knownWatts: Watts;
+  /** `null`: not read since the agent started, and nothing says what it can be told: planned as it is, unless it is gone. */
+  readonly knownWatts: Watts | null;
   readonly extraWatts: Watts;
 }
 
@@ -43,6 +47,8 @@ export function plannedUnseen(
   now: MonotonicMs,
 ): ReadonlyMap<DeviceId, Watts> {
   const { rules } = context;
+  const isFirst = (rules.edition ?? 1) < 2;
+  const goneAfterMs = isFirst ? GONE_AFTER_MS_BEFORE : GONE_AFTER_MS;
   const planned = new Map<DeviceId, Watts>();
   const rootOf = rootsOf(context.limits);
   const byRoot = new Map<LimitId, { lost: Lost[]; seen: number }>();
@@ -53,7 +59,7 @@ export function plannedUnseen(
     byRoot.set(root, group);
     if (input.device.sampledAt !== null || input.entry.silentSince !== null) group.seen += 1;
     const lost = lostOf(input);
-    if (lost !== null) group.lost.push(lost);
+    if (lost !== null && !(isFirst && currentPoint(input) === null)) group.lost.push(lost);
   }
   for (const [root, { lost, seen }] of byRoot) {
     if (lost.length === 0) continue;
@@ -64,9 +70,10 @@ export function plannedUnseen(
     const grouped = new Set(group);
     for (const one of lost) {
       const { facts } = one.input;
-      if (grouped.has(one)) planned.set(facts.id, Math.ceil(one.knownWatts + one.extraWatts * share));
-      else if (now - one.since > GONE_AFTER_MS && metered(context.limits, limits, facts.limit, rules, now))
-        planned.set(facts.id, 0);
+      const isGone = !grouped.has(one) && now - one.since > goneAfterMs;
+      if (isGone && metered(context.limits, limits, facts.limit, rules, now)) planned.set(facts.id, 0);
+      else if (one.knownWatts === null) continue;
+      else if (grouped.has(one)) planned.set(facts.id, Math.ceil(one.knownWatts + one.extraWatts * share));
       else {
         const counts = now - one.since > rules.deviceStaleMs + rules.staleGraceMs;
         planned.set(facts.id, Math.ceil(one.knownWatts + (counts ? one.extraWatts : 0)));
@@ -81,11 +88,24 @@ function lostOf(input: DeviceInput): Lost | null {
   if (device.fresh || entry.silentSince === null || entry.quarantine !== null) return null;
   if (device.inventory !== 'present' && device.inventory !== 'absent') return null;
   if (device.failure === 'wrong-device') return null;
-  const point = currentPoint(input);
-  if (point === null) return null;
   const worst = worstOf(entry, facts, device);
-  const knownWatts = Math.min(point.watts, worst);
-  return { input, since: entry.silentSince, knownWatts, extraWatts: worst - knownWatts };
+  const told = toldWatts(input);
+  const knownWatts = told === null ? null : Math.min(told, worst);
+  return {
+    input,
+    since: entry.silentSince,
+    knownWatts,
+    extraWatts: knownWatts === null ? 0 : worst - knownWatts,
+  };
+}
+
+/** What it was last told or shown to draw; before its first reading nothing says which points it has. */
+function toldWatts(input: DeviceInput): Watts | null {
+  const { pending, pointId } = input.entry;
+  const point = currentPoint(input);
+  if (point !== null) return point.watts;
+  if (pending !== null && !pending.failed) return pending.watts;
+  return pointId === 'sleep' ? ASLEEP_WATTS : null;
 }
 
 /** How much of its worst case a group counts at: nothing within the grace, then as fast as the ramp goes. */
@@ -120,6 +140,15 @@ function rootsOf(limits: readonly StepLimit[]): Map<LimitId, LimitId> {
   return roots;
 }
 
+/** Its meter was not read yet since the agent started, and is given its grace: a start sheds nothing by itself. */
+function isStarting({ samples, goodAt }: LimitMemory, rules: ControlRules, now: MonotonicMs): boolean {
+  return (
+    (rules.edition ?? 1) >= 2 &&
+    samples.length === 0 &&
+    now - goodAt <= rules.meterStaleMs + rules.staleGraceMs
+  );
+}
+
 /** Whether a fresh meter stands at the limit or above it. */
 function metered(
   all: readonly StepLimit[],
@@ -130,6 +159,7 @@ function metered(
 ): boolean {
   for (let at = all.find(({ id }) => id === from); at !== undefined; ) {
     if (at.metered && now - limits[at.id]!.goodAt <= rules.meterStaleMs) return true;
+    if (at.metered && isStarting(limits[at.id]!, rules, now)) return true;
     const { parent } = at;
     at = parent === null ? undefined : all.find(({ id }) => id === parent);
   }
@@ -158,7 +188,7 @@ export function blindWatts(
   const moments = stale.map(({ id }) => limits[id]!.goodAt);
   for (const { id } of stale) {
     const { goodAt, inForceWatts } = limits[id]!;
-    const reserve = inForceWatts * rules.reserveShare;
+    const reserve = isStarting(limits[id]!, rules, now) ? 0 : inForceWatts * rules.reserveShare;
     const together = within(moments, goodAt, METERS_TOGETHER_MS) > 1;
     const elapsed = now - goodAt - rules.staleGraceMs;
     const { runningWatts, nameplateWatts } = uncovered.get(id)!;

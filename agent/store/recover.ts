@@ -132,7 +132,7 @@ function moveLimit(
   movedAhead: (at: MonotonicMs) => MonotonicMs,
 ): LimitMemory {
   // A set point is taken up afresh: what was made up for belongs to another moment.
-  const { drop, follow: _, ...kept } = memory;
+  const { drop, follow: _, overSince: __, ...kept } = memory;
   return {
     ...kept,
     drop:

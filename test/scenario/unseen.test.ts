@@ -98,7 +98,7 @@ describe('what cannot be seen any more', () => {
     virtual.stop();
   });
 
-  it('miners that died one by one do not keep their watts for ever: after ten minutes the meter has the word', async () => {
+  it('miners that died one by one do not keep their watts for ever: after five minutes the meter has the word', async () => {
     const virtual = startVirtualSite({ seed: 34, config: CONFIG });
     await virtual.run(30_000);
     virtual.order('set_limit', { limit: 'grid', watts: 100_000, withinMs: 30_000 });

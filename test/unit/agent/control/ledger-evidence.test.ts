@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import {
   book,
   type Entry,
+  endedRise,
   expectedOf,
   type Finding,
   learn,
@@ -467,6 +468,52 @@ describe('a rise that shows before its end', () => {
     const down = pendingOf({ pointId: 'low', kind: 'run', watts: 2000 });
     expect(learnt({ rising, pending: down }, { powerWatts: 2000 }).entry).not.toHaveProperty('rising');
     expect(learnt({ rising, pending: down }, { powerWatts: 2900 }).entry.rising).toEqual(rising);
+  });
+
+  it('is over when its own watts stay where they are, near the target, for a minute', () => {
+    const rising = { watts: 3300, until: 900_000 };
+    /** Readings as `second:watts`; `more` is true of the last one. */
+    const left = (readings: string, more: Partial<ObservedDevice> = {}) => {
+      const pairs = readings.split(' ').map((pair) => pair.split(':').map(Number));
+      return pairs.reduce(
+        (entry, [second, powerWatts], index) =>
+          endedRise(
+            entry,
+            observed({
+              sampledAt: second! * 1000,
+              powerWatts: powerWatts!,
+              ...(index === pairs.length - 1 ? more : {}),
+            }),
+          ),
+        entryOf({ rising }),
+      ).rising;
+    };
+    expect(left('100:2700')).toEqual({ ...rising, top: { watts: 2700, at: 100_000 } });
+    expect(left('100:2700 160:2754')).toBeUndefined();
+    expect(left('100:2700 159.999:2700')?.top).toEqual({ watts: 2700, at: 100_000 });
+    // Still on its way: two hundredths more within the minute.
+    expect(left('100:2700 160:2755')?.top).toEqual({ watts: 2755, at: 160_000 });
+    // Above its target and back: the end of a start.
+    expect(left('100:3240 130:3000 160:3010')).toBeUndefined();
+    // Far from the target it is level for another reason, and a pool that went away says nothing of a rise.
+    expect(left('100:2639 300:2639')).toBeDefined();
+    expect(left('100:2640 300:2640')).toBeUndefined();
+    expect(left('100:2700 110:400 200:2700 259.999:2700')?.top).toEqual({ watts: 2700, at: 200_000 });
+    expect(left('100:3200 160:2720')).toBeUndefined();
+    expect(left('100:3200 160:2719')?.top?.watts).toBe(2719);
+    for (const more of [
+      { fresh: false },
+      { reported: false },
+      { powerWatts: null },
+      { activity: 'starting' },
+      { sampledAt: null },
+    ] as const)
+      expect(left('100:2700 160:2700', more)?.top, JSON.stringify(more)).toEqual({
+        watts: 2700,
+        at: 100_000,
+      });
+    const none = entryOf();
+    expect(endedRise(none, observed())).toBe(none);
   });
 
   it('is none of a GPU node: its caps are its worst case', () => {

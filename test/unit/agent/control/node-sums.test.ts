@@ -189,7 +189,6 @@ describe('what may rise on top of a measurement', () => {
   it('of one at work that draws its point: nothing', () => {
     expect(rise({}, {})).toBe(0);
     expect(rise({}, { powerWatts: 2400 })).toBe(0);
-    expect(rise({}, { reported: false, powerWatts: 100 })).toBe(0);
     expect(rise({}, { powerWatts: null })).toBe(0);
   });
 
@@ -197,6 +196,14 @@ describe('what may rise on top of a measurement', () => {
     expect(rise({}, { powerWatts: 2399 })).toBe(601);
     expect(rise({ pointId: 'low' }, { powerWatts: 1599 })).toBe(401);
     expect(rise({ pointId: null }, { powerWatts: 1000 })).toBe(2000);
+    // Without watts of its own its hashrate tells as much: a pool that is back brings all of it in the same second.
+    expect(rise({}, { reported: false, powerWatts: 100 })).toBe(2900);
+    const before = sumNodes(
+      [limit({ measured: measured(30_000) })],
+      [input({}, { reported: false, powerWatts: 100 })],
+      { ...RULES, seesIdle: false },
+    );
+    expect(before.get('grid')!.meteredWorstWatts).toBe(30_000);
   });
 
   it('of one that starts, or of which nobody knows what it does: full power with its overshoot', () => {

@@ -47,14 +47,22 @@ describe('what is planned for devices that are silent', () => {
       limits = [stepLimit()],
       goodAt = NOW,
       watts = 100_000,
-    }: { limits?: StepLimit[]; goodAt?: number; watts?: number } = {},
-  ) =>
-    plannedUnseen(
-      stepContextOf(limits),
+      isRead = true,
+      edition = 2,
+    }: { limits?: StepLimit[]; goodAt?: number; watts?: number; isRead?: boolean; edition?: number } = {},
+  ) => {
+    const context = stepContextOf(limits);
+    const memory = (): LimitMemory => ({
+      ...newLimitMemory(watts, goodAt),
+      samples: isRead ? [[goodAt, 1000]] : [],
+    });
+    return plannedUnseen(
+      { ...context, rules: { ...context.rules, edition } },
       inputs,
-      Object.fromEntries(limits.map(({ id }): [string, LimitMemory] => [id, newLimitMemory(watts, goodAt)])),
+      Object.fromEntries(limits.map(({ id }): [string, LimitMemory] => [id, memory()])),
       NOW,
     );
+  };
   const one = (silentMs: number, more?: Parameters<typeof lost>[2]) =>
     planned([lost('d', silentMs, more)]).get('d');
 
@@ -86,18 +94,60 @@ describe('what is planned for devices that are silent', () => {
     expect(one(1, { device: { failure: 'timeout' } })).toBe(3000);
   });
 
-  it('gone for ten minutes below a meter that is read: nothing more', () => {
+  it('gone for five minutes below a meter that is read: nothing more', () => {
     const tree = [stepLimit({ metered: true }), stepLimit({ id: 'hall', parent: 'grid' })];
-    const hall = (silentMs: number, goodAt = NOW, limits = tree) =>
-      planned([lost('d', silentMs, { facts: { limit: 'hall' } })], { limits, goodAt }).get('d');
-    expect(hall(600_000)).toBe(3300);
-    expect(hall(600_001)).toBe(0);
-    expect(hall(600_001, NOW - 10_000)).toBe(0);
-    expect(hall(600_001, NOW - 10_001)).toBe(3300);
-    expect(hall(600_001, NOW, [stepLimit(), tree[1]!])).toBe(3300);
+    const hall = (
+      silentMs: number,
+      goodAt = NOW,
+      limits = tree,
+      more: { isRead?: boolean; edition?: number } = {},
+    ) => planned([lost('d', silentMs, { facts: { limit: 'hall' } })], { limits, goodAt, ...more }).get('d');
+    expect(hall(300_000)).toBe(3300);
+    expect(hall(300_001)).toBe(0);
+    expect(hall(300_001, NOW - 10_000)).toBe(0);
+    expect(hall(300_001, NOW - 10_001)).toBe(3300);
+    expect(hall(300_001, NOW, [stepLimit(), tree[1]!])).toBe(3300);
     // The meter of another root says nothing of it.
     const other = stepLimit({ id: 'other', metered: true });
-    expect(hall(600_001, NOW, [other, stepLimit(), tree[1]!])).toBe(3300);
+    expect(hall(300_001, NOW, [other, stepLimit(), tree[1]!])).toBe(3300);
+    // As journals of the first edition have it.
+    expect([hall(600_000, NOW, tree, { edition: 1 }), hall(600_001, NOW, tree, { edition: 1 })]).toEqual([
+      3300, 0,
+    ]);
+    // A start does not bring back who was gone: the meter has its grace before it is read in this life.
+    const starting = (goodAt: number, edition = 2) => hall(600_001, goodAt, tree, { isRead: false, edition });
+    expect([starting(NOW - 40_000), starting(NOW - 40_001)]).toEqual([0, 3300]);
+    expect(starting(NOW - 10_001, 1)).toBe(3300);
+  });
+
+  it('not read since the agent started: what it was told, or nothing while nothing says that', () => {
+    // Before its first reading nothing says that it can sleep.
+    const facts = { points: [minerFacts().points.at(-1)!] };
+    const unread = (entry: Partial<Entry>, silentMs = 1, edition = 2) =>
+      planned([lost('d', silentMs, { facts, entry, device: { sampledAt: null } })], {
+        limits: [stepLimit({ metered: true })],
+        edition,
+      }).get('d');
+    expect(unread({ pointId: 'sleep' })).toBe(60);
+    expect(unread({ pointId: 'sleep' }, COUNTS_AFTER_MS + 1)).toBe(3300);
+    expect(unread({ pointId: 'low', pending: pendingOf({ watts: 75 }) })).toBe(75);
+    expect(unread({ pointId: 'sleep', pending: pendingOf({ watts: 75, failed: true }) })).toBe(60);
+    expect(unread({ pointId: 'low' })).toBeUndefined();
+    expect(unread({ pointId: 'low' }, 300_001)).toBe(0);
+    expect(unread({ pointId: 'sleep' }, 1, 1)).toBeUndefined();
+    expect(unread({ pointId: 'low' }, 900_000, 1)).toBeUndefined();
+    // Many together are one cause, and who is at no point known is left out of it.
+    const group = planned(
+      many(4, (n) =>
+        lost(`d${n}`, COUNTS_AFTER_MS + 10, { facts, entry: { pointId: n === 3 ? 'low' : 'sleep' } }),
+      ),
+    );
+    // 100 W a second for a hundredth of one, on 9,720 W.
+    expect([...group]).toEqual([
+      ['d0', 61],
+      ['d1', 61],
+      ['d2', 61],
+    ]);
   });
 
   it('four and more together: by ramp after the grace, from the first of them on', () => {
@@ -179,6 +229,7 @@ describe('what a limit whose meter is silent may use less', () => {
     silentMs: number | Readonly<Record<string, number>>,
     inputs: readonly DeviceInput[],
     limits: StepLimit[] = [stepLimit({ metered: true })],
+    isRead = true,
   ) =>
     Object.fromEntries(
       blindWatts(
@@ -187,7 +238,13 @@ describe('what a limit whose meter is silent may use less', () => {
         Object.fromEntries(
           limits.map(({ id }) => [
             id,
-            newLimitMemory(100_000, NOW - (typeof silentMs === 'number' ? silentMs : (silentMs[id] ?? 0))),
+            {
+              ...newLimitMemory(
+                100_000,
+                NOW - (typeof silentMs === 'number' ? silentMs : (silentMs[id] ?? 0)),
+              ),
+              samples: isRead ? ([[0, 1000]] as const) : [],
+            },
           ]),
         ),
         NOW,
@@ -198,6 +255,9 @@ describe('what a limit whose meter is silent may use less', () => {
     expect(blind(10_000, [seen('d')])).toEqual({});
     expect(blind(10_001, [seen('d')])).toEqual({ grid: 2000 });
     expect(blind(99_999, [seen('d')], [stepLimit()])).toEqual({});
+    // A start sheds nothing by itself: not even its reserve, until the meter should have been read.
+    expect(blind(40_000, [], undefined, false)).toEqual({ grid: 0 });
+    expect(blind(40_001, [], undefined, false)).toEqual({ grid: 2000 });
   });
 
   it('after the grace, as much as nameplates are above points', () => {
