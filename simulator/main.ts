@@ -10,7 +10,8 @@ import { serveSite } from './serve-site.ts';
  * `node simulator/main.ts --config F [--seed S] [--pace X]`: plays every device of a configuration on the
  * addresses it names. Says `{"ready":true}` on stdout when all listen; takes JSON lines on stdin:
  * `{"op":"meter-fault","id","faults"}`, `{"op":"miner-fault","id","faults"}`, `{"op":"gpu-load","id","utilization"}`,
- * `{"op":"breaker","id","open"}`, `{"op":"dead-tenth"}` (every tenth miner falls silent),
+ * `{"op":"breaker","id","open"}`, `{"op":"supply","id","on"}` (of one miner), `{"op":"pool","away"}` (of all miners),
+ * `{"op":"dead-tenth"}` (every tenth miner falls silent),
  * `{"op":"truth"}` (answers with the true watts of every limit), `{"op":"commands"}` (every command that reached a
  * miner since the last such request). Ends with SIGTERM or the end of stdin.
  */
@@ -102,6 +103,8 @@ function carryOut(
     faults?: Record<string, never>;
     utilization?: number;
     open?: boolean;
+    on?: boolean;
+    away?: boolean;
   };
   try {
     request = JSON.parse(line);
@@ -127,6 +130,14 @@ function carryOut(
     }
     case 'breaker':
       return { op, id, ok: served.breaker(id, request.open ?? true) };
+    case 'supply': {
+      const miner = served.miners.get(id);
+      miner?.supply(request.on ?? true);
+      return { op, id, ok: miner !== undefined };
+    }
+    case 'pool':
+      for (const miner of served.miners.values()) miner.starve(request.away ?? true);
+      return { op, ok: true };
     case 'truth':
       served.advance();
       return {

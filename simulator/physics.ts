@@ -65,7 +65,7 @@ export class SimulatedMiner {
   private asleep = false;
   private supplied = true;
   private starved = false;
-  private readonly driftPhase: number;
+  private driftPhase: number | null;
   private limit: number;
   private bootedAtMs = 0;
   private nowMs = 0;
@@ -76,7 +76,7 @@ export class SimulatedMiner {
     this.random = random;
     this.faults = faults;
     this.limit = traits.normalWatts;
-    this.driftPhase = faults.driftShare === undefined ? 0 : random();
+    this.driftPhase = faults.driftShare === undefined ? null : random();
     this.ramp = { fromWatts: traits.normalWatts, toWatts: traits.normalWatts, startMs: 0, endMs: 0 };
   }
 
@@ -153,6 +153,8 @@ export class SimulatedMiner {
     if (this.starved) return Math.min(watts, this.limit * STARVED_SHARE);
     const { driftShare = 0 } = this.faults;
     if (driftShare === 0) return watts;
+    // Each drifts for itself, also where it begins to later.
+    this.driftPhase ??= this.random();
     return (
       watts * (1 + driftShare * Math.sin(2 * Math.PI * (this.nowMs / DRIFT_PERIOD_MS + this.driftPhase)))
     );

@@ -1,13 +1,9 @@
-import { type ChildProcess, spawn } from 'node:child_process';
-import { randomUUID } from 'node:crypto';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
-import { demoConfig, freeNetwork, portOrFree } from '../../agent/cli/demo-site.ts';
 import { type SimulatorProcess, startSimulator } from '../../agent/cli/simulator-process.ts';
-import { askAgent } from '../../agent/page/local-socket.ts';
 import { openForReading } from '../../agent/store/database.ts';
 import {
   EMPTY_PICTURE,
@@ -20,10 +16,11 @@ import {
 import { type ReplayReport, replayJournal } from '../../agent/store/replay.ts';
 import { recordRows } from '../../agent/store/segments.ts';
 import { type Random, seededRandom } from '../../protocols/random.ts';
+import { RealSite, writeRealSite } from './real-site.ts';
 
-const MAIN = join(import.meta.dirname, '..', '..', 'agent', 'main.ts');
 const PACE = '10';
 const LOW_SHARE = 0.5;
+const CONTROL = '{ dwell: 20s, restoreRampPercentPerMinute: 100 }';
 /** The order's own deadline; kills may eat into it, so what is judged is this plus the lives that were cut. */
 const WITHIN_MS = 30_000;
 
@@ -32,21 +29,6 @@ interface HeardCommand {
   readonly device: string;
   readonly command: 'sleep' | 'run' | 'restart';
   readonly state: string;
-}
-
-interface Life {
-  readonly startedAt: number;
-  endedAt: number;
-}
-
-interface Sample {
-  readonly ts: number;
-  readonly gridWatts: number;
-}
-
-interface Phase {
-  readonly ts: number;
-  readonly watts: number | null;
 }
 
 /**
@@ -69,7 +51,7 @@ export async function proveKill(args: readonly string[]): Promise<boolean> {
     `kill: seed ${values.seed}, ${kills} kills, ${values.miners} miners, physics ${PACE} times as fast`,
   );
   const folder = mkdtempSync(join(tmpdir(), 'switchyard-kill-'));
-  const file = await writeSite(folder, Number(values.miners));
+  const file = await writeRealSite(folder, Number(values.miners), CONTROL);
   const simulator = await startSimulator(file, values.seed, PACE);
   const world = new World(simulator, file, join(folder, 'state'));
   try {
@@ -88,125 +70,18 @@ export async function proveKill(args: readonly string[]): Promise<boolean> {
   }
 }
 
-async function writeSite(folder: string, miners: number): Promise<string> {
-  const [network, pagePort] = await Promise.all([freeNetwork(), portOrFree(0)]);
-  const text = demoConfig(
-    { miners, gpuNodes: 0 },
-    { network, mqttPort: 1, pagePort, stateFolder: join(folder, 'state'), smiCommand: () => [] },
-  )
-    .split('\n')
-    .filter((line) => !line.startsWith('mqtt:'))
-    .map((line) =>
-      line.startsWith('control:') ? 'control: { dwell: 20s, restoreRampPercentPerMinute: 100 }' : line,
-    )
-    .join('\n');
-  const file = join(folder, 'switchyard.yaml');
-  writeFileSync(file, text);
-  return file;
-}
-
 /** The processes, and everything that was seen of them. */
-class World {
-  readonly lives: Life[] = [];
-  readonly heard: HeardCommand[] = [];
-  readonly samples: Sample[] = [];
-  readonly phases: Phase[] = [];
+class World extends RealSite {
+  readonly heard: HeardCommand[];
   readonly replays: ReplayReport[] = [];
-  readonly problems: string[] = [];
-  readonly state: string;
-  ratingWatts = 0;
-  private readonly file: string;
-  private agent: ChildProcess | null = null;
-  private said = '';
-  private readonly sampler: NodeJS.Timeout;
 
   constructor(simulator: SimulatorProcess, file: string, state: string) {
-    this.file = file;
-    this.state = state;
-    simulator.onAnswer = (answer) => {
-      if (answer['op'] === 'truth')
-        this.samples.push({
-          ts: Date.now(),
-          gridWatts: (answer['watts'] as Record<string, number>)['grid'] ?? 0,
-        });
-      if (answer['op'] === 'commands') this.heard.push(...(answer['commands'] as HeardCommand[]));
-    };
-    this.sampler = setInterval(() => {
-      simulator.send({ op: 'truth' });
-      simulator.send({ op: 'commands' });
-    }, 200);
-  }
-
-  /** Starts the agent and waits until its socket answers. */
-  async start(): Promise<void> {
-    const life: Life = { startedAt: Date.now(), endedAt: Number.POSITIVE_INFINITY };
-    this.lives.push(life);
-    this.said = '';
-    const agent = spawn(process.execPath, [MAIN, 'run', '--config', this.file], {
-      stdio: ['ignore', 'ignore', 'pipe'],
-      env: { ...process.env, RUNTIME_DIRECTORY: '' },
+    const heard: HeardCommand[] = [];
+    super(simulator, file, state, {
+      op: 'commands',
+      take: (answer) => heard.push(...(answer['commands'] as HeardCommand[])),
     });
-    agent.stderr?.on('data', (chunk: Buffer) => {
-      this.said = (this.said + chunk.toString('utf8')).slice(-4000);
-    });
-    this.agent = agent;
-    for (let tries = 0; tries < 200; tries += 1) {
-      const site = await this.get('/api/v1/site');
-      if (site !== null) return;
-      if (agent.exitCode !== null) break;
-      await sleep(50);
-    }
-    throw new Error(`the agent did not start: ${this.said}`);
-  }
-
-  async kill(signal: 'SIGKILL' | 'SIGTERM'): Promise<void> {
-    const { agent } = this;
-    if (agent === null) return;
-    this.agent = null;
-    const ended = new Promise<number | null>((resolve) => agent.once('exit', resolve));
-    if (agent.exitCode !== null) this.problems.push(`the agent ended by itself: ${this.said}`);
-    else {
-      agent.kill(signal);
-      await ended;
-    }
-    const life = this.lives.at(-1);
-    if (life !== undefined) life.endedAt = Date.now();
-  }
-
-  async get(resource: string): Promise<Record<string, unknown> | null> {
-    const answer = await askAgent(join(this.state, 'agent.sock'), 'GET', resource, undefined, 5000);
-    return answer.ok && answer.value.status === 200 ? (answer.value.body as Record<string, unknown>) : null;
-  }
-
-  /** Sets the grid's limit, or clears it. */
-  async order(watts: number | null): Promise<void> {
-    const order = {
-      v: 1,
-      id: randomUUID(),
-      site: 'demo',
-      type: watts === null ? 'restore' : 'set_limit',
-      issuer: 'local',
-      priority: 100,
-      issued: Date.now(),
-      seq: 0,
-      lease: null,
-      args: watts === null ? { limit: 'grid' } : { limit: 'grid', watts, withinMs: WITHIN_MS },
-    };
-    const answer = await askAgent(join(this.state, 'agent.sock'), 'POST', '/local/order', order, 5000);
-    const status = answer.ok ? (answer.value.body as { status?: string }).status : answer.error.message;
-    if (status !== 'accepted' && status !== 'done')
-      this.problems.push(`the order of ${watts} W was answered "${status}"`);
-    this.phases.push({ ts: Date.now(), watts });
-  }
-
-  async end(): Promise<void> {
-    clearInterval(this.sampler);
-    await this.kill('SIGKILL');
-  }
-
-  /** What the simulator says next: the newest truth. */
-  get gridWatts(): number {
-    return this.samples.at(-1)?.gridWatts ?? 0;
+    this.heard = heard;
   }
 }
 
@@ -215,11 +90,11 @@ const KILLS_PER_PHASE = 9;
 
 async function runKills(world: World, kills: number, random: Random): Promise<void> {
   await world.start();
-  await until(world, 'the first normal mode', 60_000, () => isNormal(world));
+  await world.until('the first normal mode', 60_000, () => world.isNormal());
   for (let kill = 0; kill < kills; kill += 1) {
     const phase = Math.floor(kill / KILLS_PER_PHASE);
     if (kill % KILLS_PER_PHASE === 0) {
-      await world.order(phase % 2 === 0 ? Math.round(world.ratingWatts * LOW_SHARE) : null);
+      await world.order(phase % 2 === 0 ? Math.round(world.ratingWatts * LOW_SHARE) : null, WITHIN_MS);
       // The first kill of a phase strikes in the middle of what the order set off.
       await sleep(random() * 1500);
     } else await sleep(200 + random() * 10_000);
@@ -230,21 +105,14 @@ async function runKills(world: World, kills: number, random: Random): Promise<vo
     await carriedOn(world);
   }
   // A restore and a shed in peace at the end: the agent still does its work after all that.
-  await world.order(null);
-  await until(world, 'all power again', 300_000, async () => world.gridWatts >= world.ratingWatts * 0.75);
-  await world.order(Math.round(world.ratingWatts * LOW_SHARE));
+  await world.order(null, WITHIN_MS);
+  await world.until('all power again', 300_000, async () => world.gridWatts >= world.ratingWatts * 0.75);
+  await world.order(Math.round(world.ratingWatts * LOW_SHARE), WITHIN_MS);
   await sleep(500);
-  await until(world, 'the last shed', 120_000, async () => world.gridWatts <= world.ratingWatts * LOW_SHARE);
+  await world.until('the last shed', 120_000, async () => world.gridWatts <= world.ratingWatts * LOW_SHARE);
   await sleep(1000);
   await world.kill('SIGTERM');
   world.replays.push(replay(world.state));
-}
-
-async function isNormal(world: World): Promise<boolean> {
-  const site = await world.get('/api/v1/site');
-  const limits = (site?.['limits'] ?? []) as { id: string; ratingWatts: number }[];
-  world.ratingWatts = limits.find((limit) => limit.id === 'grid')?.ratingWatts ?? 0;
-  return site?.['mode'] === 'normal';
 }
 
 /** The order in force is still in force after a start. */
@@ -255,23 +123,6 @@ async function carriedOn(world: World): Promise<void> {
   const now = leases.find((lease) => lease.limit === 'grid')?.watts ?? null;
   if (now !== expected)
     world.problems.push(`after start ${world.lives.length} the limit is ${now} W, not ${expected} W`);
-}
-
-async function until(
-  world: World,
-  what: string,
-  limitMs: number,
-  holds: () => Promise<boolean>,
-): Promise<void> {
-  const startedAt = Date.now();
-  while (!(await holds())) {
-    if (Date.now() - startedAt > limitMs) {
-      world.problems.push(`${what} did not come within ${limitMs / 1000} s (grid at ${world.gridWatts} W)`);
-      return;
-    }
-    await sleep(200);
-  }
-  console.log(`  ${what}: after ${((Date.now() - startedAt) / 1000).toFixed(1)} s`);
 }
 
 function replay(state: string): ReplayReport {
@@ -388,7 +239,7 @@ function overLimit(world: World, problems: string[]): string {
     if (phase.watts === null) continue;
     const endsAt = world.phases[index + 1]?.ts ?? Number.POSITIVE_INFINITY;
     const samples = world.samples.filter(({ ts }) => ts >= phase.ts && ts < endsAt);
-    const met = samples.find(({ gridWatts }) => gridWatts <= phase.watts!);
+    const met = samples.find(({ watts }) => watts['grid']! <= phase.watts!);
     if (met === undefined) {
       problems.push(`the limit of ${phase.watts} W was never met (${samples.length} samples)`);
       continue;
@@ -396,13 +247,13 @@ function overLimit(world: World, problems: string[]): string {
     seconds.push((met.ts - phase.ts) / 1000);
     if (met.ts - phase.ts > WITHIN_MS)
       problems.push(`${phase.watts} W met only after ${(met.ts - phase.ts) / 1000} s`);
-    const above = samples.filter(({ ts, gridWatts }) => ts > met.ts && gridWatts > phase.watts! * 1.005);
+    const above = samples.filter(({ ts, watts }) => ts > met.ts && watts['grid']! > phase.watts! * 1.005);
     if (above.length > 0)
       problems.push(
-        `over ${phase.watts} W again, up to ${Math.max(...above.map(({ gridWatts }) => gridWatts))} W`,
+        `over ${phase.watts} W again, up to ${Math.max(...above.map(({ watts }) => watts['grid']!))} W`,
       );
   }
-  const high = world.samples.filter(({ gridWatts }) => gridWatts > world.ratingWatts);
+  const high = world.samples.filter(({ watts }) => watts['grid']! > world.ratingWatts);
   if (high.length > 0) problems.push(`over the rating in ${high.length} samples`);
   return `limit falls met after ${seconds.map((value) => value.toFixed(1)).join(', ')} s (deadline ${WITHIN_MS / 1000} s), by the simulator's truth`;
 }

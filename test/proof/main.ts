@@ -11,6 +11,7 @@ import { provePackage } from './package.ts';
 import { provePlan } from './plan.ts';
 import { proveSoak } from './soak.ts';
 import { proveSpool } from './spool.ts';
+import { proveWire } from './wire.ts';
 
 /** `npm run proof -- NAME [ARGUMENTS]`: long runs with real processes; each says what it did and fails loudly. */
 const PROOFS: Readonly<Record<string, (args: readonly string[]) => Promise<boolean>>> = {
@@ -27,6 +28,7 @@ const PROOFS: Readonly<Record<string, (args: readonly string[]) => Promise<boole
   plan: async ([trees = '1000', seconds = '2', firstSeed = '1', minutes = 'Infinity']) =>
     (await provePlan(Number(trees), Number(seconds), Number(firstSeed), Number(minutes))) === 0,
   soak: proveSoak,
+  wire: ([runs = '20', miners = '1000', seed = '1']) => proveWire(Number(runs), Number(miners), Number(seed)),
   spool: ([kills = '100', messages = '70000']) => proveSpool(Number(kills), Number(messages)),
 };
 
