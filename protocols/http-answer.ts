@@ -40,13 +40,26 @@ export class HttpAnswerReader {
   private left = 0;
   /** A line of the chunked form that has begun. */
   private line = '';
+  /** Bytes came behind the end. */
+  private hasMore = false;
 
   /** Takes the next piece, copying what it keeps. True when nothing more is wanted. */
   take(piece: Uint8Array): boolean {
     let at = 0;
     while (at < piece.length && this.phase !== 'end' && this.phase !== 'no-http')
       at = this.phase === 'head' ? this.takeHead(piece.subarray(at)) + at : this.takeBody(piece, at);
+    if (at < piece.length) this.hasMore = true;
     return this.phase === 'end' || this.phase === 'no-http';
+  }
+
+  /** True when the answer is whole and the server takes another request on the connection. Source: RFC 9112, 9.3. */
+  get staysOpen(): boolean {
+    return (
+      this.phase === 'end' &&
+      !this.hasMore &&
+      this.headText.startsWith(START_OF_1_1) &&
+      !CLOSES.test(fieldOf(this.headText, CONNECTION) ?? '')
+    );
   }
 
   /** The answer, or why there is none. `end`: how the connection ended. */
@@ -189,6 +202,7 @@ function copyOf(bytes: Uint8Array, from: number, to: number): Uint8Array {
 }
 
 const START = 'HTTP/1.';
+const START_OF_1_1 = 'HTTP/1.1 ';
 const START_BYTES = Buffer.from(START);
 /** The empty line after the head, and the newline before it. */
 const END_OF_HEAD = /\n\r?\n/;
@@ -211,6 +225,9 @@ function endOfHead(bytes: Uint8Array, from: number): number | null {
 /** Fields that are looked for in every head, as `readFields` would find them. */
 const TRANSFER_ENCODING = /\n[^\S\n]*transfer-encoding[^\S\n]*:([^\n]*)/gi;
 const CONTENT_LENGTH = /\n[^\S\n]*content-length[^\S\n]*:([^\n]*)/gi;
+const CONNECTION = /\n[^\S\n]*connection[^\S\n]*:([^\n]*)/gi;
+/** Whoever wants another protocol on the connection does not go on with this one either. */
+const CLOSES = /(?:^|,)\s*(?:close|upgrade)\s*(?:,|$)/i;
 
 /** The value of one field of a head, `null` where it is not there. */
 function fieldOf(head: string, field: RegExp): string | null {
