@@ -105,6 +105,7 @@ function answerOf(
   // Silence in the middle of an answer is slowness; only a closed connection makes what came all there is.
   if (end === 'idle' && reply.value.repairs.includes('cut-off'))
     return exchangeFailure(true, 'timeout', `${host}:${port} fell silent in the middle of an answer`);
-  const { form, status, body, repairs } = reply.value;
-  return ok({ form, status, body, repairs, sentAt, bytes });
+  const { form, status, body, repairs, text } = reply.value;
+  const said = { form, status, body, repairs, sentAt, bytes };
+  return ok(text === undefined ? said : { ...said, text });
 }

@@ -15,6 +15,9 @@ export interface HttpMessage {
 /** A head is longer on no device; what goes on without an empty line is none. */
 export const HTTP_HEAD_MOST_BYTES = 16 * 1024;
 
+/** Most heads; the body behind need not become text with them. */
+const USUAL_HEAD_BYTES = 512;
+
 /** What ends an answer besides the announced end. */
 export type HttpEnd = 'whole' | 'closed' | 'broken';
 
@@ -88,8 +91,12 @@ export class HttpAnswerReader {
     const before = this.headLength;
     // Most often it is there at once; else what came of it is gathered.
     if (before === 0) {
-      const text = textOf(piece, 0, Math.min(piece.length, HTTP_HEAD_MOST_BYTES));
-      const last = END_OF_HEAD.exec(text);
+      let text = textOf(piece, 0, Math.min(piece.length, USUAL_HEAD_BYTES));
+      let last = END_OF_HEAD.exec(text);
+      if (last === null && piece.length > USUAL_HEAD_BYTES) {
+        text = textOf(piece, 0, Math.min(piece.length, HTTP_HEAD_MOST_BYTES));
+        last = END_OF_HEAD.exec(text);
+      }
       if (last !== null && text.startsWith(START)) {
         const end = last.index + last[0].length;
         this.readHead(text.slice(0, end));
