@@ -35,7 +35,6 @@ export class HttpAnswerReader {
   private status = 0;
   /** The head of the answer, line by line. */
   private headText = '';
-  private headers: HttpHeaders | null = null;
   private readonly body: Uint8Array[] = [];
   private phase: 'head' | 'length' | 'chunk-size' | 'chunk' | 'trailer' | 'until-close' | 'end' | 'no-http' =
     'head';
@@ -70,20 +69,8 @@ export class HttpAnswerReader {
     if (this.phase === 'no-http') return 'no-http';
     if (this.phase === 'head') return 'no-head';
     const whole = this.phase === 'end' || (this.phase === 'until-close' && end !== 'broken');
-    const { status, body } = this;
-    const fields = (): HttpHeaders => {
-      this.headers ??= readFields(this.headText.split('\n'));
-      return this.headers;
-    };
-    return {
-      status,
-      // Of thousands of answers a second, hardly any is asked for its fields.
-      get headers() {
-        return fields();
-      },
-      body: body.length === 1 ? body[0]! : Buffer.concat(body),
-      cut: !whole,
-    };
+    const { status, body, headText } = this;
+    return new ReadMessage(status, body.length === 1 ? body[0]! : Buffer.concat(body), !whole, headText);
   }
 
   /** Bytes of `piece` that were used up. */
@@ -127,7 +114,6 @@ export class HttpAnswerReader {
     const status = /^HTTP\/1\.\d (\d{3})/.exec(text)?.[1];
     this.status = Number(status);
     this.headText = text;
-    this.headers = null;
     if (status === undefined) this.phase = 'no-http';
     // "100 Continue" and its like come before the answer.
     else if (this.status < 200) this.phase = 'head';
@@ -186,6 +172,27 @@ export class HttpAnswerReader {
       else this.expect(Number.parseInt(size, 16), 'chunk', 'trailer');
     }
     return newline + 1;
+  }
+}
+
+/** Its fields are read when they are asked for: of thousands of answers a second, hardly any is. */
+class ReadMessage implements HttpMessage {
+  readonly status: number;
+  readonly body: Uint8Array;
+  readonly cut: boolean;
+  private readonly headText: string;
+  private fields: HttpHeaders | null = null;
+
+  constructor(status: number, body: Uint8Array, cut: boolean, headText: string) {
+    this.status = status;
+    this.body = body;
+    this.cut = cut;
+    this.headText = headText;
+  }
+
+  get headers(): HttpHeaders {
+    this.fields ??= readFields(this.headText.split('\n'));
+    return this.fields;
   }
 }
 

@@ -1,6 +1,6 @@
 import { Buffer } from 'node:buffer';
 import type { Clock } from './clock.ts';
-import { HTTP_HEAD_MOST_BYTES, HttpAnswerReader, type HttpHeaders } from './http-answer.ts';
+import { HTTP_HEAD_MOST_BYTES, HttpAnswerReader, type HttpHeaders, type HttpMessage } from './http-answer.ts';
 import { ok, type Result } from './result.ts';
 import {
   type ExchangeFailure,
@@ -133,16 +133,28 @@ function answerOf(
       'malformed',
       `${host}:${port} sent more than ${limits.maximumBytes} bytes for one answer`,
     );
-  const { status, body, cut } = said;
-  return ok({
-    status,
-    get headers() {
-      return said.headers;
-    },
-    body,
-    sentAt,
-    cut,
-  });
+  return ok(new TimedAnswer(said, sentAt));
+}
+
+/** What was said, and when it was asked for. */
+class TimedAnswer implements HttpAnswer {
+  readonly status: number;
+  readonly body: Uint8Array;
+  readonly sentAt: MonotonicMs;
+  readonly cut: boolean;
+  private readonly said: HttpMessage;
+
+  constructor(said: HttpMessage, sentAt: MonotonicMs) {
+    this.status = said.status;
+    this.body = said.body;
+    this.sentAt = sentAt;
+    this.cut = said.cut;
+    this.said = said;
+  }
+
+  get headers(): HttpHeaders {
+    return this.said.headers;
+  }
 }
 
 /** The limits of devices are shared by their exchanges, so that these are made once. */

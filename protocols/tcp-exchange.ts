@@ -105,28 +105,24 @@ export function exchangeOverTcpAs<T>(
   read: (answer: Result<TcpAnswer, ExchangeFailure>) => T,
 ): Promise<T> {
   return new Promise((resolve, reject) => {
-    const settle = (answer: Result<TcpAnswer, ExchangeFailure>): void => {
-      try {
-        resolve(read(answer));
-      } catch (error) {
-        reject(error);
-      }
-    };
     if (signal.aborted) {
-      settle(exchangeFailure(false, 'cancelled', `gave up before asking ${exchange.host}:${exchange.port}`));
+      const { host, port } = exchange;
+      resolve(read(exchangeFailure(false, 'cancelled', `gave up before asking ${host}:${port}`)));
       return;
     }
-    const under = new Exchange(exchange, clock, signal, settle);
+    const under = new Exchange(exchange, clock, signal, read, resolve, reject);
     if (exchange.starts === undefined) under.begin();
     else exchange.starts.enter(() => under.begin());
   });
 }
 
 /** One exchange under way. One deadline at a time: where it moves on, that is looked at when it ends. */
-class Exchange implements WireUser {
+class Exchange<T> implements WireUser {
   private readonly exchange: TcpExchange;
   private readonly clock: Clock;
-  private readonly resolve: (result: Result<TcpAnswer, ExchangeFailure>) => void;
+  private readonly read: (result: Result<TcpAnswer, ExchangeFailure>) => T;
+  private readonly resolve: (value: T) => void;
+  private readonly reject: (error: unknown) => void;
   private readonly deadline: Deadline;
   private readonly forgetAbort: () => void;
   private startedAt: MonotonicMs = 0;
@@ -151,11 +147,15 @@ class Exchange implements WireUser {
     exchange: TcpExchange,
     clock: Clock,
     signal: AbortSignal,
-    resolve: (result: Result<TcpAnswer, ExchangeFailure>) => void,
+    read: (result: Result<TcpAnswer, ExchangeFailure>) => T,
+    resolve: (value: T) => void,
+    reject: (error: unknown) => void,
   ) {
     this.exchange = exchange;
     this.clock = clock;
+    this.read = read;
     this.resolve = resolve;
+    this.reject = reject;
     this.deadline = new Deadline(() => this.onDue());
     this.forgetAbort = onAbort(signal, () =>
       this.failed('cancelled', `gave up while waiting for ${this.place}`),
@@ -332,7 +332,11 @@ class Exchange implements WireUser {
     this.forgetAbort();
     if (wire !== null && staysOpen) exchange.kept?.put(wire, exchange.host, exchange.port, this.since);
     else wire?.close();
-    this.resolve(result);
+    try {
+      this.resolve(this.read(result));
+    } catch (error) {
+      this.reject(error);
+    }
   }
 }
 
