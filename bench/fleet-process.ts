@@ -48,7 +48,9 @@ process.on('message', ({ op }: { readonly op: string }) => {
       ? miners.reduce((sum, miner) => sum + miner.powerWatts, 0)
       : op === 'connections'
         ? (hub?.connections ?? 0)
-        : (usage.user + usage.system) / 1000,
+        : op === 'exchanges'
+          ? (hub?.exchanges ?? 0)
+          : (usage.user + usage.system) / 1000,
   );
 });
 process.on('SIGTERM', () => process.exit(0));

@@ -56,7 +56,7 @@ export function plainHosts(options: FleetOptions): readonly string[] {
 /** The process that plays a fleet, once everything listens. */
 export interface RunningFleet {
   readonly process: ChildProcess;
-  ask(op: 'watts' | 'connections' | 'usage'): Promise<number>;
+  ask(op: 'watts' | 'connections' | 'exchanges' | 'usage'): Promise<number>;
   stop(): Promise<void>;
 }
 

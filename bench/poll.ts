@@ -46,7 +46,7 @@ export async function benchPoll(args: readonly string[]): Promise<void> {
     const fleetBefore = await fleet.ask('usage');
     const startedAt = performance.now();
     const polled = await inProcess('drivers', { fleetOptions, seconds, exchanges: 0 }, () =>
-      fleet.ask('connections'),
+      fleet.ask('exchanges'),
     );
     console.log(
       `${devices} miners every 10 s for ${polled.seconds.toFixed(0)} s: ${polled.reads} reads, ${polled.failures} of them failed, ` +
@@ -59,7 +59,7 @@ export async function benchPoll(args: readonly string[]): Promise<void> {
       `the fleet itself took ${((100 * fleetMs) / (performance.now() - startedAt)).toFixed(0)} % of one core, warm-up included`,
     );
     const floor = await inProcess('floor', { fleetOptions, seconds, exchanges: polled.exchanges }, () =>
-      fleet.ask('connections'),
+      fleet.ask('exchanges'),
     );
     console.log(
       `the same number of exchanges by plain node:net: ${floor.exchanges} in ${floor.seconds.toFixed(0)} s, processor ` +
@@ -84,21 +84,23 @@ async function compareBeside(
   fleetOptions: FleetOptions,
   seconds: number,
 ): Promise<void> {
-  const before = await fleet.ask('connections');
+  const before = await fleet.ask('exchanges');
   const drivers = startSide('drivers', { fleetOptions, seconds, exchanges: 0 });
   await drivers.measuring;
-  const exchanges = (((await fleet.ask('connections')) - before) / WARM_UP_SECONDS) * seconds;
-  const started = await fleet.ask('connections');
+  const exchanges = (((await fleet.ask('exchanges')) - before) / WARM_UP_SECONDS) * seconds;
+  const started = await fleet.ask('exchanges');
+  const connectionsBefore = await fleet.ask('connections');
   const floor = startSide('floor', { fleetOptions, seconds, exchanges });
   const polled = await drivers.report;
   const bare = await floor.report;
-  const all = (await fleet.ask('connections')) - started;
+  const all = (await fleet.ask('exchanges')) - started;
+  const connections = (await fleet.ask('connections')) - connectionsBefore - bare.reads;
   const ours = { ...polled, exchanges: all - bare.reads };
   const theirs = { ...bare, exchanges: bare.reads };
   const ratio = ours.processorMs / ours.exchanges / (theirs.processorMs / theirs.exchanges);
   console.log(
-    `${fleetOptions.devices} miners, in the same ${seconds} s: ours ${ours.exchanges} exchanges of ${perExchange(ours)} us, ` +
-      `bare ${theirs.exchanges} of ${perExchange(theirs)} us: ${ratio.toFixed(2)} times; ` +
+    `${fleetOptions.devices} miners, in the same ${seconds} s: ours ${ours.exchanges} exchanges over ${connections} connections, ${perExchange(ours)} us each, ` +
+      `bare ${theirs.exchanges} of ${perExchange(theirs)} us, each connected anew: ${ratio.toFixed(2)} times; ` +
       `no healthy read later than ${ours.worstLatenessMs.toFixed(0)} ms, ${ours.residentMiB.toFixed(0)} MiB`,
   );
 }
@@ -136,16 +138,16 @@ function startSide(
   };
 }
 
-/** The same alone, its connections counted by the fleet between its start and end signals. */
+/** The same alone, its exchanges counted by the fleet between its start and end signals. */
 async function inProcess(
   mode: 'drivers' | 'floor',
   work: object,
-  connections: () => Promise<number>,
+  exchangesOf: () => Promise<number>,
 ): Promise<PollReport> {
   const side = startSide(mode, work);
   await side.measuring;
-  const before = await connections();
+  const before = await exchangesOf();
   const report = await side.report;
-  const exchanges = (await connections()) - before;
+  const exchanges = (await exchangesOf()) - before;
   return { ...report, exchanges };
 }

@@ -4,7 +4,7 @@ import type { LoadDriver } from '../drivers/load-driver.ts';
 import { openMiner } from '../drivers/miners/registry.ts';
 import { type Clock, systemClock } from '../protocols/clock.ts';
 import { seededRandom } from '../protocols/random.ts';
-import type { Connect } from '../protocols/tcp-exchange.ts';
+import type { Connect } from '../protocols/wire.ts';
 import { FLEET_PASSWORD, type FleetMember, fleetMembers, startFleet } from './fleet.ts';
 import { quantile } from './fleet-drivers.ts';
 
@@ -100,16 +100,19 @@ async function recordUnit(member: FleetMember): Promise<Answers> {
     const socket = createConnection({ host, port });
     const write = socket.write.bind(socket);
     let key = '';
+    const note = (): void => {
+      const known = answers.get(key) ?? [];
+      known.push(Buffer.concat(pieces.splice(0)));
+      answers.set(key, known);
+    };
     socket.write = (bytes: Uint8Array, ...rest: never[]) => {
+      // What came before on the same connection is the answer before.
+      if (key !== '') note();
       key = keyOf(port, Buffer.from(bytes).toString('latin1'));
       return write(bytes, ...rest);
     };
     socket.on('data', (piece) => pieces.push(piece));
-    socket.on('close', () => {
-      const known = answers.get(key) ?? [];
-      known.push(Buffer.concat(pieces));
-      answers.set(key, known);
-    });
+    socket.on('close', note);
     return socket;
   });
   for (let poll = 0; poll < RECORDED_POLLS; poll += 1) {
@@ -123,17 +126,25 @@ async function recordUnit(member: FleetMember): Promise<Answers> {
 /** Just as much of a socket as an exchange uses. */
 class PlayedSocket extends EventEmitter {
   destroyed = false;
+  readonly readable = true;
+  readonly writableLength = 0;
+  private connected = false;
   private answer: Buffer | undefined;
   private readonly answerOf: (request: Uint8Array) => Buffer;
+  /** Takes what is to be played next. */
+  private readonly waits: (socket: PlayedSocket) => void;
 
-  constructor(answerOf: (request: Uint8Array) => Buffer) {
+  constructor(answerOf: (request: Uint8Array) => Buffer, waits: (socket: PlayedSocket) => void) {
     super();
     this.answerOf = answerOf;
+    this.waits = waits;
+    waits(this);
   }
 
-  write(request: Uint8Array, done: () => void): boolean {
+  write(request: Uint8Array, done?: () => void): boolean {
     this.answer = this.answerOf(request);
-    done();
+    if (this.connected) this.waits(this);
+    done?.();
     return true;
   }
 
@@ -147,9 +158,11 @@ class PlayedSocket extends EventEmitter {
   }
 
   play(): void {
-    this.emit('connect');
+    if (!this.connected) this.emit('connect');
+    this.connected = true;
     if (!this.destroyed) this.emit('data', this.answer);
-    if (!this.destroyed) this.emit('end');
+    // A web server keeps its connections; an API port closes them.
+    if (!this.destroyed && this.answer?.toString('latin1', 0, 5) !== 'HTTP/') this.emit('end');
   }
 }
 
@@ -163,7 +176,7 @@ function createStage() {
     playing: (answers: Answers): Connect => {
       const next = new Map<string, number>();
       return ({ port }) => {
-        const socket = new PlayedSocket((request) => {
+        const answerOf = (request: Uint8Array): Buffer => {
           const key = keyOf(port, Buffer.from(request).toString('latin1'));
           const known = answers.get(key) ?? [];
           const turn = next.get(key) ?? 0;
@@ -171,9 +184,8 @@ function createStage() {
           const answer = known[Math.min(turn, known.length - 1)];
           if (answer === undefined) throw new Error(`nothing was recorded for ${key}`);
           return answer;
-        });
-        waiting.push(socket);
-        return socket as unknown as Socket;
+        };
+        return new PlayedSocket(answerOf, (socket) => waiting.push(socket)) as unknown as Socket;
       };
     },
     readAll: async (drivers: readonly LoadDriver[]): Promise<void> => {

@@ -6,7 +6,8 @@ import {
   type ExchangeFailure,
   type ExchangeLimits,
   exchangeFailure,
-  exchangeOverTcp,
+  exchangeOverTcpAs,
+  type TcpAnswer,
   type Way,
 } from './tcp-exchange.ts';
 import type { MonotonicMs } from './units.ts';
@@ -48,14 +49,45 @@ export function askCgminer(
 }
 
 /** The same with the request given as bytes, for firmware with forms of its own. */
-export async function askCgminerBytes(
+export function askCgminerBytes(
   target: CgminerTarget,
   request: Uint8Array,
   signal: AbortSignal,
 ): Promise<Result<CgminerAnswer, ExchangeFailure>> {
+  return askBytes(target, request, signal, (answer) => answerOf(target, answer));
+}
+
+/** Like `askCgminer`, and a miner that says no is a failure too. */
+export function readCgminer(
+  target: CgminerTarget,
+  command: string,
+  parameter: string | undefined,
+  signal: AbortSignal,
+): Promise<Result<CgminerAnswer, ExchangeFailure>> {
+  return askBytes(target, encodeCgminerRequest(command, parameter), signal, (said) => {
+    const answer = answerOf(target, said);
+    if (!answer.ok) return answer;
+    const verdict = accepted(answer.value, command);
+    return verdict.ok ? answer : { ok: false, error: { ...verdict.error, connected: true } };
+  });
+}
+
+function askBytes(
+  target: CgminerTarget,
+  request: Uint8Array,
+  signal: AbortSignal,
+  read: (answer: Result<TcpAnswer, ExchangeFailure>) => Result<CgminerAnswer, ExchangeFailure>,
+): Promise<Result<CgminerAnswer, ExchangeFailure>> {
   const { host, port, clock, limits = CGMINER_LIMITS, connect, starts } = target;
   const exchange = { host, port, request, limits, watch: watchForJsonEnd, connect, starts };
-  const answer = await exchangeOverTcp(exchange, clock, signal);
+  return exchangeOverTcpAs(exchange, clock, signal, read);
+}
+
+/** What the bytes of an answer say. */
+function answerOf(
+  { host, port }: CgminerTarget,
+  answer: Result<TcpAnswer, ExchangeFailure>,
+): Result<CgminerAnswer, ExchangeFailure> {
   if (!answer.ok) return answer;
   const { bytes, end, sentAt } = answer.value;
   if (bytes.length === 0)
@@ -73,19 +105,7 @@ export async function askCgminerBytes(
   // Silence in the middle of an answer is slowness; only a closed connection makes what came all there is.
   if (end === 'idle' && reply.value.repairs.includes('cut-off'))
     return exchangeFailure(true, 'timeout', `${host}:${port} fell silent in the middle of an answer`);
-  const { form, status, body, repairs } = reply.value;
-  return ok({ form, status, body, repairs, sentAt, bytes });
-}
-
-/** Like `askCgminer`, and a miner that says no is a failure too. */
-export async function readCgminer(
-  target: CgminerTarget,
-  command: string,
-  parameter: string | undefined,
-  signal: AbortSignal,
-): Promise<Result<CgminerAnswer, ExchangeFailure>> {
-  const answer = await askCgminer(target, command, parameter, signal);
-  if (!answer.ok) return answer;
-  const verdict = accepted(answer.value, command);
-  return verdict.ok ? answer : { ok: false, error: { ...verdict.error, connected: true } };
+  const { form, status, body, repairs, text } = reply.value;
+  const said = { form, status, body, repairs, sentAt, bytes };
+  return ok(text === undefined ? said : { ...said, text });
 }

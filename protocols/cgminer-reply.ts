@@ -21,6 +21,8 @@ export interface CgminerReply {
   readonly body: CgminerBody;
   /** What had to be mended to read it, for diagnostics. */
   readonly repairs: readonly CgminerRepair[];
+  /** As it came, where it is JSON and was not mended; for who looks for words anywhere in it. */
+  readonly text?: string;
 }
 
 /**
@@ -51,7 +53,12 @@ export function decodeCgminerReply(bytes: Uint8Array): Result<CgminerReply> {
   const body = parsed.value;
   if (!isRecord(body)) return fail('malformed', `the reply is no JSON object: ${text.slice(0, 200)}`);
   if (parsed.repairs.length > 0) repairs = [...repairs, ...parsed.repairs];
-  return ok({ form: 'json', status: readStatus(body), body, repairs });
+  const status = readStatus(body);
+  return ok(
+    repairs.length === 0
+      ? { form: 'json', status, body, repairs, text }
+      : { form: 'json', status, body, repairs },
+  );
 }
 
 /** Shared by the thousands of replies that need none. */

@@ -15,6 +15,9 @@ export interface HttpMessage {
 /** A head is longer on no device; what goes on without an empty line is none. */
 export const HTTP_HEAD_MOST_BYTES = 16 * 1024;
 
+/** Most heads; the body behind need not become text with them. */
+const USUAL_HEAD_BYTES = 512;
+
 /** What ends an answer besides the announced end. */
 export type HttpEnd = 'whole' | 'closed' | 'broken';
 
@@ -32,7 +35,6 @@ export class HttpAnswerReader {
   private status = 0;
   /** The head of the answer, line by line. */
   private headText = '';
-  private headers: HttpHeaders | null = null;
   private readonly body: Uint8Array[] = [];
   private phase: 'head' | 'length' | 'chunk-size' | 'chunk' | 'trailer' | 'until-close' | 'end' | 'no-http' =
     'head';
@@ -40,13 +42,26 @@ export class HttpAnswerReader {
   private left = 0;
   /** A line of the chunked form that has begun. */
   private line = '';
+  /** Bytes came behind the end. */
+  private hasMore = false;
 
   /** Takes the next piece, copying what it keeps. True when nothing more is wanted. */
   take(piece: Uint8Array): boolean {
     let at = 0;
     while (at < piece.length && this.phase !== 'end' && this.phase !== 'no-http')
       at = this.phase === 'head' ? this.takeHead(piece.subarray(at)) + at : this.takeBody(piece, at);
+    if (at < piece.length) this.hasMore = true;
     return this.phase === 'end' || this.phase === 'no-http';
+  }
+
+  /** True when the answer is whole and the server takes another request on the connection. Source: RFC 9112, 9.3. */
+  get staysOpen(): boolean {
+    return (
+      this.phase === 'end' &&
+      !this.hasMore &&
+      this.headText.startsWith(START_OF_1_1) &&
+      !CLOSES.test(fieldOf(this.headText, CONNECTION) ?? '')
+    );
   }
 
   /** The answer, or why there is none. `end`: how the connection ended. */
@@ -54,20 +69,8 @@ export class HttpAnswerReader {
     if (this.phase === 'no-http') return 'no-http';
     if (this.phase === 'head') return 'no-head';
     const whole = this.phase === 'end' || (this.phase === 'until-close' && end !== 'broken');
-    const { status, body } = this;
-    const fields = (): HttpHeaders => {
-      this.headers ??= readFields(this.headText.split('\n'));
-      return this.headers;
-    };
-    return {
-      status,
-      // Of thousands of answers a second, hardly any is asked for its fields.
-      get headers() {
-        return fields();
-      },
-      body: body.length === 1 ? body[0]! : Buffer.concat(body),
-      cut: !whole,
-    };
+    const { status, body, headText } = this;
+    return new ReadMessage(status, body.length === 1 ? body[0]! : Buffer.concat(body), !whole, headText);
   }
 
   /** Bytes of `piece` that were used up. */
@@ -75,8 +78,12 @@ export class HttpAnswerReader {
     const before = this.headLength;
     // Most often it is there at once; else what came of it is gathered.
     if (before === 0) {
-      const text = textOf(piece, 0, Math.min(piece.length, HTTP_HEAD_MOST_BYTES));
-      const last = END_OF_HEAD.exec(text);
+      let text = textOf(piece, 0, Math.min(piece.length, USUAL_HEAD_BYTES));
+      let last = END_OF_HEAD.exec(text);
+      if (last === null && piece.length > USUAL_HEAD_BYTES) {
+        text = textOf(piece, 0, Math.min(piece.length, HTTP_HEAD_MOST_BYTES));
+        last = END_OF_HEAD.exec(text);
+      }
       if (last !== null && text.startsWith(START)) {
         const end = last.index + last[0].length;
         this.readHead(text.slice(0, end));
@@ -107,7 +114,6 @@ export class HttpAnswerReader {
     const status = /^HTTP\/1\.\d (\d{3})/.exec(text)?.[1];
     this.status = Number(status);
     this.headText = text;
-    this.headers = null;
     if (status === undefined) this.phase = 'no-http';
     // "100 Continue" and its like come before the answer.
     else if (this.status < 200) this.phase = 'head';
@@ -169,6 +175,27 @@ export class HttpAnswerReader {
   }
 }
 
+/** Its fields are read when they are asked for: of thousands of answers a second, hardly any is. */
+class ReadMessage implements HttpMessage {
+  readonly status: number;
+  readonly body: Uint8Array;
+  readonly cut: boolean;
+  private readonly headText: string;
+  private fields: HttpHeaders | null = null;
+
+  constructor(status: number, body: Uint8Array, cut: boolean, headText: string) {
+    this.status = status;
+    this.body = body;
+    this.cut = cut;
+    this.headText = headText;
+  }
+
+  get headers(): HttpHeaders {
+    this.fields ??= readFields(this.headText.split('\n'));
+    return this.fields;
+  }
+}
+
 function isBlank(bytes: Uint8Array, from: number, to: number): boolean {
   return to === from || (to === from + 1 && bytes[from] === 0x0d);
 }
@@ -189,6 +216,7 @@ function copyOf(bytes: Uint8Array, from: number, to: number): Uint8Array {
 }
 
 const START = 'HTTP/1.';
+const START_OF_1_1 = 'HTTP/1.1 ';
 const START_BYTES = Buffer.from(START);
 /** The empty line after the head, and the newline before it. */
 const END_OF_HEAD = /\n\r?\n/;
@@ -211,6 +239,9 @@ function endOfHead(bytes: Uint8Array, from: number): number | null {
 /** Fields that are looked for in every head, as `readFields` would find them. */
 const TRANSFER_ENCODING = /\n[^\S\n]*transfer-encoding[^\S\n]*:([^\n]*)/gi;
 const CONTENT_LENGTH = /\n[^\S\n]*content-length[^\S\n]*:([^\n]*)/gi;
+const CONNECTION = /\n[^\S\n]*connection[^\S\n]*:([^\n]*)/gi;
+/** Whoever wants another protocol on the connection does not go on with this one either. */
+const CLOSES = /(?:^|,)\s*(?:close|upgrade)\s*(?:,|$)/i;
 
 /** The value of one field of a head, `null` where it is not there. */
 function fieldOf(head: string, field: RegExp): string | null {

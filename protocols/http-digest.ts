@@ -97,11 +97,13 @@ export interface DigestSession {
   challenge: DigestChallenge | null;
   /** Hash of the credentials for the realm of the challenge, once it is made. */
   secret: string | null;
+  /** What every answer to the challenge begins with, once it is made. */
+  opening: string | null;
   count: number;
 }
 
 export function createDigestSession(credentials: DigestCredentials, random: Random): DigestSession {
-  return { credentials, random, challenge: null, secret: null, count: 0 };
+  return { credentials, random, challenge: null, secret: null, opening: null, count: 0 };
 }
 
 /**
@@ -122,6 +124,7 @@ export async function exchangeWithDigest(
     const challenge = parseDigestChallenge(String(answer.value.headers['www-authenticate'] ?? ''));
     session.challenge = challenge;
     session.secret = null;
+    session.opening = null;
     session.count = 0;
     const place = `${target.host}:${target.port}`;
     if (challenge === null)
@@ -145,19 +148,20 @@ function authorize(session: DigestSession, request: HttpRequest): string | null 
     .padStart(12, '0');
   session.secret ??= secretOf(challenge, credentials);
   const response = responseOf(challenge, session.secret, request, session.count, clientNonce);
-  const quoted = (text: string): string => `"${text.replace(/["\\]/g, '\\$&')}"`;
-  const fields = [
-    `username=${quoted(credentials.user)}`,
-    `realm=${quoted(challenge.realm)}`,
-    `nonce=${quoted(challenge.nonce)}`,
-    `uri=${quoted(request.path)}`,
-    `response="${response}"`,
-    ...(challenge.opaque === null ? [] : [`opaque=${quoted(challenge.opaque)}`]),
-    ...(challenge.qop === null
-      ? []
-      : [`qop=auth`, `nc=${hexCount(session.count)}`, `cnonce="${clientNonce}"`]),
-  ];
-  return `Digest ${fields.join(', ')}`;
+  session.opening ??= openingOf(challenge, credentials);
+  const tail = challenge.opaque === null ? '' : `, opaque=${quoted(challenge.opaque)}`;
+  const asked = `${session.opening}, uri=${quoted(request.path)}, response="${response}"${tail}`;
+  return challenge.qop === null
+    ? asked
+    : `${asked}, qop=auth, nc=${hexCount(session.count)}, cnonce="${clientNonce}"`;
+}
+
+function openingOf({ realm, nonce }: DigestChallenge, { user }: DigestCredentials): string {
+  return `Digest username=${quoted(user)}, realm=${quoted(realm)}, nonce=${quoted(nonce)}`;
+}
+
+function quoted(text: string): string {
+  return `"${text.replace(/["\\]/g, '\\$&')}"`;
 }
 
 function hexCount(count: number): string {

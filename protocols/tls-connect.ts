@@ -1,7 +1,7 @@
 import { isIP } from 'node:net';
 import { connect as connectSecurely } from 'node:tls';
 import type { Failure } from './result.ts';
-import type { Connect } from './tcp-exchange.ts';
+import type { Connect } from './wire.ts';
 
 /** Whom to believe at the other end of a connection; with neither, the authorities of the system. */
 export interface TlsTrust {

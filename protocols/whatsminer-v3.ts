@@ -8,7 +8,8 @@ import {
   type ExchangeFailure,
   type ExchangeLimits,
   exchangeFailure,
-  exchangeOverTcp,
+  exchangeOverTcpAs,
+  type TcpAnswer,
   type Way,
 } from './tcp-exchange.ts';
 import type { MonotonicMs } from './units.ts';
@@ -113,13 +114,13 @@ export interface WhatsminerV3Answer extends WhatsminerV3Reply {
  *
  * Fails `unreachable`, `timeout`, `malformed`, `cancelled`; `unauthorised` (-4), `unsupported` (-2), `refused`.
  */
-export async function askWhatsminerV3(
+export function askWhatsminerV3(
   target: WhatsminerV3Target,
   request: CgminerBody,
   signal: AbortSignal,
 ): Promise<Result<WhatsminerV3Answer, ExchangeFailure>> {
   const { host, port, clock, limits } = target;
-  const answer = await exchangeOverTcp(
+  return exchangeOverTcpAs(
     {
       host,
       port,
@@ -131,10 +132,18 @@ export async function askWhatsminerV3(
     },
     clock,
     signal,
+    (answer) => answerOf(answer, `${host}:${port}`, String(request['cmd'])),
   );
+}
+
+/** What the bytes of an answer say. */
+function answerOf(
+  answer: Result<TcpAnswer, ExchangeFailure>,
+  place: string,
+  command: string,
+): Result<WhatsminerV3Answer, ExchangeFailure> {
   if (!answer.ok) return answer;
   const { bytes, end, sentAt } = answer.value;
-  const place = `${host}:${port}`;
   if (bytes.length === 0)
     return exchangeFailure(
       true,
@@ -146,7 +155,7 @@ export async function askWhatsminerV3(
     return end === 'idle'
       ? exchangeFailure(true, 'timeout', `${place} fell silent in the middle of an answer`)
       : exchangeFailure(true, reply.error.kind, `${place}: ${reply.error.message}`);
-  const no = refusalOf(reply.value, String(request['cmd']));
+  const no = refusalOf(reply.value, command);
   return no === null ? ok({ ...reply.value, sentAt }) : { ok: false, error: { ...no, connected: true } };
 }
 

@@ -14,6 +14,7 @@ import {
   firstText,
   hashrateThs,
   hottest,
+  hottestBoard,
   type MinerFields,
   macOf,
   mergedRecords,
@@ -95,7 +96,7 @@ export function decodeBitmain(replies: BitmainReplies, context: BitmainContext):
       null,
     ),
     boardTemperatureCelsius: hottest(
-      ...[1, 2, 3, 4].map((chain) => stats[`temp_pcb${chain}`]),
+      hottestBoard(stats),
       ...chainRecords(stats).map((chain) => chain['temp_pcb']),
     ),
     fanRpm: fansOf(stats),

@@ -22,7 +22,7 @@ const WRITE_TIMEOUT_MS: Milliseconds = 30_000;
 
 /** The web pages of a stock miner, `null` without a user name and password. */
 export function openBitmainWeb(endpoint: MinerEndpoint, deps: MinerDeps): BitmainWeb | null {
-  const { clock, connect, starts, limits = CGMINER_LIMITS, random } = deps;
+  const { clock, connect, starts, kept, limits = CGMINER_LIMITS, random } = deps;
   if (endpoint.user === null || endpoint.password === null) return null;
   const session = createDigestSession({ user: endpoint.user, password: endpoint.password.reveal() }, random);
   const target: HttpTarget = {
@@ -32,6 +32,7 @@ export function openBitmainWeb(endpoint: MinerEndpoint, deps: MinerDeps): Bitmai
     limits,
     connect,
     starts,
+    kept,
   };
   const patient = {
     ...target,

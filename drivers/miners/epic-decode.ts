@@ -18,6 +18,7 @@ import {
   type MinerFields,
   macOf,
   nothingSaid,
+  numberedNames,
   numberOf,
 } from './reply-fields.ts';
 import { recordAt, recordsAt } from './web-json.ts';
@@ -35,7 +36,11 @@ export interface EpicReplies {
  *
  * Source: replies recorded from an S19 XP on PowerPlay-BMS 1.5.13.
  */
-export function decodeEpic(replies: EpicReplies, controllable = false): MinerFields {
+export function decodeEpic(
+  replies: EpicReplies,
+  controllable = false,
+  control = epicControl(replies.capabilities, controllable),
+): MinerFields {
   const summary = recordAt(replies.summary);
   const capabilities = recordAt(replies.capabilities);
   const network = recordAt(replies.network);
@@ -68,7 +73,7 @@ export function decodeEpic(replies: EpicReplies, controllable = false): MinerFie
     boards,
     pools: poolsOf(summary),
     errors: errorsOf(summary),
-    control: controlOf(capabilities, controllable),
+    control,
   };
 }
 
@@ -124,10 +129,11 @@ export function epicTuning(capabilities: CgminerBody, inUse: string | null = nul
   return presets.length === 0 ? null : { kind: 'presets', algorithm, presets };
 }
 
-function controlOf(capabilities: CgminerBody, controllable: boolean): LoadControl {
+/** What can be commanded, out of what the unit says it can do. */
+export function epicControl(capabilities: unknown, controllable: boolean): LoadControl {
   if (!controllable) return nothingSaid('epic').control;
   const { sleepMs, wakeMs, changeMs } = EPIC_TIMING;
-  const tuning = epicTuning(capabilities);
+  const tuning = epicTuning(recordAt(capabilities));
   return {
     sleep: true,
     wake: true,
@@ -165,10 +171,13 @@ function boardsOf(summary: CgminerBody, capabilities: CgminerBody): readonly Min
 }
 
 function fansOf(fans: CgminerBody): readonly number[] {
-  return Array.from({ length: 12 }, (_, fan) => firstNumber(fans, `Fans Speed ${fan + 1}`)).flatMap((rpm) =>
-    rpm === null || rpm < 0 ? [] : [rpm],
-  );
+  return FANS.flatMap((name) => {
+    const rpm = numberOf(fans[name]);
+    return rpm === null || rpm < 0 ? [] : [rpm];
+  });
 }
+
+const FANS = numberedNames('Fans Speed ', 12);
 
 function poolsOf(summary: CgminerBody): readonly MinerPool[] {
   const stratum = recordAt(summary, 'Stratum');

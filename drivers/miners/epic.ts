@@ -3,7 +3,7 @@ import { fail, ok, type Result } from '../../protocols/result.ts';
 import type { ExchangeFailure } from '../../protocols/tcp-exchange.ts';
 import type { MinerEndpoint } from '../load-driver.ts';
 import { applyToEpic } from './epic-commands.ts';
-import { decodeEpic, type EpicReplies } from './epic-decode.ts';
+import { decodeEpic, type EpicReplies, epicControl } from './epic-decode.ts';
 import { createJustAsked } from './just-asked.ts';
 import type { MinerDeps, MinerFamily } from './miner-driver.ts';
 import type { MinerFields } from './reply-fields.ts';
@@ -15,6 +15,7 @@ export function epicFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFamil
   const { password } = endpoint;
   const asked = createJustAsked<CgminerBody>(deps.clock);
   let capabilities: unknown;
+  let control = epicControl(capabilities, password !== null);
 
   const ask = async (page: string, signal: AbortSignal): Promise<Result<unknown, ExchangeFailure>> => {
     const answer = await exchangeJson(target, { method: 'GET', path: `/${page}` }, signal);
@@ -33,7 +34,10 @@ export function epicFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFamil
     if (!network.ok && network.error.kind === 'cancelled') return network;
     if (capabilities === undefined) {
       const answer = await ask('capabilities', signal);
-      if (answer.ok) capabilities = answer.value;
+      if (answer.ok) {
+        capabilities = answer.value;
+        control = epicControl(capabilities, password !== null);
+      }
     }
     return ok({ summary: summary.value, capabilities, ...(network.ok && { network: network.value }) });
   };
@@ -42,10 +46,11 @@ export function epicFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFamil
     const replies = await askWho(signal);
     if (!replies.ok) {
       capabilities = undefined;
+      control = epicControl(capabilities, password !== null);
       return foreign(replies.error, target) ?? replies;
     }
     asked.keep(recordAt(replies.value.summary));
-    return ok(decodeEpic(replies.value, password !== null));
+    return ok(decodeEpic(replies.value, password !== null, control));
   };
 
   return {

@@ -1,5 +1,6 @@
 import type { MinerFirmware } from '../../config/miners/firmwares.ts';
 import type { Clock } from '../../protocols/clock.ts';
+import type { KeptWire } from '../../protocols/kept-wire.ts';
 import { isAwaited, onAbort } from '../../protocols/on-abort.ts';
 import type { Random } from '../../protocols/random.ts';
 import { fail, ok, type Result } from '../../protocols/result.ts';
@@ -85,7 +86,7 @@ export function createMinerDriver(
 ): LoadDriver {
   const { clock } = deps;
   const place = `${endpoint.host}:${endpoint.port}`;
-  const turns = createTurns(place);
+  const turns = createTurns(place, deps.kept);
   let pinned: Pinned = {
     macAddress: expected.macAddress ?? null,
     serialNumber: expected.serialNumber ?? null,
@@ -208,7 +209,8 @@ interface Turns {
 /** Controllers of turns that ended well, for the next turn of whichever device: making one costs more than a turn. */
 const unused: AbortController[] = [];
 
-function createTurns(place: string): Turns {
+/** `kept`: what stays open during a turn, and no longer. */
+function createTurns(place: string, kept: KeptWire | undefined): Turns {
   let closed = false;
   /** Somebody has the turn, or was just handed it. */
   let taken = false;
@@ -240,11 +242,13 @@ function createTurns(place: string): Turns {
       const mine = unused.pop() ?? new AbortController();
       current = mine;
       const forget = onAbort(signal, () => mine.abort());
+      kept?.beginTurn();
       try {
         if (waits && (closed || signal.aborted)) return tooLate();
         return await work(mine.signal);
       } finally {
         forget();
+        kept?.endTurn();
         current = null;
         // What outlived its turn keeps its signal to itself.
         if (!mine.signal.aborted && !isAwaited(mine.signal)) unused.push(mine);

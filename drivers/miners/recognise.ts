@@ -72,6 +72,9 @@ function firmwareOfWeb(web: Evidence['web']): MinerFirmware | null {
 }
 
 function upperText(reply: CgminerReply, withDescription: boolean): string {
+  // As it came, unless a word may stand in it escaped: putting it together again is work at every poll of many units.
+  if (withDescription && reply.text !== undefined && !reply.text.includes('\\'))
+    return reply.text.toUpperCase();
   const { STATUS: status, Description: _flat, ...rest } = reply.body;
   const text = JSON.stringify(rest).toUpperCase();
   if (!withDescription) return text;

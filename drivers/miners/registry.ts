@@ -1,4 +1,5 @@
 import type { MinerFirmware } from '../../config/miners/firmwares.ts';
+import { KeptWire } from '../../protocols/kept-wire.ts';
 import { fail, ok, type Result } from '../../protocols/result.ts';
 import { DeviceStarts } from '../../protocols/start-together.ts';
 import type { LoadDriver, MinerEndpoint } from '../load-driver.ts';
@@ -57,7 +58,7 @@ export function openMiner(
   known: KnownMiner = {},
 ): LoadDriver {
   const pace = deps.starts === undefined ? null : new DeviceStarts(deps.starts);
-  const own = pace === null ? deps : { ...deps, starts: pace };
+  const own = { ...deps, ...(pace !== null && { starts: pace }), kept: new KeptWire() };
   const family = firmware === 'auto' ? recognising(endpoint, own) : FAMILIES[firmware](endpoint, own);
   return createMinerDriver(family, endpoint, own, known, pace);
 }

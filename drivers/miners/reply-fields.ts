@@ -121,11 +121,13 @@ export function flagOf(value: unknown): boolean | null {
 export function macOf(value: unknown): string | null {
   if (typeof value !== 'string' || value.length > LONGEST_NUMBER) return null;
   if (/^[0-9a-f]{2}(?::[0-9a-f]{2}){5}$/.test(value)) return value === ZERO_MAC ? null : value;
+  if (COLON_MAC.test(value)) return macOf(value.toLowerCase());
   const digits = value.replace(/[:.\-\s]/g, '').toLowerCase();
   if (!/^[0-9a-f]{12}$/.test(digits) || /^0+$/.test(digits)) return null;
   return digits.match(/../g)!.join(':');
 }
 
+const COLON_MAC = /^[0-9a-f]{2}(?::[0-9a-f]{2}){5}$/i;
 const ZERO_MAC = '00:00:00:00:00:00';
 
 /** The hottest of sensors given as "78-50-69-70" or as a list of numbers; 0 and below are absent sensors. */
@@ -296,8 +298,12 @@ export function mergedRecords(body: CgminerBody | undefined, section: string): C
   const records = body === undefined ? [] : sectionRecords(body, section);
   const [first = NO_FIELDS] = records;
   if (records.length < 2) return first;
-  const merged: Record<string, unknown> = { ...first };
-  for (const record of records.slice(1)) Object.assign(merged, withoutProto(record));
+  // The last is most often the largest: it is copied, and what only those before it have is put to it.
+  const merged: Record<string, unknown> = { ...withoutProto(records.at(-1)!) };
+  for (let at = records.length - 2; at >= 0; at -= 1) {
+    const record = withoutProto(records[at]!);
+    for (const name of Object.keys(record)) if (!Object.hasOwn(merged, name)) merged[name] = record[name];
+  }
   return merged;
 }
 

@@ -1,7 +1,7 @@
 import { CGMINER_LIMITS } from '../../protocols/cgminer-client.ts';
 import { type CgminerBody, isRecord } from '../../protocols/cgminer-reply.ts';
 import {
-  exchangeOverHttp,
+  exchangeOverHttpAs,
   type HttpAnswer,
   type HttpRequest,
   type HttpTarget,
@@ -22,18 +22,18 @@ export interface JsonAnswer extends Pick<HttpAnswer, 'status' | 'sentAt'> {
 
 /** Where a miner's web server is: on its web port, or on `port` for firmware that serves the web elsewhere. */
 export function webTarget(endpoint: MinerEndpoint, deps: MinerDeps, port = endpoint.webPort): HttpTarget {
-  const { clock, connect, starts, limits = CGMINER_LIMITS } = deps;
-  return { host: endpoint.host, port, clock, limits, connect, starts };
+  const { clock, connect, starts, kept, limits = CGMINER_LIMITS } = deps;
+  return { host: endpoint.host, port, clock, limits, connect, starts, kept };
 }
 
 /** One request with its answer read as JSON. Any status is an answer; half an answer is `malformed`. */
-export async function exchangeJson(
+export function exchangeJson(
   target: HttpTarget,
   request: Omit<HttpRequest, 'body'> & { readonly body?: unknown },
   signal: AbortSignal,
 ): Promise<Result<JsonAnswer, ExchangeFailure>> {
   const { method, path, body, headers = NO_HEADERS } = request;
-  const answer = await exchangeOverHttp(
+  return exchangeOverHttpAs(
     target,
     body === undefined
       ? { method, path, headers }
@@ -44,7 +44,11 @@ export async function exchangeJson(
           body: JSON.stringify(body),
         },
     signal,
+    readJson,
   );
+}
+
+function readJson(answer: Result<HttpAnswer, ExchangeFailure>): Result<JsonAnswer, ExchangeFailure> {
   if (!answer.ok) return answer;
   const { status, sentAt, cut } = answer.value;
   const text = utf8Text(answer.value.body);

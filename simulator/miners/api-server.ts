@@ -99,7 +99,10 @@ export async function serveWeb(
   place: SimulatedMinerPlace,
   listener: RequestListener,
 ): Promise<OpenServer> {
+  const asked = new WeakSet<Socket>();
   const server = createServer({ keepAlive: false }, (request, response) => {
+    if (asked.has(request.socket)) place.hub?.noteAnother();
+    asked.add(request.socket);
     if (miner.faults.dead === true) return;
     if (miner.faults.drips === true) {
       const timer = setInterval(() => response.write(' '), 1000);

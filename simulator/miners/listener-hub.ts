@@ -6,6 +6,10 @@ export interface ListenerHub {
   open(host: string, port: number, serve: (socket: Socket) => void): Promise<() => Promise<void>>;
   /** Connections taken so far. */
   readonly connections: number;
+  /** Requests so far: one a connection, and those that came over one after its first. */
+  readonly exchanges: number;
+  /** Counts a request that came over a connection after its first. */
+  noteAnother(): void;
   close(): Promise<void>;
 }
 
@@ -15,6 +19,7 @@ export function createListenerHub(): ListenerHub {
   const servers = new Map<number, Promise<Server>>();
   const sockets = new Set<Socket>();
   let connections = 0;
+  let others = 0;
 
   const listening = (port: number): Promise<Server> => {
     const known = servers.get(port);
@@ -46,6 +51,12 @@ export function createListenerHub(): ListenerHub {
     },
     get connections() {
       return connections;
+    },
+    get exchanges() {
+      return connections + others;
+    },
+    noteAnother: () => {
+      others += 1;
     },
     close: async () => {
       for (const socket of sockets) socket.destroy();

@@ -1,5 +1,6 @@
 import { connect, type Socket } from 'node:net';
 import type { Clock } from '../../protocols/clock.ts';
+import { HttpAnswerReader } from '../../protocols/http-answer.ts';
 import { listenOnLoopback } from './recorded-server.ts';
 
 /** What can go wrong on the way to a device. */
@@ -37,16 +38,20 @@ export async function createFaultProxy(upstreamPort: number, clock: Clock): Prom
   let mostAtOnce = 0;
   const openedAt: number[] = [];
   const listener = await listenOnLoopback((socket) => {
-    open += 1;
-    mostAtOnce = Math.max(mostAtOnce, open);
     openedAt.push(clock.monotonicMs());
-    let isOpen = true;
-    const ended = (): void => {
-      if (isOpen) open -= 1;
-      isOpen = false;
+    let waits = false;
+    const began = (): void => {
+      if (!waits) open += 1;
+      waits = true;
+      mostAtOnce = Math.max(mostAtOnce, open);
     };
+    const ended = (): void => {
+      if (waits) open -= 1;
+      waits = false;
+    };
+    began();
     socket.on('close', ended);
-    spoil(proxy, socket, clock, ended);
+    spoil(proxy, socket, clock, { began, ended });
   });
   const proxy: FaultProxy = {
     port: listener.port,
@@ -61,7 +66,13 @@ export async function createFaultProxy(upstreamPort: number, clock: Clock): Prom
   return proxy;
 }
 
-function spoil(proxy: FaultProxy, socket: Socket, clock: Clock, ended: () => void): void {
+/** Whether a connection waits for an answer: from its start, or from a further request on it, to the answer's end. */
+interface Waiting {
+  began(): void;
+  ended(): void;
+}
+
+function spoil(proxy: FaultProxy, socket: Socket, clock: Clock, waiting: Waiting): void {
   switch (proxy.fault) {
     case 'hang':
       return;
@@ -83,33 +94,57 @@ function spoil(proxy: FaultProxy, socket: Socket, clock: Clock, ended: () => voi
       socket.once('data', () => socket.end(Buffer.from([0xff, 0x00, 0x7b, 0x80, 0x22, 0x0a, 0x00])));
       return;
     default:
-      forward(proxy, socket, clock, ended);
+      forward(proxy, socket, clock, waiting);
   }
 }
 
-function forward(proxy: FaultProxy, socket: Socket, clock: Clock, ended: () => void): void {
+function forward(proxy: FaultProxy, socket: Socket, clock: Clock, { began, ended }: Waiting): void {
   const { fault } = proxy;
+  let answer = new HttpAnswerReader();
+  let isWhole = false;
   const upstream = connect({ host: '127.0.0.1', port: proxy.upstreamPort });
   const pieces: Buffer[] = [];
   upstream.on('error', () => socket.destroy());
   socket.on('error', () => upstream.destroy());
   socket.on('close', () => upstream.destroy());
-  socket.on('data', (piece) => upstream.write(piece));
+  socket.on('data', (piece) => {
+    if (isWhole) {
+      answer = new HttpAnswerReader();
+      isWhole = false;
+      began();
+    }
+    upstream.write(fault === null ? piece : closing(piece));
+  });
   upstream.on('data', (piece: Buffer) => {
     pieces.push(piece);
-    if (fault === null) socket.write(piece);
+    if (fault !== null) return;
+    // A connection that is kept open waits no longer.
+    if (!isWhole && answer.take(piece) && typeof answer.answer('whole') !== 'string') {
+      isWhole = true;
+      ended();
+    }
+    socket.write(piece);
   });
   upstream.on('close', () => {
-    const answer = Buffer.concat(pieces);
-    if (fault === 'cut') socket.end(answer.subarray(0, Math.floor(answer.length * 0.6)));
-    else if (fault === 'drip') drip(socket, answer, clock);
+    const bytes = Buffer.concat(pieces);
+    if (fault === 'cut') socket.end(bytes.subarray(0, Math.floor(bytes.length * 0.6)));
+    else if (fault === 'drip') drip(socket, bytes, clock);
     else if (fault !== null && fault in BROKEN_JSON)
-      socket.end(Buffer.from(BROKEN_JSON[fault as BrokenJson](answer.toString('latin1')), 'latin1'));
+      socket.end(Buffer.from(BROKEN_JSON[fault as BrokenJson](bytes.toString('latin1')), 'latin1'));
     else {
       ended();
       socket.end();
     }
   });
+}
+
+/** What is spoilt is one whole answer: a web server is told to close behind it. */
+function closing(request: Buffer): Buffer {
+  const text = request.toString('latin1');
+  const isHttp = /^[A-Z]+ [^\r\n]+ HTTP\/1\.1\r\n/.exec(text);
+  if (isHttp === null || /\r\nconnection:/i.test(text)) return request;
+  const first = isHttp[0].length;
+  return Buffer.from(`${text.slice(0, first)}connection: close\r\n${text.slice(first)}`, 'latin1');
 }
 
 const PAGE = '<!DOCTYPE html><html><head><title>Login</title></head><body>404 1 2 3</body></html>';

@@ -20,7 +20,7 @@ function read(text: string, end: HttpEnd = 'closed', pieceBytes = text.length ||
   const answer = reader.answer(whole ? 'whole' : end);
   return typeof answer === 'string'
     ? answer
-    : { ...answer, whole, body: Buffer.from(answer.body).toString('latin1') };
+    : { ...answer, headers: answer.headers, whole, body: Buffer.from(answer.body).toString('latin1') };
 }
 
 describe('an answer of an HTTP server', () => {
