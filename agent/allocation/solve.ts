@@ -16,6 +16,8 @@ export interface SolveOptions {
   readonly smallGapUnits?: number;
   /** Device id to mode id, from a search elsewhere: taken where it holds and earns more. Unknown ids are passed over. */
   readonly known?: Readonly<Record<string, string>> | null;
+  /** Small breakers are taken as a whole where that may earn more; default: so. */
+  readonly wholeBreakers?: boolean;
 }
 
 /** Enough to prove small and coarse problems optimal, a second or so on a gateway for large ones. */

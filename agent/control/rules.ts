@@ -75,6 +75,7 @@ export function controlRules(config: Config): ControlRules {
     reserveShare: control.reserve / 100,
     shareLimits: control.minersShareLimit,
     wholeRises: true,
+    wholeBreakers: true,
   };
 }
 

@@ -56,6 +56,8 @@ export interface ControlRules {
   readonly shareLimits: boolean;
   /** A rise counts whole until it was due; absent in journals of earlier versions, which took what showed for all of it. */
   readonly wholeRises?: true;
+  /** Small breakers are decided as wholes; absent in journals of earlier versions, which took device by device. */
+  readonly wholeBreakers?: true;
 }
 
 /** What hand-overs allow and withhold at this moment. */

@@ -225,8 +225,10 @@ function solveWithGrants(
   planLimits: readonly PlanLimit[],
   inputs: readonly DeviceInput[],
   rules: PlanRules,
-  solver: Solver,
+  solveAny: Solver,
 ): { plan: Plan; answer: Answer; gap: number | null } {
+  const wholeBreakers = context.rules.wholeBreakers === true;
+  const solver: Solver = (problem, options) => solveAny(problem, { ...options, wholeBreakers });
   const solve = (floors: readonly PlanFloor[]) => {
     const plan = buildPlan(planLimits, inputs, floors, rules);
     const first = solver(plan.problem, { ...CYCLE_SEARCH, known: orders.polished ?? null });

@@ -95,6 +95,7 @@ export function controlSite(count: number, seed: number, faulty = true): Control
       reserveShare: 0.01,
       shareLimits: true,
       wholeRises: true,
+      wholeBreakers: true,
     },
   };
   const readings = new Map<string, ObservedDevice>();

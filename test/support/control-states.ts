@@ -138,6 +138,7 @@ export const CONTROL_RULES: ControlRules = {
   reserveShare: 0.02,
   shareLimits: true,
   wholeRises: true,
+  wholeBreakers: true,
 };
 
 export function stepContextOf(limits: readonly StepLimit[]): StepContext {

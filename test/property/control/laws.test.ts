@@ -61,6 +61,7 @@ const context: StepContext = {
     reserveShare: 0.01,
     shareLimits: true,
     wholeRises: true,
+    wholeBreakers: true,
   },
 };
 
