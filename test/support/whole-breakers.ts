@@ -5,10 +5,10 @@ import { usable } from './allocation-problems.ts';
 const MOST_PARTIAL = 20_000;
 
 /**
- * The same problem with each lowest limit as one device of all its whole choices, none left out but those that
- * another beats: whoever is relaxed here takes part of a whole choice, not of a step, so its optimum lies between the
- * whole-mode optimum and the relaxed one. By trying them all, apart from the core's own code. Limits with a device in
- * a floor stay as they are.
+ * The same problem with each lowest limit as one device of its whole choices, for a relaxed solve alone: that takes part of
+ * a whole choice, not of a step, so its optimum lies between the whole-mode optimum and the relaxed one. All choices
+ * are tried, apart from the core's own code; those that another beats, or a mixture of two others, are left out. Limits
+ * with a device in a floor stay as they are.
  */
 export function wholeBreakers(problem: Problem): Problem {
   const parents = new Set(problem.limits.map((limit) => limit.parent));
@@ -60,9 +60,23 @@ function choicesOf(limit: ProblemLimit, devices: readonly ProblemDevice[]): Prob
     });
   }
   if (partial.length === 0) return null;
-  return partial.map(([watts, dollars], k) => ({
+  return corners(partial).map(([watts, dollars], k) => ({
     id: `${k}`,
     watts: watts * limit.gain,
     dollarsPerHour: dollars,
   }));
+}
+
+/** Of points by rising watts and dollars: those that no mixture of two others beats. */
+function corners(points: readonly (readonly [watts: number, dollars: number])[]): typeof points {
+  const kept: (readonly [number, number])[] = [];
+  for (const point of points) {
+    while (kept.length > 1 && slope(kept.at(-2)!, kept.at(-1)!) <= slope(kept.at(-1)!, point)) kept.pop();
+    kept.push(point);
+  }
+  return kept;
+}
+
+function slope([a, x]: readonly [number, number], [b, y]: readonly [number, number]): number {
+  return (y - x) / (b - a);
 }
