@@ -11,6 +11,7 @@ import { type Compiled, compileProblem } from './compile.ts';
 import { type Choice, choiceValue, createChoice, fillUp, isFeasible, roundDown } from './fill.ts';
 import { solveRelaxed, sortAllSegments } from './floors.ts';
 import { leastChoice } from './infeasible.ts';
+import { mendFloors } from './mend.ts';
 import { computeBaseSlack, createWorkspace, type Workspace } from './sweep.ts';
 import { searchWindow } from './window.ts';
 import { computeLosses, computeRooms, createWindowMemory, type WindowMemory } from './window-memory.ts';
@@ -62,6 +63,8 @@ export interface DecideOptions {
   readonly known?: Int32Array | null;
   /** Small breakers are taken as a whole where that may earn more; default: so. */
   readonly wholeBreakers?: boolean;
+  /** Floors across the tree are also tried by the order of the relaxed answer, mended by exchanges; default: so. */
+  readonly mendFloors?: boolean;
 }
 
 const MOST_STATES = 2_000_000;
@@ -97,7 +100,12 @@ export function decide(bench: Bench, options: DecideOptions): Decision {
   const own = holds ? choiceValue(c, choice.mode, energyPrice) : NOTHING;
   const found = takeKnown(bench, options, own);
   const noGap = Math.max(NO_GAP * Math.abs(bound), 2 * w.boundRounding);
-  const wholes = improveWholes(bench, bound, found, noGap, options);
+  const mended = mendCrossing(bench, bound, found, noGap, options);
+  const wholes = improveWholes(bench, bound, mended.best, noGap, {
+    ...options,
+    workUnits: options.workUnits - mended.workUnits,
+  });
+  wholes.workUnits += mended.workUnits;
   const search = wholes.proved
     ? { best: wholes.best, proved: true, workUnits: 0 }
     : improve(bench, bound, wholes.best, noGap, options, wholes.workUnits);
@@ -160,6 +168,36 @@ function giveUp(bench: Bench, energyPrice: number, workUnits: number): Decision 
   };
 }
 
+/** Whether more than a small gap may be won, so that what is tried beyond the searches is worth its work. */
+function isWide(bound: number, { value, magnitude }: Worth, noGap: number, options: DecideOptions): boolean {
+  const lossBelow = bound - value;
+  return lossBelow > noGap && !(lossBelow <= (options.smallGap ?? 0) * magnitude);
+}
+
+/** Share of the work that mending floors may take, and the most of it. */
+const MEND_SHARE = 0.5;
+const MEND_UNITS = 100_000;
+
+/** Tries the order of the relaxed answer where floors cut across the tree; what is better ends in `bench.choice`. */
+function mendCrossing(
+  bench: Bench,
+  bound: number,
+  start: Worth,
+  noGap: number,
+  options: DecideOptions,
+): { best: Worth; workUnits: number } {
+  const { compiled: c, workspace: w, memory: m, trial } = bench;
+  const mostUnits = Math.floor(Math.min(options.workUnits * MEND_SHARE, MEND_UNITS));
+  const crosses = c.floorNested.some((nested) => nested === 0);
+  if (options.mendFloors === false || !crosses || mostUnits <= 0 || !isWide(bound, start, noGap, options))
+    return { best: start, workUnits: 0 };
+  const energyPrice = options.energyDollarsPerWattHour;
+  computeLosses(c, w, m, energyPrice);
+  const { mended, workUnits } = mendFloors(c, w, m, energyPrice, trial, mostUnits);
+  const found = mended ? fillTrial(bench, energyPrice) : NOTHING;
+  return { best: takeBetter(bench, found, start), workUnits };
+}
+
 /** How often the choices of breakers are looked at anew, at the prices that those before led to. */
 const ROUNDS = 3;
 
@@ -197,9 +235,7 @@ function improveWholes(
   const { compiled: c, workspace: w, memory: m } = bench;
   const energyPrice = options.energyDollarsPerWattHour;
   const wholes: Wholes = { best: start, bound: Number.POSITIVE_INFINITY, proved: false, workUnits: 0 };
-  const lossBelow = bound - start.value;
-  const isSmall = lossBelow <= (options.smallGap ?? 0) * start.magnitude;
-  if (options.wholeBreakers === false || lossBelow <= noGap || isSmall) return wholes;
+  if (options.wholeBreakers === false || !isWide(bound, start, noGap, options)) return wholes;
   computeLosses(c, w, m, energyPrice);
   const breakers = findBreakers(c, w, m, energyPrice);
   let devices = 0;

@@ -18,6 +18,8 @@ export interface SolveOptions {
   readonly known?: Readonly<Record<string, string>> | null;
   /** Small breakers are taken as a whole where that may earn more; default: so. */
   readonly wholeBreakers?: boolean;
+  /** Floors across the tree are also tried by the order of the relaxed answer, mended by exchanges; default: so. */
+  readonly mendFloors?: boolean;
 }
 
 /** Enough to prove small and coarse problems optimal, a second or so on a gateway for large ones. */
