@@ -76,6 +76,7 @@ export function controlRules(config: Config): ControlRules {
     shareLimits: control.minersShareLimit,
     wholeRises: true,
     wholeBreakers: true,
+    mendFloors: true,
   };
 }
 

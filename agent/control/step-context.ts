@@ -58,6 +58,8 @@ export interface ControlRules {
   readonly wholeRises?: true;
   /** Small breakers are decided as wholes; absent in journals of earlier versions, which took device by device. */
   readonly wholeBreakers?: true;
+  /** Floors across the tree are also tried by the relaxed answer's order and mended; absent in journals of earlier versions. */
+  readonly mendFloors?: true;
 }
 
 /** What hand-overs allow and withhold at this moment. */

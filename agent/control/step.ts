@@ -228,7 +228,8 @@ function solveWithGrants(
   solveAny: Solver,
 ): { plan: Plan; answer: Answer; gap: number | null } {
   const wholeBreakers = context.rules.wholeBreakers === true;
-  const solver: Solver = (problem, options) => solveAny(problem, { ...options, wholeBreakers });
+  const mendFloors = context.rules.mendFloors === true;
+  const solver: Solver = (problem, options) => solveAny(problem, { ...options, wholeBreakers, mendFloors });
   const solve = (floors: readonly PlanFloor[]) => {
     const plan = buildPlan(planLimits, inputs, floors, rules);
     const first = solver(plan.problem, { ...CYCLE_SEARCH, known: orders.polished ?? null });

@@ -96,6 +96,7 @@ export function controlSite(count: number, seed: number, faulty = true): Control
       shareLimits: true,
       wholeRises: true,
       wholeBreakers: true,
+      mendFloors: true,
     },
   };
   const readings = new Map<string, ObservedDevice>();

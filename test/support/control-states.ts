@@ -139,6 +139,7 @@ export const CONTROL_RULES: ControlRules = {
   shareLimits: true,
   wholeRises: true,
   wholeBreakers: true,
+  mendFloors: true,
 };
 
 export function stepContextOf(limits: readonly StepLimit[]): StepContext {

@@ -62,6 +62,7 @@ const context: StepContext = {
     shareLimits: true,
     wholeRises: true,
     wholeBreakers: true,
+    mendFloors: true,
   },
 };
 

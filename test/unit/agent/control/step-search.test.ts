@@ -19,17 +19,17 @@ function cycleWith(change: (context: StepContext) => StepContext) {
 }
 
 describe('the search of a cycle', () => {
-  test('takes small breakers as wholes, as the rules say', () => {
+  test('takes small breakers as wholes and mends floors, as the rules say', () => {
     const { asked } = cycleWith((context) => context);
-    expect(asked).toMatchObject([{ workUnits: 60_000, wholeBreakers: true }]);
+    expect(asked).toMatchObject([{ workUnits: 60_000, wholeBreakers: true, mendFloors: true }]);
   });
 
   test('by the rules of earlier versions it does not, and decides as they did', () => {
     const { asked, result } = cycleWith((context) => {
-      const { wholeBreakers: _, ...rules } = context.rules;
+      const { wholeBreakers: _, mendFloors: __, ...rules } = context.rules;
       return { ...context, rules };
     });
-    expect(asked).toMatchObject([{ workUnits: 60_000, wholeBreakers: false }]);
+    expect(asked).toMatchObject([{ workUnits: 60_000, wholeBreakers: false, mendFloors: false }]);
     const again = solveProblem(result.search.problem, asked[0]);
     expect(result.decision.upperBoundDollarsPerHour).toBe(again.upperBoundDollarsPerHour);
   });
