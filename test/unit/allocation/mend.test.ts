@@ -95,13 +95,6 @@ describe('floors that the order of the relaxed answer misses', () => {
     // f2 takes 72 W of the site: a frees 70 and would be cheaper, x frees 75.
     expect(mend(lossy(75, 'pdu', 1.2))).toMatchObject({ mended: true, holds: true, modes: [1, 1, 1, 0] });
     expect(mend(lossy(75, 'pdu', 1))).toMatchObject({ mended: true, holds: true, modes: [0, 1, 1, 1] });
-    // The other way round: behind the losses 60 W free 72 for the 70 of f2.
-    const freed = siteOf(
-      [limitOf('site', null, 132), limitOf('pdu', 'site', 1000, { gain: 1.2 })],
-      [deviceOf('a', 'pdu', on(60, 6)), deviceOf('f1', 'site', on(60, 3)), deviceOf('f2', 'site', on(70, 1))],
-      [floorOf('firm', ['f1', 'f2'], 100)],
-    );
-    expect(mend(freed)).toMatchObject({ mended: true, holds: true, modes: [0, 1, 1] });
   });
 
   test('what makes room misses no floor for it: of two that could, the one outside of floors', () => {
