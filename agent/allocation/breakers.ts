@@ -62,15 +62,22 @@ const WIDENINGS = 6;
 
 /**
  * The breakers of a site, those first whose own price weighs most: where the work does not reach for all, the others
- * are left as they are. Losses must have been computed.
+ * are left as they are. `only`: the ids of limits that may be one; `null`: all may. Losses must have been computed.
  */
-export function findBreakers(c: Compiled, w: Workspace, m: WindowMemory, energyPrice: number): Breaker[] {
+export function findBreakers(
+  c: Compiled,
+  w: Workspace,
+  m: WindowMemory,
+  energyPrice: number,
+  only: ReadonlySet<string> | null = null,
+): Breaker[] {
   const found: Breaker[] = [];
   const weights: number[] = [];
   for (let n = 0; n < c.limitIds.length; n += 1) {
     const parent = c.limitParent[n]!;
     const devices = m.devicesOf[n]!;
     if (parent < 0 || m.childrenOf[n]!.length > 0) continue;
+    if (only !== null && !only.has(c.limitIds[n]!)) continue;
     if (devices.length < 2 || devices.length > MOST_DEVICES) continue;
     if (devices.some((i) => c.deviceFloor[i]! >= 0)) continue;
     const gain = c.limitRootGain[n]!;

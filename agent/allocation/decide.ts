@@ -61,8 +61,8 @@ export interface DecideOptions {
    * it holds here and earns more, whoever made it.
    */
   readonly known?: Int32Array | null;
-  /** Small breakers are taken as a whole where that may earn more; default: so. */
-  readonly wholeBreakers?: boolean;
+  /** Small breakers are taken as wholes where that may earn more: all (the default), none, or those with these ids alone. */
+  readonly wholeBreakers?: boolean | ReadonlySet<string>;
   /** Floors across the tree are also tried by the order of the relaxed answer, mended by exchanges; default: so. */
   readonly mendFloors?: boolean;
 }
@@ -237,7 +237,8 @@ function improveWholes(
   const wholes: Wholes = { best: start, bound: Number.POSITIVE_INFINITY, proved: false, workUnits: 0 };
   if (options.wholeBreakers === false || !isWide(bound, start, noGap, options)) return wholes;
   computeLosses(c, w, m, energyPrice);
-  const breakers = findBreakers(c, w, m, energyPrice);
+  const only = typeof options.wholeBreakers === 'object' ? options.wholeBreakers : null;
+  const breakers = findBreakers(c, w, m, energyPrice, only);
   let devices = 0;
   for (const { limit } of breakers) devices += m.devicesOf[limit]!.length;
   // As with the searches: what cannot end within the budget is not begun.

@@ -56,7 +56,7 @@ export interface ControlRules {
   readonly shareLimits: boolean;
   /** A rise counts whole until it was due; absent in journals of earlier versions, which took what showed for all of it. */
   readonly wholeRises?: true;
-  /** Small breakers are decided as wholes; absent in journals of earlier versions, which took device by device. */
+  /** Small breakers with a meter are decided as wholes; absent in journals of earlier versions, which took device by device. */
   readonly wholeBreakers?: true;
   /** Floors across the tree are also tried by the relaxed answer's order and mended; absent in journals of earlier versions. */
   readonly mendFloors?: true;

@@ -227,7 +227,9 @@ function solveWithGrants(
   rules: PlanRules,
   solveAny: Solver,
 ): { plan: Plan; answer: Answer; gap: number | null } {
-  const wholeBreakers = context.rules.wholeBreakers === true;
+  // Without a meter at the breaker nobody sees one device go down, so another could wait for its room for ever.
+  const metered = context.limits.filter((limit) => limit.metered).map((limit) => limit.id);
+  const wholeBreakers = context.rules.wholeBreakers === true && new Set(metered);
   const mendFloors = context.rules.mendFloors === true;
   const solver: Solver = (problem, options) => solveAny(problem, { ...options, wholeBreakers, mendFloors });
   const solve = (floors: readonly PlanFloor[]) => {

@@ -154,6 +154,19 @@ describe('which limits are breakers', () => {
     expect(answer.dollarsPerHour).toBeCloseTo(bruteForce(two)!.dollarsPerHour, 10);
   });
 
+  test('of those named alone', () => {
+    const { bench } = prepare(six);
+    const { compiled: c, workspace: w, memory: m } = bench;
+    expect(findBreakers(c, w, m, 0, new Set(['b']))).toHaveLength(1);
+    expect(findBreakers(c, w, m, 0, new Set(['site', 'x']))).toHaveLength(0);
+    expect(solveProblem(six, { workUnits: 1000, wholeBreakers: new Set(['x']) })).toEqual(
+      solveProblem(six, { workUnits: 1000, wholeBreakers: false }),
+    );
+    expect(solveProblem(six, { workUnits: 1000, wholeBreakers: new Set(['b']) })).toEqual(
+      solveProblem(six, { workUnits: 1000 }),
+    );
+  });
+
   test('those whose own price weighs most come first', () => {
     const problem = siteOf(
       [

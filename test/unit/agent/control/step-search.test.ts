@@ -19,9 +19,11 @@ function cycleWith(change: (context: StepContext) => StepContext) {
 }
 
 describe('the search of a cycle', () => {
-  test('takes small breakers as wholes and mends floors, as the rules say', () => {
+  test('takes small breakers that have a meter as wholes and mends floors, as the rules say', () => {
     const { asked } = cycleWith((context) => context);
-    expect(asked).toMatchObject([{ workUnits: 60_000, wholeBreakers: true, mendFloors: true }]);
+    const wholeBreakers = new Set(['grid', 'feeder-a']);
+    expect(asked).toMatchObject([{ workUnits: 60_000, mendFloors: true }]);
+    expect(asked[0]!.wholeBreakers).toEqual(wholeBreakers);
   });
 
   test('by the rules of earlier versions it does not, and decides as they did', () => {
