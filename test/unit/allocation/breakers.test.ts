@@ -93,6 +93,15 @@ describe('a breaker of six that single moves leave short', () => {
     expect(extend(bench, breakers)).toEqual({ workUnits: 0, extended: false });
   });
 
+  test('where nothing is near, it looks further', () => {
+    const { bench, breakers } = prepare(six);
+    // As if the limits above left room for none of them: all off loses 24 cents, twelve times what is looked at first.
+    bench.memory.roomWatts[breakers[0]!.limit] = 30;
+    expect(extend(bench, breakers).extended).toBe(true);
+    expect(breakers[0]!.columns).toMatchObject([{ watts: 0, value: 0 }]);
+    expect(breakers[0]!.lossBelow).toBeGreaterThan(0.24);
+  });
+
   test('the order of the file says nothing about which of equals is on', () => {
     const turned = { ...six, devices: six.devices.toReversed(), limits: six.limits.toReversed() };
     expect(solveProblem(turned, { workUnits: 1000 }).modes).toEqual(
