@@ -1,7 +1,17 @@
-import type { Compiled } from './compile.ts';
+import {
+  type Breaker,
+  extendBreakers,
+  findBreakers,
+  reducedBest,
+  reducedUnknown,
+  takeApart,
+  wholeBreakerSite,
+} from './breakers.ts';
+import { type Compiled, compileProblem } from './compile.ts';
 import { type Choice, choiceValue, createChoice, fillUp, isFeasible, roundDown } from './fill.ts';
-import { solveRelaxed } from './floors.ts';
+import { solveRelaxed, sortAllSegments } from './floors.ts';
 import { leastChoice } from './infeasible.ts';
+import { mendFloors } from './mend.ts';
 import { computeBaseSlack, createWorkspace, type Workspace } from './sweep.ts';
 import { searchWindow } from './window.ts';
 import { computeLosses, computeRooms, createWindowMemory, type WindowMemory } from './window-memory.ts';
@@ -51,6 +61,10 @@ export interface DecideOptions {
    * it holds here and earns more, whoever made it.
    */
   readonly known?: Int32Array | null;
+  /** Small breakers are taken as wholes where that may earn more: all (the default), none, or those with these ids alone. */
+  readonly wholeBreakers?: boolean | ReadonlySet<string>;
+  /** Floors across the tree are also tried by the order of the relaxed answer, mended by exchanges; default: so. */
+  readonly mendFloors?: boolean;
 }
 
 const MOST_STATES = 2_000_000;
@@ -86,10 +100,19 @@ export function decide(bench: Bench, options: DecideOptions): Decision {
   const own = holds ? choiceValue(c, choice.mode, energyPrice) : NOTHING;
   const found = takeKnown(bench, options, own);
   const noGap = Math.max(NO_GAP * Math.abs(bound), 2 * w.boundRounding);
-  const search = improve(bench, bound, found, noGap, options);
+  const mended = mendCrossing(bench, bound, found, noGap, options);
+  const wholes = improveWholes(bench, bound, mended.best, noGap, {
+    ...options,
+    workUnits: options.workUnits - mended.workUnits,
+  });
+  wholes.workUnits += mended.workUnits;
+  const search = wholes.proved
+    ? { best: wholes.best, proved: true, workUnits: 0 }
+    : improve(bench, bound, wholes.best, noGap, options, wholes.workUnits);
   const { value, magnitude } = search.best;
-  if (value === Number.NEGATIVE_INFINITY) return giveUp(bench, energyPrice, search.workUnits);
-  const top = Math.max(bound, value);
+  const workUnits = wholes.workUnits + search.workUnits;
+  if (value === Number.NEGATIVE_INFINITY) return giveUp(bench, energyPrice, workUnits);
+  const top = Math.max(Math.min(bound, wholes.bound), value);
   const lost = top - value;
   // Where nothing is earned there is nothing to compare with: rounding is no gap, anything more is all of it.
   const gap = magnitude > 0 ? lost / magnitude : lost <= 2 * w.boundRounding ? 0 : 1;
@@ -98,7 +121,7 @@ export function decide(bench: Bench, options: DecideOptions): Decision {
     dollarsPerHour: value,
     boundDollarsPerHour: top,
     gap,
-    workUnits: search.workUnits,
+    workUnits,
   };
 }
 
@@ -145,6 +168,139 @@ function giveUp(bench: Bench, energyPrice: number, workUnits: number): Decision 
   };
 }
 
+/** Whether more than a small gap may be won, so that what is tried beyond the searches is worth its work. */
+function isWide(bound: number, { value, magnitude }: Worth, noGap: number, options: DecideOptions): boolean {
+  const lossBelow = bound - value;
+  return lossBelow > noGap && !(lossBelow <= (options.smallGap ?? 0) * magnitude);
+}
+
+/** Share of the work that mending floors may take, and the most of it. */
+const MEND_SHARE = 0.5;
+const MEND_UNITS = 100_000;
+
+/** Tries the order of the relaxed answer where floors cut across the tree; what is better ends in `bench.choice`. */
+function mendCrossing(
+  bench: Bench,
+  bound: number,
+  start: Worth,
+  noGap: number,
+  options: DecideOptions,
+): { best: Worth; workUnits: number } {
+  const { compiled: c, workspace: w, memory: m, trial } = bench;
+  const mostUnits = Math.floor(Math.min(options.workUnits * MEND_SHARE, MEND_UNITS));
+  const crosses = c.floorNested.some((nested) => nested === 0);
+  if (options.mendFloors === false || !crosses || mostUnits <= 0 || !isWide(bound, start, noGap, options))
+    return { best: start, workUnits: 0 };
+  const energyPrice = options.energyDollarsPerWattHour;
+  computeLosses(c, w, m, energyPrice);
+  const { mended, workUnits } = mendFloors(c, w, m, energyPrice, trial, mostUnits);
+  const found = mended ? fillTrial(bench, energyPrice) : NOTHING;
+  return { best: takeBetter(bench, found, start), workUnits };
+}
+
+/** How often the choices of breakers are looked at anew, at the prices that those before led to. */
+const ROUNDS = 3;
+
+/** Share of the work for the choices of breakers, and of what is left then for the search among them. */
+const COLUMN_SHARE = 0.75;
+const WHOLE_SHARE = 0.5;
+
+/** The site with small breakers as one device each, on a bench of its own. */
+interface WholeSite {
+  readonly breakers: readonly Breaker[];
+  readonly bench: Bench;
+}
+
+/** What taking breakers as wholes has come to. */
+interface Wholes {
+  best: Worth;
+  /** No choice earns more; infinite while nothing is known. */
+  bound: number;
+  proved: boolean;
+  workUnits: number;
+}
+
+/**
+ * Takes small breakers as wholes: the site with each as one device, its modes the choices near the prices above it, is
+ * decided like any other. Its relaxed answer bounds what can be earned, as what is not known of a breaker is bounded too.
+ * The best choice ends in `bench.choice`.
+ */
+function improveWholes(
+  bench: Bench,
+  bound: number,
+  start: Worth,
+  noGap: number,
+  options: DecideOptions,
+): Wholes {
+  const { compiled: c, workspace: w, memory: m } = bench;
+  const energyPrice = options.energyDollarsPerWattHour;
+  const wholes: Wholes = { best: start, bound: Number.POSITIVE_INFINITY, proved: false, workUnits: 0 };
+  if (options.wholeBreakers === false || !isWide(bound, start, noGap, options)) return wholes;
+  computeLosses(c, w, m, energyPrice);
+  const only = typeof options.wholeBreakers === 'object' ? options.wholeBreakers : null;
+  const breakers = findBreakers(c, w, m, energyPrice, only);
+  let devices = 0;
+  for (const { limit } of breakers) devices += m.devicesOf[limit]!.length;
+  // As with the searches: what cannot end within the budget is not begun.
+  if (devices === 0 || devices * 8 > options.workUnits) return wholes;
+  computeRooms(c, m);
+  const mostStates = options.mostStates ?? MOST_STATES;
+  let last: WholeSite | null = null;
+  for (let round = 0; round < ROUNDS && !wholes.proved; round += 1) {
+    const workUnits = Math.floor(options.workUnits * COLUMN_SHARE) - wholes.workUnits;
+    const found = extendBreakers(c, w, m, breakers, { energyPrice, workUnits, mostStates });
+    wholes.workUnits += found.workUnits;
+    if (!found.extended) break;
+    const whole = breakers.filter((breaker) => breaker.lossBelow > 0);
+    const site = createBench(compileProblem(wholeBreakerSite(c, whole, energyPrice)));
+    sortAllSegments(site.compiled, site.workspace);
+    last = { breakers: whole, bench: site };
+    decideWholes(bench, last, energyPrice, { workUnits: 0, mostStates }, wholes);
+  }
+  if (last !== null && !wholes.proved) {
+    const workUnits = Math.floor((options.workUnits - wholes.workUnits) * WHOLE_SHARE);
+    decideWholes(bench, last, energyPrice, { workUnits, mostStates }, wholes);
+  }
+  return wholes;
+}
+
+/** Decides on the site of whole breakers; takes what is better into `wholes` and the prices above into its breakers. */
+function decideWholes(
+  bench: Bench,
+  site: WholeSite,
+  energyPrice: number,
+  search: { readonly workUnits: number; readonly mostStates: number },
+  wholes: Wholes,
+): void {
+  const { compiled: c, memory: m, trial } = bench;
+  const { compiled: above, workspace, choice } = site.bench;
+  const decision = decide(site.bench, { ...search, energyDollarsPerWattHour: 0, wholeBreakers: false });
+  wholes.workUnits += decision.workUnits;
+  if (decision.boundDollarsPerHour === null) return;
+  takeApart(c, m, site.breakers, above, choice.mode, trial.mode);
+  const found = fillTrial(bench, energyPrice);
+  wholes.best = takeBetter(bench, found, wholes.best);
+  let bound = decision.boundDollarsPerHour;
+  // By how much every choice that is not known is worse than one that is.
+  let worse = Number.POSITIVE_INFINITY;
+  for (const breaker of site.breakers) {
+    const n = breaker.limit;
+    const parent = above.limitIndex.get(c.limitIds[c.limitParent[n]!]!)!;
+    const price = workspace.pathPrice[parent]! * c.limitRootGain[n]!;
+    const margin = reducedBest(breaker, price) - reducedUnknown(c, m, breaker, price, energyPrice);
+    bound += Math.max(0, -margin);
+    worse = Math.min(worse, margin);
+    // More than what rounding can have taken away.
+    bound +=
+      1e-14 * (Math.abs(breaker.relaxedDollars) + (price + breaker.price) * Math.abs(c.limitCapacity[n]!));
+    breaker.priceAbove = price;
+  }
+  wholes.bound = Math.min(wholes.bound, bound);
+  // As with the searches, what a fresh sum refuses proves nothing.
+  const known = decision.status === 'optimal' && found !== NOTHING;
+  if (known && bound - Math.max(0, worse) <= wholes.best.value) wholes.proved = true;
+}
+
 /** Runs the window searches while more than `noGap` may be won; the best choice ends in `bench.choice`. */
 function improve(
   bench: Bench,
@@ -152,6 +308,7 @@ function improve(
   start: Worth,
   noGap: number,
   options: DecideOptions,
+  spentUnits: number,
 ): { best: Worth; proved: boolean; workUnits: number } {
   const { compiled: c, workspace: w, memory: m, trial } = bench;
   const energyPrice = options.energyDollarsPerWattHour;
@@ -163,7 +320,7 @@ function improve(
     const lossBelow = bound - best.value;
     if (lossBelow <= noGap || options.workUnits <= 0) break;
     const isSmall = lossBelow <= (options.smallGap ?? 0) * start.magnitude;
-    const budget = isSmall ? (options.smallGapUnits ?? 0) : options.workUnits;
+    const budget = (isSmall ? (options.smallGapUnits ?? 0) : options.workUnits) - spentUnits;
     // A pass that cannot end within the budget would only waste it.
     const expected =
       p === 0

@@ -94,27 +94,38 @@ export function choiceValue(
   return { value: value + lost, magnitude };
 }
 
-/** Moves device `i` to `mode` if every limit on its path has room. */
-function tryMove(c: Compiled, choice: Choice, i: number, mode: number): boolean {
+/** The lowest limit on the path of device `i` that has no room for `step` watts more of it; -1: all have. */
+export function fullAt(c: Compiled, choice: Choice, i: number, step: number): number {
+  const { slackWatts } = choice;
+  let watts = step;
+  for (let n = c.deviceLimit[i]!; n >= 0; n = c.limitParent[n]!) {
+    if (watts > slackWatts[n]! + ACCEPTED_WATTS / 2) return n;
+    watts *= c.limitGain[n]!;
+  }
+  return -1;
+}
+
+/** Moves device `i` to `mode`, whether there is room or not. */
+export function moveTo(c: Compiled, choice: Choice, i: number, mode: number): void {
   const { slackWatts } = choice;
   const start = i * c.stride;
   const step = c.modeWatts[start + mode]! - c.modeWatts[start + choice.mode[i]!]!;
-  const limit = c.deviceLimit[i]!;
-  if (step > 0) {
-    let watts = step;
-    for (let n = limit; n >= 0; n = c.limitParent[n]!) {
-      if (watts > slackWatts[n]! + ACCEPTED_WATTS / 2) return false;
-      watts *= c.limitGain[n]!;
-    }
-  }
   const f = c.deviceFloor[i]!;
   if (f >= 0) choice.floorWatts[f]! += step;
   let watts = step;
-  for (let n = limit; n >= 0; n = c.limitParent[n]!) {
+  for (let n = c.deviceLimit[i]!; n >= 0; n = c.limitParent[n]!) {
     slackWatts[n]! -= watts;
     watts *= c.limitGain[n]!;
   }
   choice.mode[i] = mode;
+}
+
+/** Moves device `i` to `mode` if every limit on its path has room. */
+function tryMove(c: Compiled, choice: Choice, i: number, mode: number): boolean {
+  const start = i * c.stride;
+  const step = c.modeWatts[start + mode]! - c.modeWatts[start + choice.mode[i]!]!;
+  if (step > 0 && fullAt(c, choice, i, step) >= 0) return false;
+  moveTo(c, choice, i, mode);
   return true;
 }
 
@@ -127,11 +138,30 @@ export function roundDown(c: Compiled, w: Workspace, energyPrice: number, choice
     takeWhole(c, w.unswept, choice);
     return;
   }
+  startRounding(c, w, choice);
+  for (let f = 0; f < c.floorIds.length; f += 1) raiseFloor(c, w, f, choice);
+  takeInOrder(c, w, energyPrice, choice);
+}
+
+/**
+ * The same with the floors that cut across the tree left to their multipliers, which lift the segments of their devices
+ * in the order: nearer to the relaxed answer, but such a floor is mostly missed by part of a step.
+ */
+export function roundByOrder(c: Compiled, w: Workspace, energyPrice: number, choice: Choice): void {
+  startRounding(c, w, choice);
+  for (let f = 0; f < c.floorIds.length; f += 1) if (c.floorNested[f] === 1) raiseFloor(c, w, f, choice);
+  takeInOrder(c, w, energyPrice, choice);
+}
+
+function startRounding(c: Compiled, w: Workspace, choice: Choice): void {
   choice.mode.fill(0);
   refreshChoice(c, choice);
   w.corner.fill(0);
   w.blocked.fill(0);
-  for (let f = 0; f < c.floorIds.length; f += 1) raiseFloor(c, w, f, choice);
+}
+
+/** Takes every segment in order that fits. */
+function takeInOrder(c: Compiled, w: Workspace, energyPrice: number, choice: Choice): void {
   const { sweepOrder, corner, blocked } = w;
   const count = countAbove(w, energyPrice);
   for (let t = 0; t < count; t += 1) {

@@ -16,6 +16,10 @@ export interface SolveOptions {
   readonly smallGapUnits?: number;
   /** Device id to mode id, from a search elsewhere: taken where it holds and earns more. Unknown ids are passed over. */
   readonly known?: Readonly<Record<string, string>> | null;
+  /** Small breakers are taken as wholes where that may earn more: all (the default), none, or those with these ids alone. */
+  readonly wholeBreakers?: boolean | ReadonlySet<string>;
+  /** Floors across the tree are also tried by the order of the relaxed answer, mended by exchanges; default: so. */
+  readonly mendFloors?: boolean;
 }
 
 /** Enough to prove small and coarse problems optimal, a second or so on a gateway for large ones. */

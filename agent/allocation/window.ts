@@ -30,29 +30,8 @@ export function searchWindow(
   options: WindowOptions,
   mode: Int32Array,
 ): WindowResult {
-  clearStates(m.states);
-  const search: Search = {
-    c,
-    w,
-    m,
-    options,
-    energyPrice,
-    inCore: new Uint8Array(c.deviceIds.length),
-    floorMost: new Float64Array(m.states.sumCount),
-    mergedMost: new Float64Array(m.states.sumCount),
-    limitMost: new Float64Array(m.states.sumCount * c.limitIds.length),
-    work: 0,
-    complete: true,
-    restWatts: 0,
-  };
+  const search = createSearch(c, w, m, energyPrice, options);
   chooseCore(search);
-  for (let f = 0; f < c.floorIds.length; f += 1) {
-    const sum = m.sumOf[f]!;
-    if (sum < 0) continue;
-    for (const i of c.floorDevices[f]!) {
-      search.floorMost[sum]! += c.modeWatts[i * c.stride + c.modeCount[i]! - 1]!;
-    }
-  }
   const spans = new Array<Span>(c.limitIds.length);
   for (let n = c.limitIds.length - 1; n >= 0; n -= 1) {
     const span = searchLimit(search, n, spans);
@@ -72,6 +51,54 @@ export function searchWindow(
   for (let i = 0; i < c.deviceIds.length; i += 1) mode[i] = m.bestMode[i]!;
   readBack(m.states, best, mode);
   return { found: true, complete: search.complete, workUnits: search.work };
+}
+
+/** A search that has not looked at anything yet; its states are cleared, no device keeps a choice. */
+export function createSearch(
+  c: Compiled,
+  w: Workspace,
+  m: WindowMemory,
+  energyPrice: number,
+  options: WindowOptions,
+): Search {
+  clearStates(m.states);
+  const search: Search = {
+    c,
+    w,
+    m,
+    options,
+    energyPrice,
+    inCore: new Uint8Array(c.deviceIds.length),
+    floorMost: new Float64Array(m.states.sumCount),
+    mergedMost: new Float64Array(m.states.sumCount),
+    limitMost: new Float64Array(m.states.sumCount * c.limitIds.length),
+    work: 0,
+    complete: true,
+    restWatts: 0,
+  };
+  for (let f = 0; f < c.floorIds.length; f += 1) {
+    const sum = m.sumOf[f]!;
+    if (sum < 0) continue;
+    for (const i of c.floorDevices[f]!) {
+      search.floorMost[sum]! += c.modeWatts[i * c.stride + c.modeCount[i]! - 1]!;
+    }
+  }
+  return search;
+}
+
+/**
+ * The whole choices of limit `n`'s own devices, none of them in a floor, by rising watts (its fixed load among them):
+ * those within its room that lose less than the search's `lossBelow` and that no other beats. `null` where there is
+ * none, or where work or room for them were too little: `complete` says which. States before are forgotten.
+ */
+export function searchOwnDevices(search: Search, n: number): Span | null {
+  const { c, m } = search;
+  clearStates(m.states);
+  search.mergedMost.fill(0);
+  search.restWatts = m.leastWatts[n]! - c.limitFixed[n]!;
+  for (const i of m.devicesOf[n]!) search.inCore[i] = 1;
+  const start = startSpan(search, c.limitFixed[n]!);
+  return mergeDevices(search, start, m.devicesOf[n]!, -1, m.roomWatts[n]!);
 }
 
 /** Marks the devices that keep a choice: per limit those whose second best mode loses least. */

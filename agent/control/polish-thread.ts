@@ -13,6 +13,8 @@ for (const workUnits of WORK_UNITS) {
     workUnits,
     mostStates: MOST_STATES,
     known,
+    // It does not know which breakers have meters; see the step.
+    wholeBreakers: false,
   });
   if (answer.status === 'infeasible') break;
   known = answer.modes;

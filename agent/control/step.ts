@@ -181,9 +181,9 @@ export function step(
     planLimits,
     inputs,
     planRules,
-    solve,
+    searchAsRuled(context, solve),
   );
-  const following = followSetPoints(context, limits, plan, answer, solveMoment);
+  const following = followSetPoints(context, limits, plan, answer, searchAsRuled(context, solveMoment));
   for (const [id, unusedWatts] of following?.unused ?? [])
     limits[id] = { ...limits[id]!, follow: { ...limits[id]!.follow!, unusedWatts } };
   const ramp = refill(before, context, orders, now);
@@ -227,6 +227,15 @@ export function step(
     inputs,
     search: { problem: plan.problem, gap },
   };
+}
+
+/** The search as the edition of the journal that asks for it has it. */
+function searchAsRuled({ limits, rules }: StepContext, solve: Solver): Solver {
+  const isSecond = (rules.edition ?? 1) >= 2;
+  // Without a meter at the breaker nobody sees one device go down, so another could wait for its room for ever.
+  const metered = limits.filter((limit) => limit.metered).map((limit) => limit.id);
+  const wholeBreakers = isSecond && new Set(metered);
+  return (problem, options) => solve(problem, { ...options, wholeBreakers, mendFloors: isSecond });
 }
 
 /**

@@ -5,6 +5,7 @@ import { ADVERSARIAL, adversarialSite } from '../support/adversarial-trees.ts';
 import { coarseSite, FAMILIES, randomSite } from '../support/allocation-problems.ts';
 import { judge } from '../support/brute-force.ts';
 import { loadOracle, type Oracle } from '../support/highs-oracle.ts';
+import { wholeBreakers } from '../support/whole-breakers.ts';
 
 /** Trees of one kind, and how far below the optimum one control cycle's answer may be. */
 interface Kind {
@@ -58,6 +59,7 @@ interface Tally {
   readonly boundErrors: number[];
   proved: number;
   byWhole: number;
+  byBreakers: number;
   byOurs: number;
   outOfTime: number;
   undecided: number;
@@ -66,12 +68,15 @@ interface Tally {
 }
 
 /**
- * `trees` seeded trees against HiGHS. Its relaxed optimum, on every tree, is what our bound must be. The gap of an
- * answer is taken against the best proof that no choice earns more: HiGHS's whole-mode optimum where it found that
- * within `seconds` (ten times as long where that settles the goal), else our own where the search ended with a proof,
- * else HiGHS's relaxed optimum, so that no gap is said too small. The whole-mode optimum is asked for on every fifth
- * tree, where it may contradict us, and wherever nothing else settles the goal. What then is still open is undecided:
- * the gap is between what the best known choice and HiGHS's relaxed optimum say. Once with one control cycle's budget, once
+ * `trees` seeded trees against HiGHS. Its relaxed optimum, on every tree, is what our bound must be where devices are taken
+ * one by one. Where small breakers are taken as wholes the bound is lower: it must lie between that optimum and HiGHS's
+ * relaxed optimum of the same site with all whole choices of every lowest limit (`wholeBreakers`), and be under no choice
+ * that anybody found. The gap of an answer is taken against the best proof that no choice earns more: HiGHS's whole-mode
+ * optimum where it found that within `seconds` (ten times as long where that settles the goal), else our own where the
+ * search ended with a proof, else the lower of HiGHS's relaxed optima, never our own bound, so that no gap is said too
+ * small. Whole choices and the whole-mode optimum are asked for on every fifth tree, where they may contradict us, and
+ * wherever nothing else settles the goal. What then is still open is undecided: the gap is between what the best known
+ * choice and HiGHS's relaxed optimum say. Once with one control cycle's budget, once
  * with the whole. Ends after `minutes` with what was judged by then. Returns the number of broken promises; a goal that is surely missed is one.
  */
 export async function provePlan(
@@ -104,7 +109,7 @@ export async function provePlan(
         `worst ${percent(Math.max(...tally.tick))} (goal ${percent(goal)}, missed ${tally.missed}); ` +
         `with the whole budget median ${percent(median(tally.long))}, worst ${percent(Math.max(...tally.long))}, ` +
         `proved optimal ${tally.proved}; bound error at most ${Math.max(...tally.boundErrors).toExponential(1)}; ` +
-        `decided by whole-mode HiGHS ${tally.byWhole} (out of time on ${tally.outOfTime}), by our own proof ${tally.byOurs}; ` +
+        `decided by whole-mode HiGHS ${tally.byWhole} (out of time on ${tally.outOfTime}), by HiGHS on whole breakers ${tally.byBreakers}, by our own proof ${tally.byOurs}; ` +
         `broken promises ${tally.broken}`,
     );
   }
@@ -136,9 +141,23 @@ function tryTree(
   const rounding = 1e-14 * problem.devices.reduce((sum, device) => sum + mostOf(device), 0);
   const gapOf = (answer: Answer): number => Math.max(0, (most - answer.dollarsPerHour) / scale);
   const wrong: string[] = [];
-  const open = gapOf(tick) > kind.goal || (kind === COARSE && gapOf(long) > 0.0001);
+  const isOpen = (): boolean => gapOf(tick) > kind.goal || (kind === COARSE && gapOf(long) > 0.0001);
+  // What is surely no more than any bound may say.
+  let atLeast = Math.max(tick.dollarsPerHour, long.dollarsPerHour);
+  if (askWhole || isOpen()) {
+    const open = isOpen();
+    const breakers = oracle(wholeBreakers(problem), { relaxed: true });
+    if (breakers.status === 'Optimal') {
+      atLeast = Math.max(atLeast, breakers.dollarsPerHour);
+      most = Math.min(most, breakers.dollarsPerHour);
+      if (open && !isOpen()) tally.byBreakers += 1;
+    }
+  }
+  const open = isOpen();
+  let exact = false;
   if (long.status === 'optimal' && open) {
     tally.byOurs += 1;
+    exact = true;
     most = Math.min(most, long.dollarsPerHour);
   }
   // What the best choice that anybody knows earns more.
@@ -149,6 +168,7 @@ function tryTree(
     const whole = oracle(problem, { relaxed: false, relativeGap: 1e-6, timeLimitSeconds });
     if (whole.status === 'Optimal') {
       tally.byWhole += 1;
+      exact = true;
       most = Math.min(most, whole.boundDollarsPerHour);
     } else tally.outOfTime += 1;
     const best = whole.dollarsPerHour;
@@ -160,23 +180,26 @@ function tryTree(
       if (long.status === 'optimal' && short > 1e-7) wrong.push(`not optimal: ${percent(short)} short`);
     }
   }
-  for (const answer of [tick, long]) {
+  const apart = solveProblem(problem, { ...CYCLE_SEARCH, wholeBreakers: false });
+  const over = (apart.upperBoundDollarsPerHour ?? Number.NaN) - relaxed.dollarsPerHour;
+  const error = (over > 0 ? Math.max(0, over - rounding) : over) / scale;
+  // Several floors across the tree: the bound is searched, never below and nearly equal.
+  const within = problem.floors.length > 1 ? 1e-6 : 1e-9;
+  if (!(error > -1e-9 && error < within)) wrong.push(`bound off by ${error}`);
+  tally.boundErrors.push(Math.abs(error));
+  for (const answer of [apart, tick, long]) {
     const { violations, dollarsPerHour } = judge(problem, answer.modes);
     if (violations.length > 0) wrong.push(`breaks ${violations.join(', ')}`);
     if (Math.abs(dollarsPerHour - answer.dollarsPerHour) > 1e-9 * Math.abs(dollarsPerHour) + 1e-9)
       wrong.push(`says ${answer.dollarsPerHour}, is ${dollarsPerHour}`);
     const bound = answer.upperBoundDollarsPerHour ?? Number.NaN;
-    const over = bound - relaxed.dollarsPerHour;
-    const error = (over > 0 ? Math.max(0, over - rounding) : over) / scale;
-    // Several floors across the tree: the bound is searched, never below and nearly equal.
-    const within = problem.floors.length > 1 ? 1e-6 : 1e-9;
-    if (!(error > -1e-9 && error < within)) wrong.push(`bound off by ${error}`);
-    tally.boundErrors.push(Math.abs(error));
+    const isBetween = (atLeast - bound) / scale < 1e-9 && bound <= apart.upperBoundDollarsPerHour!;
+    if (!isBetween) wrong.push(`bound ${bound} is not between ${atLeast} and the relaxed one`);
   }
   tally.broken += wrong.length;
   if (long.status === 'optimal') tally.proved += 1;
   const gap = gapOf(tick);
-  const decided = gap <= kind.goal || least > kind.goal || most < relaxed.dollarsPerHour;
+  const decided = gap <= kind.goal || least > kind.goal || exact;
   if (decided) {
     tally.tick.push(gap);
     tally.long.push(gapOf(long));
@@ -201,6 +224,7 @@ function newTally(): Tally {
     boundErrors: [],
     proved: 0,
     byWhole: 0,
+    byBreakers: 0,
     byOurs: 0,
     outOfTime: 0,
     undecided: 0,

@@ -18,7 +18,10 @@ const SITES: readonly { readonly name: string; readonly family: Family; readonly
   );
 const FREE = SITES.filter(({ family }) => family !== 'crossing-floor');
 const solve = (problem: Problem): Answer => solveProblem(problem, { workUnits: 200_000 });
-const bound = (problem: Problem): number => solve(problem).upperBoundDollarsPerHour!;
+/** With the relaxed optimum for a bound: breakers that are taken as wholes lower it to where these laws say nothing. */
+const relaxed = (problem: Problem): Answer =>
+  solveProblem(problem, { workUnits: 200_000, wholeBreakers: false });
+const bound = (problem: Problem): number => relaxed(problem).upperBoundDollarsPerHour!;
 
 function close(a: number, b: number, name: string): void {
   expect(Math.abs(a - b) / Math.max(1e-6, Math.abs(b)), name).toBeLessThan(1e-9);
@@ -29,7 +32,7 @@ describe('laws of the allocation', () => {
     for (const { name, problem } of SITES) expect(solve(problem), name).toEqual(solve(problem));
   });
 
-  test('the value is never over the bound, and no lower with more work', () => {
+  test('the value is never over the bound, and no lower with more work; the bound no higher', () => {
     for (const { name, problem } of SITES) {
       const quick = solveProblem(problem, { workUnits: 0 });
       const long = solve(problem);
@@ -37,7 +40,9 @@ describe('laws of the allocation', () => {
       expect(long.dollarsPerHour, name).toBeLessThanOrEqual(long.upperBoundDollarsPerHour!);
       if (quick.status === 'infeasible') continue;
       expect(long.dollarsPerHour, name).toBeGreaterThanOrEqual(quick.dollarsPerHour);
-      expect(long.upperBoundDollarsPerHour, name).toBe(quick.upperBoundDollarsPerHour);
+      const { upperBoundDollarsPerHour } = long;
+      expect(upperBoundDollarsPerHour, name).toBeLessThanOrEqual(quick.upperBoundDollarsPerHour!);
+      expect(bound(problem), name).toBe(quick.upperBoundDollarsPerHour);
     }
   });
 
@@ -72,7 +77,7 @@ describe('laws of the allocation', () => {
           const limits = problem.limits.map((limit, n) =>
             n === picked ? { ...limit, capacityWatts: limit.capacityWatts * factor } : limit,
           );
-          const after = solve({ ...problem, limits });
+          const after = relaxed({ ...problem, limits });
           if (after.status === 'infeasible') continue;
           const slip = 1e-12 * Math.abs(before);
           if (factor < 1) expect(after.upperBoundDollarsPerHour!, name).toBeLessThanOrEqual(before + slip);
@@ -160,7 +165,7 @@ describe('laws of the allocation', () => {
           ? { ...limit, capacityWatts: (loose.watts + limit.capacityWatts * 9) / 10 }
           : limit,
       );
-      close(bound({ ...problem, limits }), answer.upperBoundDollarsPerHour!, `${name} ${loose.id}`);
+      close(bound({ ...problem, limits }), bound(problem), `${name} ${loose.id}`);
     }
   });
 
@@ -172,14 +177,14 @@ describe('laws of the allocation', () => {
         root,
       ];
       const after = solve({ ...problem, limits });
-      close(after.upperBoundDollarsPerHour!, bound(problem), name);
+      close(bound({ ...problem, limits }), bound(problem), name);
       close(after.dollarsPerHour, solve(problem).dollarsPerHour, name);
     }
   });
 
   test('one more kilowatt at a binding limit earns its price', () => {
     for (const { name, problem } of SITES) {
-      const answer = solve(problem);
+      const answer = relaxed(problem);
       for (const limit of answer.limits.filter((one) => one.dollarsPerKwh > 0).slice(0, 4)) {
         const more = (watts: number): number =>
           bound({
