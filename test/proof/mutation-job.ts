@@ -21,12 +21,13 @@ export type MutationLine =
   | { readonly id: string; readonly outcome: MutationOutcome; readonly by?: string }
   | { readonly fault: string };
 
-/** What the instrumented sources share with who runs them. Source: Stryker 10, `instrumenter`. */
+/** What the instrumented sources share with who runs them. Source: Stryker 10, `instrumenter`; `steps`: mutation.ts. */
 export interface Switches {
   activeMutant?: string | undefined;
   currentTestId?: string | undefined;
-  hitCount?: number | undefined;
-  hitLimit?: number | undefined;
+  /** Places with changes come past, whichever is on; beyond the limit every one of them throws. */
+  steps?: number | undefined;
+  stepLimit?: number | undefined;
   mutantCoverage?: {
     readonly static: Record<string, number>;
     readonly perTest: Record<string, Record<string, number>>;
