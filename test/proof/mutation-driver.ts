@@ -15,12 +15,12 @@ const tell = (line: MutationLine): void => appendFileSync(job.log, `${JSON.strin
 const SETS = ['', ...job.loadedAnew];
 /**
  * A test that a change made endless ends here, in the source that is changed itself: so many times the places that it
- * comes past without a change, and never fewer than some seconds' worth. A change that costs a hundred times the work
+ * comes past without a change, and never fewer than about a second holds. A change that costs a hundred times the work
  * is noticed by whoever waits; one that costs less is left to the tests. What goes on without end in other sources is
  * ended by processor time.
  */
 const STEPS_FACTOR = 100;
-const LEAST_STEPS = 6e7;
+const LEAST_STEPS = 1e7;
 const CHECK_EVERY = 250;
 
 // The first case that fails says enough: nobody reads a smaller one.
