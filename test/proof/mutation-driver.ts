@@ -71,8 +71,11 @@ it('every change', async ({ task }) => {
   const groups = task.file.tasks.filter((one) => one.type === 'suite');
   const tests = testsOf(groups[0]!);
   const failed = tests.filter((one) => one.result?.state !== 'pass' && one.mode === 'run');
-  if (failed.length > 0)
-    throw new Error(`fails without a change: ${failed.map((one) => one.name).join(', ')}`);
+  if (failed.length > 0) {
+    const fault = `fails without a change: ${failed.map((one) => one.name).join(', ')}`;
+    tell({ fault });
+    throw new Error(fault);
+  }
   if (job.loadedAnew.length > 0) {
     for (const [n, set] of job.loadedAnew.entries()) {
       tell({ begun: set });
