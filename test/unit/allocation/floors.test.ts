@@ -64,6 +64,25 @@ describe('the multipliers of floors across the tree', () => {
       }
     }
   });
+
+  test('count in whatever money: a thousand millionth or a thousand million of a dollar', () => {
+    for (const { name, problem, price } of sites) {
+      const { bound } = relax(problem, price);
+      for (const unit of [2 ** -20, 2 ** 30]) {
+        const devices = problem.devices.map((device) => ({
+          ...device,
+          modes: device.modes.map((mode) => ({ ...mode, dollarsPerHour: mode.dollarsPerHour * unit })),
+          switchDollarsPerHour: Object.fromEntries(
+            Object.entries(device.switchDollarsPerHour).map(([id, dollars]) => [id, dollars * unit]),
+          ),
+        }));
+        const scaled = relax({ ...problem, devices }, price * unit);
+        expect(Math.abs(scaled.bound! / unit - bound!), `${name}, times ${unit}`).toBeLessThan(
+          1e-9 * Math.abs(bound!),
+        );
+      }
+    }
+  });
 });
 
 describe('several floors across the tree, each of which can be met', () => {
@@ -120,6 +139,18 @@ describe('a floor across the tree that costs money', () => {
     const { bound, floorPrice } = relax(across({ a: 0, b: 0, c: 0 }, 500, { gain: 2 }), 0.01);
     expect(bound).toBeCloseTo(-4 - 2, 10);
     expect(floorPrice['firm']).toBeCloseTo(0.02, 10);
+  });
+
+  test('whose devices earn nothing and all must run: what that costs, with losses on the way', () => {
+    const all = across({ a: 0, b: 0, c: 0 }, 800, { gain: 2, site: 2000 });
+    expect(relax(all, 0.01).bound).toBeCloseTo(-4 - 8, 10);
+  });
+
+  test('that is met to the watt by what runs anyway has no price', () => {
+    // b and c share the 500 W of the PDU: c has 100 W of them, a 400 W at the site.
+    const { bound, floorPrice } = relax(across({ a: 4, b: 8, c: 2 }, 500));
+    expect(bound).toBeCloseTo(4 + 8 + 0.5, 12);
+    expect(floorPrice['firm']).toBe(0);
   });
 
   test('where nothing is worth anything: no bound but zero', () => {
