@@ -1,5 +1,8 @@
 import { describe, expect, test } from 'vitest';
+import { compileProblem } from '../../../agent/allocation/compile.ts';
+import { solveRelaxed, sortAllSegments } from '../../../agent/allocation/floors.ts';
 import type { Problem } from '../../../agent/allocation/problem.ts';
+import { computeBaseSlack, createWorkspace } from '../../../agent/allocation/sweep.ts';
 import { seededRandom } from '../../../protocols/random.ts';
 import { manyFloors, randomSite } from '../../support/allocation-problems.ts';
 import { relax } from '../../support/relaxed.ts';
@@ -33,15 +36,21 @@ const SEEDS = [
   ['gains', [10, 13, 16]],
 ] as const;
 
-describe('the multipliers of floors across the tree', () => {
-  const sites = SEEDS.flatMap(([family, seeds]) =>
-    seeds.map((seed) => {
-      const free = randomSite({ family, deviceCount: 12 + 2 * seed, seed });
-      const problem = free.floors.length > 0 ? free : manyFloors(free, seed);
-      return { name: `${family} seed ${seed}`, problem, price: seed % 2 === 0 ? 0.00003 : 0 };
-    }),
-  );
+const sites = SEEDS.flatMap(([family, seeds]) =>
+  seeds.map((seed) => {
+    const free = randomSite({ family, deviceCount: 12 + 2 * seed, seed });
+    const problem = free.floors.length > 0 ? free : manyFloors(free, seed);
+    return { name: `${family} seed ${seed}`, problem, price: seed % 2 === 0 ? 0.00003 : 0 };
+  }),
+);
+// One after another, the multipliers of its floors end a thousandth above the least bound.
+sites.push({
+  name: 'plain seed 9',
+  problem: manyFloors(randomSite({ family: 'plain', deviceCount: 19, seed: 9 }), 9),
+  price: 0,
+});
 
+describe('the multipliers of floors across the tree', () => {
   test('are the best there are: no others, far or near, give a lower bound', () => {
     for (const { name, problem, price } of sites) {
       const { bound, floorPrice } = relax(problem, price);
@@ -82,6 +91,43 @@ describe('the multipliers of floors across the tree', () => {
         );
       }
     }
+  });
+});
+
+describe('the work of pricing floors across the tree', () => {
+  /** Sweeps over the site until the floors' prices stand. */
+  function sweepsOf(problem: Problem, price = 0): number {
+    const c = compileProblem(problem);
+    const w = createWorkspace(c);
+    sortAllSegments(c, w);
+    computeBaseSlack(c, w);
+    let sweeps = 0;
+    const counted = new Proxy(w, {
+      get(target, name) {
+        // Every sweep asks once how far its order goes.
+        if (name === 'sweepCount') sweeps += 1;
+        return Reflect.get(target, name);
+      },
+    });
+    solveRelaxed(c, counted, price);
+    return sweeps;
+  }
+
+  test('is some ten sweeps for one floor, some tens for several', () => {
+    // The figures are those of these sites; a search that needs fewer is a better one.
+    const most = [1, 10, 9, 11, 10, 8, 18, 47, 53, 72, 50, 45, 31, 11];
+    for (const [n, { name, problem, price }] of sites.entries())
+      expect(sweepsOf(problem, price), name).toBeLessThanOrEqual(most[n]!);
+  });
+
+  test('is a sweep for each corner that the price of a floor has to pass, and one for the answer', () => {
+    for (const [floorWatts, most] of [
+      // Met anyway, met at a price, more than there is.
+      [500, 2],
+      [600, 5],
+      [801, 7],
+    ] as const)
+      expect(sweepsOf(across({ a: 4, b: 8, c: 2 }, floorWatts)), `${floorWatts} W`).toBeLessThanOrEqual(most);
   });
 });
 
