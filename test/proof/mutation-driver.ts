@@ -52,7 +52,8 @@ for (const set of SETS) {
   group(set === '' ? 'once unchanged' : `loaded with ${set}`, async () => {
     switches.activeMutant = set === '' ? undefined : set;
     if (set !== '') {
-      tell({ begun: set });
+      // Loading is what takes the time: no longer than everything up to here.
+      tell({ begun: set, seconds: performance.now() / 1000 });
       vi.resetModules();
       switches.steps = 0;
       switches.stepLimit = LEAST_STEPS;
@@ -78,7 +79,7 @@ it('every change', async ({ task }) => {
   }
   if (job.loadedAnew.length > 0) {
     for (const [n, set] of job.loadedAnew.entries()) {
-      tell({ begun: set });
+      tell({ begun: set, seconds: secondsOf(testsOf(groups[0]!)) });
       const tests = testsOf(groups[n + 1]!);
       if (tests.length === 0 && !unloadable.has(set)) tell({ fault: `no test was loaded with ${set}` });
       switches.activeMutant = set;
@@ -99,7 +100,7 @@ it('every change', async ({ task }) => {
       tell({ id, outcome: unnoticed === 'static' ? 'static' : 'uncovered' });
       continue;
     }
-    tell({ begun: id });
+    tell({ begun: id, seconds: secondsOf(covering) });
     switches.activeMutant = id;
     const failure = await firstFailure(covering);
     switches.activeMutant = undefined;
@@ -116,6 +117,11 @@ it('every change', async ({ task }) => {
 
 function testsOf(task: RunnerTask): Extract<RunnerTask, { type: 'test' }>[] {
   return task.type === 'suite' ? task.tasks.flatMap(testsOf) : [task];
+}
+
+/** How long they take without a change. */
+function secondsOf(tests: readonly RunnerTask[]): number {
+  return tests.reduce((sum, { id }) => sum + (millis.get(id) ?? 0), 0) / 1000;
 }
 
 interface Failure {

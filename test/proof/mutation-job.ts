@@ -17,7 +17,8 @@ export type MutationOutcome = 'killed' | 'survived' | 'uncovered' | 'static' | '
 
 export type MutationLine =
   | { readonly pid: number }
-  | { readonly begun: string }
+  /** The change that is next, and how long the same takes without it. */
+  | { readonly begun: string; readonly seconds: number }
   | { readonly id: string; readonly outcome: MutationOutcome; readonly by?: string }
   | { readonly fault: string };
 

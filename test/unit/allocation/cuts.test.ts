@@ -75,8 +75,8 @@ const loss = (draw: number): number => -1 - draw;
 const lopsided = (d: number): number => (d % 100 === 0 ? d % 7 : 7);
 
 /**
- * 4000 segments in 8 lists: halving each list for each of 12 halvings would look at some 900 keys. The figures are those of
- * these fleets; a search that needs less is a better one.
+ * 4000 segments in 8 lists: from nothing a cut takes some 10 sums and 850 keys, where it was before 5 and 90, a thousandth
+ * away 7 and 90. The figures are those of these fleets; a search that needs less is a better one.
  */
 describe('the work of finding the cut of a site with PDUs', () => {
   test.each<[string, Problem, number[], Parameters<typeof workOf>[2], { sums: number; looks: number }]>([
