@@ -265,3 +265,16 @@ describe('a floor across the tree that costs money', () => {
       );
   });
 });
+
+describe('an order that is kept', () => {
+  test('holds every segment once, the best first', () => {
+    const problem = randomSite({ family: 'crossing-floor', deviceCount: 30, seed: 3 });
+    const { c, w } = relax(problem);
+    sortAllSegments(c, w);
+    const corners = c.hullCount.reduce((sum, count) => sum + count - 1, 0);
+    expect(w.orderCount).toBe(corners);
+    expect(new Set(w.order.subarray(0, corners)).size).toBe(corners);
+    for (let t = 1; t < corners; t += 1)
+      expect(c.segmentKey[w.order[t]!]!).toBeLessThanOrEqual(c.segmentKey[w.order[t - 1]!]!);
+  });
+});

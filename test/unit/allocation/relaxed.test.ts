@@ -1,6 +1,5 @@
 import { describe, expect, test } from 'vitest';
 import { createChoice, roundDown } from '../../../agent/allocation/fill.ts';
-import { sortAllSegments } from '../../../agent/allocation/floors.ts';
 import { ACCEPTED_WATTS, type Problem } from '../../../agent/allocation/problem.ts';
 import { computeBaseSlack, countAbove, createWorkspace } from '../../../agent/allocation/sweep.ts';
 import { FAMILIES, nestedFloors, randomSite, tinySite } from '../../support/allocation-problems.ts';
@@ -489,18 +488,5 @@ describe('laws of the relaxed answer (seeds 1 to 60 and 1 to 6)', () => {
       expect(bound, name).not.toBeNull();
       expect(bound!, name).toBeGreaterThanOrEqual(best.dollarsPerHour);
     }
-  });
-});
-
-describe('an order that is kept', () => {
-  test('holds every segment once, the best first', () => {
-    const problem = randomSite({ family: 'crossing-floor', deviceCount: 30, seed: 3 });
-    const { c, w } = relax(problem);
-    sortAllSegments(c, w);
-    const corners = c.hullCount.reduce((sum, count) => sum + count - 1, 0);
-    expect(w.orderCount).toBe(corners);
-    expect(new Set(w.order.subarray(0, corners)).size).toBe(corners);
-    for (let t = 1; t < corners; t += 1)
-      expect(c.segmentKey[w.order[t]!]!).toBeLessThanOrEqual(c.segmentKey[w.order[t - 1]!]!);
   });
 });
