@@ -17,16 +17,18 @@ export type MutationOutcome = 'killed' | 'survived' | 'uncovered' | 'static' | '
 
 export type MutationLine =
   | { readonly pid: number }
-  | { readonly begun: string }
+  /** The change that is next, and how long the same takes without it. */
+  | { readonly begun: string; readonly seconds: number }
   | { readonly id: string; readonly outcome: MutationOutcome; readonly by?: string }
   | { readonly fault: string };
 
-/** What the instrumented sources share with who runs them. Source: Stryker 10, `instrumenter`. */
+/** What the instrumented sources share with who runs them. Source: Stryker 10, `instrumenter`; `steps`: mutation.ts. */
 export interface Switches {
   activeMutant?: string | undefined;
   currentTestId?: string | undefined;
-  hitCount?: number | undefined;
-  hitLimit?: number | undefined;
+  /** Places with changes come past, whichever is on; beyond the limit every one of them throws. */
+  steps?: number | undefined;
+  stepLimit?: number | undefined;
   mutantCoverage?: {
     readonly static: Record<string, number>;
     readonly perTest: Record<string, Record<string, number>>;

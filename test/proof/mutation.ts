@@ -8,8 +8,19 @@ import { MUTATION_PARTS, type MutationPart } from './mutation-parts.ts';
 
 const ROOT = new URL('../..', import.meta.url).pathname;
 const FOLDER = `${ROOT}.tmp/mutation`;
-/** Processor time after which the tests of one change are held to be endless. */
-const ENDLESS_SECONDS = 30;
+/**
+ * Processor time after which the tests of one change are held to be endless: this, and so many times what they take without a
+ * change. Stryker allows 5 s and one and a half times, by the clock.
+ */
+const ENDLESS_SECONDS = 5;
+const ENDLESS_FACTOR = 3;
+/**
+ * Stands before an instrumented source, in place of Stryker's own count, which knows of the change that is on alone: every
+ * round of a loop asks for some change, so no loop of this source goes on for ever. One line: places stay where they are.
+ */
+const COUNT_STEPS =
+  '{ const shared = stryNS_9fa48(); shared.steps ??= 0; shared.stepLimit ??= Infinity; stryMutAct_9fa48 = (id) => { ' +
+  "if (++shared.steps > shared.stepLimit) throw new Error('no end'); return shared.activeMutant === id; }; } ";
 /** Changes that are judged in a process before it gives its memory back. */
 const ANEW_AT_ONCE = 25;
 
@@ -71,7 +82,7 @@ async function proveFile(
     [{ name: path, content, mutate: true }],
     { plugins: null, excludedMutations: [], ignorers: [] },
   );
-  const job = { sources: { [path]: files[0]!.content }, tests };
+  const job = { sources: { [path]: `${COUNT_STEPS}${files[0]!.content}` }, tests };
   const keptAt = `${FOLDER}/${createHash('sha256').update(content).digest('hex')}.json`;
   const judged = new Map<string, Judged>();
   if (again && existsSync(keptAt))
@@ -184,6 +195,7 @@ async function runOnce(job: string, log: string): Promise<MutationLine[]> {
       .map((line) => JSON.parse(line) as MutationLine);
   let seen = 0;
   let spentAt = 0;
+  let seconds = Number.POSITIVE_INFINITY;
   while (!over) {
     await Promise.race([ended, wait(2000)]);
     const said = lines();
@@ -193,7 +205,9 @@ async function runOnce(job: string, log: string): Promise<MutationLine[]> {
     if (said.length > seen) {
       seen = said.length;
       spentAt = spent;
-    } else if (spent - spentAt > ENDLESS_SECONDS && said.some((line) => 'begun' in line)) {
+      const last = said.at(-1)!;
+      seconds = 'begun' in last ? ENDLESS_SECONDS + ENDLESS_FACTOR * last.seconds : Number.POSITIVE_INFINITY;
+    } else if (spent - spentAt > seconds) {
       process.kill(first.pid, 'SIGKILL');
     }
   }

@@ -87,6 +87,35 @@ describe('the search within its budget', () => {
     );
     expect(decided(many, { workUnits: 47 }).decision.workUnits).toBe(0);
     expect(decided(many, { workUnits: 48 }).decision.workUnits).toBeGreaterThan(0);
+    const roots = siteOf(
+      [...many.limits, limitOf('other', null, 250)],
+      many.devices.flatMap((device) => [device, { ...device, id: `other-${device.id}`, limit: 'other' }]),
+    );
+    expect(decided(roots, { workUnits: 95 }).decision.workUnits).toBe(0);
+    expect(decided(roots, { workUnits: 96 }).decision.workUnits).toBeGreaterThan(0);
+  });
+
+  test('none of it is for devices of which another mode would lose more than there is to win', () => {
+    const rich = Array.from({ length: 10 }, (_, n) =>
+      deviceOf(`rich-${n}`, 'site', [
+        [0, 0],
+        [10, 100],
+      ]),
+    );
+    const more = siteOf([limitOf('site', null, 200)], [...knapsack.devices, ...rich]);
+    const { decision, modes } = decided(more, { workUnits: 1000 });
+    expect(decision).toMatchObject({ status: 'optimal', workUnits: 14 });
+    expect(modes).toEqual([0, 1, 1, ...Array(10).fill(1)]);
+  });
+
+  test('however little there is to earn', () => {
+    const devices = knapsack.devices.map((device) => ({
+      ...device,
+      modes: device.modes.map((mode) => ({ ...mode, dollarsPerHour: mode.dollarsPerHour * 1e-9 })),
+    }));
+    const { decision, modes } = decided({ ...knapsack, devices }, { workUnits: 1000 });
+    expect(decision.status).toBe('optimal');
+    expect(modes).toEqual([0, 1, 1]);
   });
 
   test('a small gap has its own budget', () => {
@@ -97,6 +126,22 @@ describe('the search within its budget', () => {
     expect(search(0.66, 23)).toBe(0);
     expect(search(0.66, 24)).toBe(14);
     expect(search(0.65, 0)).toBe(14);
+    // No greater is small as well.
+    const quarters = siteOf(
+      [limitOf('site', null, 4)],
+      ['a', 'b'].map((id) =>
+        deviceOf(id, 'site', [
+          [0, 0],
+          [3, 3],
+        ]),
+      ),
+    );
+    const { gap } = decided(quarters).decision;
+    expect(gap).toBeCloseTo(1 / 3, 12);
+    expect(decided(quarters, { workUnits: 1000, smallGap: gap! }).decision.workUnits).toBe(0);
+    expect(decided(quarters, { workUnits: 1000, smallGap: gap! - 1e-9 }).decision.workUnits).toBeGreaterThan(
+      0,
+    );
     expect(decided(knapsack, { workUnits: 1000, smallGap: 0.66 }).decision.workUnits).toBe(0);
     // Without any budget not even that.
     expect(decided(knapsack, { workUnits: 0, smallGap: 0.66, smallGapUnits: 1000 }).decision.workUnits).toBe(
@@ -128,7 +173,12 @@ describe('the search within its budget', () => {
 
   test('nothing to earn: no gap', () => {
     const nothing = siteOf([limitOf('site', null, 10)], [deviceOf('a', 'site', [[0, 0]])]);
-    expect(decided(nothing).decision).toMatchObject({ status: 'optimal', gap: 0, dollarsPerHour: 0 });
+    expect(decided(nothing, { workUnits: 1000 }).decision).toMatchObject({
+      status: 'optimal',
+      gap: 0,
+      dollarsPerHour: 0,
+      workUnits: 0,
+    });
     // Ten devices and room for none: what the bound is rounded up by is all that is left.
     const dark = siteOf(
       [limitOf('site', null, 10)],
@@ -350,7 +400,10 @@ describe('floors that the rounded choice misses', () => {
       status: 'infeasible',
       workUnits: 0,
     });
-    expect(decided(missed(171)).decision.status).toBe('infeasible');
+    expect(decided(missed(171), { workUnits: 1000 }).decision).toMatchObject({
+      status: 'infeasible',
+      workUnits: 0,
+    });
   });
 });
 

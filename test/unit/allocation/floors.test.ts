@@ -1,5 +1,8 @@
 import { describe, expect, test } from 'vitest';
+import { compileProblem } from '../../../agent/allocation/compile.ts';
+import { solveRelaxed, sortAllSegments } from '../../../agent/allocation/floors.ts';
 import type { Problem } from '../../../agent/allocation/problem.ts';
+import { computeBaseSlack, createWorkspace } from '../../../agent/allocation/sweep.ts';
 import { seededRandom } from '../../../protocols/random.ts';
 import { manyFloors, randomSite } from '../../support/allocation-problems.ts';
 import { relax } from '../../support/relaxed.ts';
@@ -33,15 +36,21 @@ const SEEDS = [
   ['gains', [10, 13, 16]],
 ] as const;
 
-describe('the multipliers of floors across the tree', () => {
-  const sites = SEEDS.flatMap(([family, seeds]) =>
-    seeds.map((seed) => {
-      const free = randomSite({ family, deviceCount: 12 + 2 * seed, seed });
-      const problem = free.floors.length > 0 ? free : manyFloors(free, seed);
-      return { name: `${family} seed ${seed}`, problem, price: seed % 2 === 0 ? 0.00003 : 0 };
-    }),
-  );
+const sites = SEEDS.flatMap(([family, seeds]) =>
+  seeds.map((seed) => {
+    const free = randomSite({ family, deviceCount: 12 + 2 * seed, seed });
+    const problem = free.floors.length > 0 ? free : manyFloors(free, seed);
+    return { name: `${family} seed ${seed}`, problem, price: seed % 2 === 0 ? 0.00003 : 0 };
+  }),
+);
+// One after another, the multipliers of its floors end a thousandth above the least bound.
+sites.push({
+  name: 'plain seed 9',
+  problem: manyFloors(randomSite({ family: 'plain', deviceCount: 19, seed: 9 }), 9),
+  price: 0,
+});
 
+describe('the multipliers of floors across the tree', () => {
   test('are the best there are: no others, far or near, give a lower bound', () => {
     for (const { name, problem, price } of sites) {
       const { bound, floorPrice } = relax(problem, price);
@@ -63,6 +72,62 @@ describe('the multipliers of floors across the tree', () => {
         );
       }
     }
+  });
+
+  test('count in whatever money: a thousand millionth or a thousand million of a dollar', () => {
+    for (const { name, problem, price } of sites) {
+      const { bound } = relax(problem, price);
+      for (const unit of [2 ** -20, 2 ** 30]) {
+        const devices = problem.devices.map((device) => ({
+          ...device,
+          modes: device.modes.map((mode) => ({ ...mode, dollarsPerHour: mode.dollarsPerHour * unit })),
+          switchDollarsPerHour: Object.fromEntries(
+            Object.entries(device.switchDollarsPerHour).map(([id, dollars]) => [id, dollars * unit]),
+          ),
+        }));
+        const scaled = relax({ ...problem, devices }, price * unit);
+        expect(Math.abs(scaled.bound! / unit - bound!), `${name}, times ${unit}`).toBeLessThan(
+          1e-9 * Math.abs(bound!),
+        );
+      }
+    }
+  });
+});
+
+describe('the work of pricing floors across the tree', () => {
+  /** Sweeps over the site until the floors' prices stand. */
+  function sweepsOf(problem: Problem, price = 0): number {
+    const c = compileProblem(problem);
+    const w = createWorkspace(c);
+    sortAllSegments(c, w);
+    computeBaseSlack(c, w);
+    let sweeps = 0;
+    const counted = new Proxy(w, {
+      get(target, name) {
+        // Every sweep asks once how far its order goes.
+        if (name === 'sweepCount') sweeps += 1;
+        return Reflect.get(target, name);
+      },
+    });
+    solveRelaxed(c, counted, price);
+    return sweeps;
+  }
+
+  test('is some ten sweeps for one floor, some tens for several', () => {
+    // The figures are those of these sites; a search that needs fewer is a better one.
+    const most = [1, 10, 9, 11, 10, 8, 18, 47, 53, 72, 50, 45, 31, 11];
+    for (const [n, { name, problem, price }] of sites.entries())
+      expect(sweepsOf(problem, price), name).toBeLessThanOrEqual(most[n]!);
+  });
+
+  test('is a sweep for each corner that the price of a floor has to pass, and one for the answer', () => {
+    for (const [floorWatts, most] of [
+      // Met anyway, met at a price, more than there is.
+      [500, 2],
+      [600, 5],
+      [801, 7],
+    ] as const)
+      expect(sweepsOf(across({ a: 4, b: 8, c: 2 }, floorWatts)), `${floorWatts} W`).toBeLessThanOrEqual(most);
   });
 });
 
@@ -120,6 +185,18 @@ describe('a floor across the tree that costs money', () => {
     const { bound, floorPrice } = relax(across({ a: 0, b: 0, c: 0 }, 500, { gain: 2 }), 0.01);
     expect(bound).toBeCloseTo(-4 - 2, 10);
     expect(floorPrice['firm']).toBeCloseTo(0.02, 10);
+  });
+
+  test('whose devices earn nothing and all must run: what that costs, with losses on the way', () => {
+    const all = across({ a: 0, b: 0, c: 0 }, 800, { gain: 2, site: 2000 });
+    expect(relax(all, 0.01).bound).toBeCloseTo(-4 - 8, 10);
+  });
+
+  test('that is met to the watt by what runs anyway has no price', () => {
+    // b and c share the 500 W of the PDU: c has 100 W of them, a 400 W at the site.
+    const { bound, floorPrice } = relax(across({ a: 4, b: 8, c: 2 }, 500));
+    expect(bound).toBeCloseTo(4 + 8 + 0.5, 12);
+    expect(floorPrice['firm']).toBe(0);
   });
 
   test('where nothing is worth anything: no bound but zero', () => {
@@ -186,5 +263,18 @@ describe('a floor across the tree that costs money', () => {
       expect(relax(across(dollars, floorWatts, { pdu: 300 })).bound !== null, `${floorWatts} W`).toBe(
         feasible,
       );
+  });
+});
+
+describe('an order that is kept', () => {
+  test('holds every segment once, the best first', () => {
+    const problem = randomSite({ family: 'crossing-floor', deviceCount: 30, seed: 3 });
+    const { c, w } = relax(problem);
+    sortAllSegments(c, w);
+    const corners = c.hullCount.reduce((sum, count) => sum + count - 1, 0);
+    expect(w.orderCount).toBe(corners);
+    expect(new Set(w.order.subarray(0, corners)).size).toBe(corners);
+    for (let t = 1; t < corners; t += 1)
+      expect(c.segmentKey[w.order[t]!]!).toBeLessThanOrEqual(c.segmentKey[w.order[t - 1]!]!);
   });
 });

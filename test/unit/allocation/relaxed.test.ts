@@ -1,7 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { createChoice, roundDown } from '../../../agent/allocation/fill.ts';
-import { sortAllSegments } from '../../../agent/allocation/floors.ts';
-import type { Problem } from '../../../agent/allocation/problem.ts';
+import { ACCEPTED_WATTS, type Problem } from '../../../agent/allocation/problem.ts';
 import { computeBaseSlack, countAbove, createWorkspace } from '../../../agent/allocation/sweep.ts';
 import { FAMILIES, nestedFloors, randomSite, tinySite } from '../../support/allocation-problems.ts';
 import { bruteForce } from '../../support/brute-force.ts';
@@ -132,6 +131,14 @@ describe.each([
     expect(bound).toBeCloseTo(4 + 6 + 0.25, 12);
     expect(limitPrice['site']).toBe(0);
     expect(limitPrice['pdu']).toBeCloseTo(0.005, 15);
+    // One is full, and others go on.
+    const full = run({
+      ...three(200, 350),
+      limits: limits.map((limit, n) => ({ ...limit, capacityWatts: [200, 350][n]! })),
+    });
+    expect(full.bound).toBeCloseTo(1 + 6 + 0.25, 12);
+    expect(full.limitPrice['site']).toBeCloseTo(0.01, 15);
+    expect(full.limitPrice['pdu']).toBeCloseTo(0.005, 15);
   });
 });
 
@@ -205,6 +212,9 @@ describe('the sweep', () => {
       expect(slackOf({ pdu: 30 - 8e-7 }).holds).toBe(true);
       expect(slackOf({ pdu: 30 - 1e-6 }).holds).toBe(false);
     }
+    const fixedWatts = ACCEPTED_WATTS;
+    const over = relax(siteOf([limitOf('site', null, 0, { fixedWatts })], []));
+    expect(computeBaseSlack(over.c, over.w)).toBe(true);
   });
 
   test('sites without floors are not swept', () => {
@@ -217,6 +227,8 @@ describe('the sweep', () => {
     // No floor cuts across: there is one order and one set of keys.
     expect(floored.w.sweepOrder).toBe(floored.w.order);
     expect(floored.w.keys).toBe(floored.c.segmentKey);
+    expect(createWorkspace(floored.c).unswept).toBeNull();
+    expect(createWorkspace(floored.c).order.length).toBeGreaterThan(0);
   });
 });
 
@@ -260,6 +272,10 @@ describe('a floor below one limit', () => {
     // Less than a millionth of a watt is rounding.
     expect(relax(three(2000, 400, 400 + 8e-7)).bound).not.toBeNull();
     expect(relax(three(2000, 400, 400 + 2e-6)).bound).toBeNull();
+    // In watts of the floor's own, whatever a watt of it is at the site.
+    expect(relax(three(2000, 400, 400 + 8e-7, 1.25)).bound).not.toBeNull();
+    expect(relax(three(2000, 400, 400 + 1e-6, 0.8)).bound).toBeNull();
+    expect(relax(three(2000, 700, 400 + 8e-7, 1.25)).bound).not.toBeNull();
   });
 
   test('counts in watts of its devices where there are losses', () => {
@@ -472,18 +488,5 @@ describe('laws of the relaxed answer (seeds 1 to 60 and 1 to 6)', () => {
       expect(bound, name).not.toBeNull();
       expect(bound!, name).toBeGreaterThanOrEqual(best.dollarsPerHour);
     }
-  });
-});
-
-describe('an order that is kept', () => {
-  test('holds every segment once, the best first', () => {
-    const problem = randomSite({ family: 'crossing-floor', deviceCount: 30, seed: 3 });
-    const { c, w } = relax(problem);
-    sortAllSegments(c, w);
-    const corners = c.hullCount.reduce((sum, count) => sum + count - 1, 0);
-    expect(w.orderCount).toBe(corners);
-    expect(new Set(w.order.subarray(0, corners)).size).toBe(corners);
-    for (let t = 1; t < corners; t += 1)
-      expect(c.segmentKey[w.order[t]!]!).toBeLessThanOrEqual(c.segmentKey[w.order[t - 1]!]!);
   });
 });

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
+import type { Solver } from '../../../../agent/allocation/planner.ts';
 import type { Answer } from '../../../../agent/allocation/problem.ts';
-import { solveProblem } from '../../../../agent/allocation/solve.ts';
+import { type SolveOptions, solveProblem } from '../../../../agent/allocation/solve.ts';
 import { type Follow, followSetPoints, updateFollow } from '../../../../agent/control/follow.ts';
 import type { DeviceInput, Entry } from '../../../../agent/control/ledger.ts';
 import { type Drop, type LimitMemory, newLimitMemory } from '../../../../agent/control/limit-memory.ts';
@@ -56,6 +57,13 @@ describe('the trim of a set point', () => {
     const once = fed([57_000, 57_000]);
     const again = updateFollow(once, AT, [NOW + 1000, 57_000], NOW + 9000);
     expect(again.trimWatts).toBe(100);
+    // Half of the band is more.
+    expect(fed(repeat(11, 59_700)).trimWatts).toBe(100);
+    // What nobody could use is taken back once for each sample.
+    const unused = { ...once, unusedWatts: 350 };
+    const seen = updateFollow(unused, AT, [NOW + 1000, 57_000], NOW + 9000);
+    expect(seen).toMatchObject({ trimWatts: 100, unusedWatts: 350 });
+    expect(updateFollow(unused, AT, [NOW + 2000, 57_000], NOW + 9000).trimWatts).toBe(50);
   });
 
   it('is bounded above and below, and stays where the meter is silent', () => {
@@ -111,6 +119,24 @@ describe('where a set point is going', () => {
     expect(moved(repeat(8, 100), { headingWatts: 50_000 }).aheadWatts).toBe(0);
     const follow = moved(repeat(8, 100));
     expect(updateFollow(follow, AT, null, NOW + 33_000).aheadWatts).toBe(0);
+  });
+
+  it('is the middle of its steps, in whatever order they come', () => {
+    expect(moved([200, 100, 300, 50, 100]).aheadWatts).toBe(6000);
+    expect(moved([50, 300, 40, 200]).aheadWatts).toBe(3000);
+  });
+
+  it('is told by targets of the last minute and a half, three seconds apart, nine at most', () => {
+    const times = (count: number) => fed(repeat(count, 60_000)).targets.map(([at]) => (at - NOW) / 1000);
+    expect(times(8)).toEqual([0, 3, 6]);
+    expect(times(60)).toEqual([33, 36, 39, 42, 45, 48, 51, 54, 57]);
+    const every = (milliseconds: number): number =>
+      [0, 1, 2, 3, 4].reduce<Follow | undefined>((before, index) => {
+        const now = NOW + index * milliseconds;
+        return updateFollow(before, { ...AT, targetWatts: 60_000 + 900 * index }, [now, 60_000], now);
+      }, undefined)!.aheadWatts;
+    expect(every(22_500)).toBe(9600);
+    expect(every(22_600)).toBe(0);
   });
 
   it('is forgotten when it has stood still for long', () => {
@@ -182,7 +208,12 @@ function follow(inputs: readonly DeviceInput[], given: Case) {
       ...(id === 'grid' ? { inForceWatts: given.target + 500, follow: held, drop: given.drop ?? null } : {}),
     };
   const { plan, answer } = planOf(context, limits, inputs);
-  return { answer, plan, following: followSetPoints(context, limits, plan, answer, solveProblem) };
+  const asked: SolveOptions[] = [];
+  const solve: Solver = (problem, options = {}) => {
+    asked.push(options);
+    return solveProblem(problem, options);
+  };
+  return { answer, plan, asked, following: followSetPoints(context, limits, plan, answer, solve) };
 }
 
 function planOf(
@@ -223,6 +254,49 @@ describe('following a set point', () => {
     expect(following!.unused.get('grid')).toBe(1500);
   });
 
+  it('counts what is on its way up, whatever it says of itself, and what starts with no command pending', () => {
+    const others = [quick('q'), quick('r', { pointId: 'low' }, { powerWatts: 2000 })];
+    const told = slow('s', waking[0], { activity: 'running', powerWatts: 500 });
+    expect(follow([told, ...others], { target: 8000 }).following!.unused.get('grid')).toBe(1500);
+    const starts = slow('s', {}, { activity: 'starting', powerWatts: 500 });
+    expect(follow([starts, ...others], { target: 8000 }).following!.unused.get('grid')).toBe(1500);
+    // Who stays where it is draws what it draws: the trim makes up for that.
+    const over = slow('s', {}, { powerWatts: 3200 });
+    expect(follow([over, ...others], { target: 9000 }).following!.unused.get('grid')).toBe(0);
+  });
+
+  it('fills, and does not search: it is chosen anew every second', () => {
+    expect(follow([slow('s'), quick('q')], { target: 8000 }).asked).toEqual([{ workUnits: 0 }]);
+  });
+
+  it('lets who has the room keep it: equal ones do not take turns', () => {
+    const low = [{ pointId: 'low' }, { powerWatts: 2000 }] as const;
+    expect(follow([quick('q', ...low), quick('r')], { target: 5000 }).following!.modes).toEqual({
+      q: 'low',
+      r: 'normal',
+    });
+    expect(follow([quick('q'), quick('r', ...low)], { target: 5000 }).following!.modes).toEqual({
+      q: 'normal',
+      r: 'low',
+    });
+  });
+
+  it('leaves the sleep of quick ones to the plan, and who is told to sleep and still runs', () => {
+    const { answer, following } = follow([quick('q'), quick('r')], { target: 3100 });
+    expect(Object.values(answer.modes).toSorted()).toEqual(['normal', 'sleep']);
+    expect(following!.modes).toEqual(answer.modes);
+    expect(following!.quick.size).toBe(1);
+    const still = quick('r', { pointId: 'sleep', sleptAt: 0 });
+    expect(follow([quick('q'), still], { target: 9000 }).following!.quick).toEqual(new Set(['q']));
+  });
+
+  it('follows with who takes a limit within half a minute, and says so', () => {
+    const inputs = (changeMs: number | null) => [quick('q'), device('r', { changeMs }, {}, {})];
+    expect(follow(inputs(30_000), { target: 8000 }).following!.quick).toEqual(new Set(['q', 'r']));
+    for (const changeMs of [30_001, null])
+      expect(follow(inputs(changeMs), { target: 8000 }).following!.quick).toEqual(new Set(['q']));
+  });
+
   it('takes it back from them as what wakes draws its power, and by the trim', () => {
     const inputs = [slow('s'), quick('q'), quick('r')];
     expect(follow(inputs, { target: 8000 }).following!.modes).toMatchObject({
@@ -241,6 +315,9 @@ describe('following a set point', () => {
     const { answer, following } = follow(inputs, { target: 8000 });
     expect(answer.modes).toMatchObject({ s: 'low', q: 'normal', r: 'normal' });
     expect(Object.values(following!.modes).toSorted()).toEqual(['low', 'low', 'normal']);
+    // The same before it is told.
+    const untold = follow([slowDown('s', {}), quick('q'), quick('r')], { target: 8000 });
+    expect(Object.values(untold.following!.modes).toSorted()).toEqual(['low', 'low', 'normal']);
   });
 
   it('wakes ahead where the target is going, and keeps to the target with quick ones', () => {
@@ -258,6 +335,8 @@ describe('following a set point', () => {
     const { following } = follow(inputs, { target: 8000, ceiling: 8200 });
     expect(following!.modes).toMatchObject({ r: 'low' });
     expect(following!.rooms.get('grid')).toEqual({ slow: 8500, quick: 8500 });
+    // The reserve stays free: 2 % of 8.5 kW.
+    expect(following!.unused.get('grid')).toBe(330);
     const limits = [stepLimit(), stepLimit({ id: 'hall', parent: 'grid', ratingWatts: 8200 })];
     const below = inputs.map((input) => ({ ...input, facts: { ...input.facts, limit: 'hall' } }));
     expect(follow(below, { target: 8000, limits }).following!.modes).toMatchObject({ r: 'low' });
@@ -347,6 +426,13 @@ describe('following a set point', () => {
     const sleepy = slow('s', { pending: falling });
     const down = follow([sleepy, quick('q'), quick('r')], { target: 6100 });
     expect(down.following!.modes).toMatchObject({ s: 'sleep', q: 'normal', r: 'normal' });
+    // Half a minute is within seconds, more is not: 2.94 kW are still drawn.
+    const falls = (sleepMs: number) => {
+      const sleeper = { ...sleepy, facts: { ...sleepy.facts, sleepMs } };
+      return follow([sleeper, quick('q'), quick('r')], { target: 6100 }).following!.modes;
+    };
+    expect(falls(30_000)).toMatchObject({ q: 'normal', r: 'normal' });
+    expect(falls(30_001)).toMatchObject({ q: 'low', r: 'low' });
   });
 
   it('waits while a fall by a step is shed: who is quick need not go down twice', () => {
@@ -363,5 +449,11 @@ describe('following a set point', () => {
     expect(follow([quick('q', { quarantine: { since: 0, why: '' } })], { target: 100 }).following).toBeNull();
     const nodes = [device('g', { kind: 'gpu-node', changeMs: 5000 }, {}, {})];
     expect(follow(nodes, { target: 8000 }).following).toBeNull();
+    // The plan cannot be met at all: everybody is shed as far as it goes.
+    const stays = device('s', { changeMs: 300_000, points: [NORMAL] }, {}, {});
+    const awake = device('q', { changeMs: 5000, points: [LOW, NORMAL] }, {}, {});
+    const shed = follow([stays, awake], { target: 1000 });
+    expect(shed.answer.status).toBe('infeasible');
+    expect(shed.following).toBeNull();
   });
 });
