@@ -3,7 +3,7 @@ import type { DeviceInput } from './ledger.ts';
 import type { LimitMemory } from './limit-memory.ts';
 import type { NodeSums } from './node-sums.ts';
 import { currentPoint } from './plan.ts';
-import type { StepContext, StepLimit } from './step-context.ts';
+import { editionOf, type StepContext, type StepLimit } from './step-context.ts';
 
 /**
  * What meters show beyond everything that the plan knows of is taken off the room: upwards at once, downwards
@@ -25,7 +25,7 @@ export function correctBias(
   }
   const models = new Map<string, NodeModel>();
   const { rules } = context;
-  const roundMs = (rules.edition ?? 1) < 2 ? 0 : rules.pollMs + rules.meterLagMs;
+  const roundMs = editionOf(rules) < 2 ? 0 : rules.pollMs + rules.meterLagMs;
   for (const limit of [...context.limits].reverse()) {
     const model = ownModel(limit, below.get(limit.id) ?? [], unseen, now, context.rules.meterLagMs);
     for (const child of context.limits) {

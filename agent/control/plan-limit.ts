@@ -1,7 +1,7 @@
 import type { MonotonicMs, Watts } from '../../protocols/units.ts';
 import type { LimitMemory } from './limit-memory.ts';
 import type { PlanLimit } from './plan.ts';
-import type { ControlRules, StepLimit } from './step-context.ts';
+import { type ControlRules, editionOf, type StepLimit } from './step-context.ts';
 
 /** What a limit offers to the plan at this moment. Pure. */
 export function planLimit(
@@ -37,7 +37,7 @@ export function planLimit(
 /** From where the limit still has to fall: those who will not obey are among those who have not fallen yet. */
 function fallsFrom(rules: ControlRules, { drop, samples }: LimitMemory, blindWatts: Watts | null): Watts {
   if (drop === null) return 0;
-  if ((rules.edition ?? 1) < 2 || blindWatts !== null || samples.length === 0) return drop.fromWatts;
+  if (editionOf(rules) < 2 || blindWatts !== null || samples.length === 0) return drop.fromWatts;
   return Math.min(drop.fromWatts, Math.max(...samples.map(([, watts]) => watts)));
 }
 

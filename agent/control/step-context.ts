@@ -60,6 +60,11 @@ export interface ControlRules {
   readonly edition?: number;
 }
 
+/** Which edition of the laws a journal's rules ask for. */
+export function editionOf({ edition }: Pick<ControlRules, 'edition'>): number {
+  return edition ?? 1;
+}
+
 /** What hand-overs allow and withhold at this moment. */
 export interface Permitted {
   /** Watts below a limit that are promised to somebody and may not be used by anybody else. */

@@ -33,6 +33,7 @@ import { planLimit } from './plan-limit.ts';
 import { type DeviceFacts, type Economics, gpuNodeFacts, minerFacts } from './points.ts';
 import {
   type ControlRules,
+  editionOf,
   type Permitted,
   RAMP_BUCKET_MS,
   type StepContext,
@@ -150,7 +151,7 @@ export function step(
     meterLagMs: context.rules.meterLagMs,
     now,
     gone: (id) => unseen.get(id) === 0,
-    seesIdle: (context.rules.edition ?? 1) >= 2,
+    seesIdle: editionOf(context.rules) >= 2,
   });
   correctBias(context, limits, sums, inputs, unseen, now);
   const phase =
@@ -231,7 +232,7 @@ export function step(
 
 /** The search as the edition of the journal that asks for it has it. */
 function searchAsRuled({ limits, rules }: StepContext, solve: Solver): Solver {
-  const isSecond = (rules.edition ?? 1) >= 2;
+  const isSecond = editionOf(rules) >= 2;
   // Without a meter at the breaker nobody sees one device go down, so another could wait for its room for ever.
   const metered = limits.filter((limit) => limit.metered).map((limit) => limit.id);
   const wholeBreakers = isSecond && new Set(metered);
@@ -308,7 +309,7 @@ function learnAll(
 
 function knownRise(rules: ControlRules, entry: Entry, device: ObservedDevice): Entry {
   if (!rules.wholeRises) return withoutRise(entry);
-  return (rules.edition ?? 1) >= 2 ? endedRise(entry, device) : entry;
+  return editionOf(rules) >= 2 ? endedRise(entry, device) : entry;
 }
 
 function intervene(

@@ -3,7 +3,7 @@ import { type DeviceInput, worstOf } from './ledger.ts';
 import type { LimitMemory } from './limit-memory.ts';
 import { currentPoint } from './plan.ts';
 import { ASLEEP_WATTS } from './points.ts';
-import type { ControlRules, StepContext, StepLimit } from './step-context.ts';
+import { type ControlRules, editionOf, type StepContext, type StepLimit } from './step-context.ts';
 
 /**
  * What is planned for what cannot be seen. Rises are frozen at once by the ledger and by stale meters; this file
@@ -47,7 +47,7 @@ export function plannedUnseen(
   now: MonotonicMs,
 ): ReadonlyMap<DeviceId, Watts> {
   const { rules } = context;
-  const isFirst = (rules.edition ?? 1) < 2;
+  const isFirst = editionOf(rules) < 2;
   const goneAfterMs = isFirst ? GONE_AFTER_MS_BEFORE : GONE_AFTER_MS;
   const planned = new Map<DeviceId, Watts>();
   const rootOf = rootsOf(context.limits);
@@ -143,9 +143,7 @@ function rootsOf(limits: readonly StepLimit[]): Map<LimitId, LimitId> {
 /** Its meter was not read yet since the agent started, and is given its grace: a start sheds nothing by itself. */
 function isStarting({ samples, goodAt }: LimitMemory, rules: ControlRules, now: MonotonicMs): boolean {
   return (
-    (rules.edition ?? 1) >= 2 &&
-    samples.length === 0 &&
-    now - goodAt <= rules.meterStaleMs + rules.staleGraceMs
+    editionOf(rules) >= 2 && samples.length === 0 && now - goodAt <= rules.meterStaleMs + rules.staleGraceMs
   );
 }
 

@@ -10,7 +10,8 @@ import { RealSite, type Sample, writeRealSite } from './real-site.ts';
 /** Physics run so much faster than the clock: wakes of minutes fit in a run; deadlines and polls are real time. */
 const PACE = 5;
 const DEADLINE_MS = 30_000;
-const CONTROL = '{ dwell: 20s, restoreRampPercentPerMinute: 100, overshedPercent: 8 }';
+const CONTROL =
+  '{ dwell: 20s, restoreRampPercentPerMinute: 100, overshedPercent: 8, wakesPerTenSeconds: 200 }';
 
 /** What one run came to, by the simulator's true watts. */
 interface Run {
@@ -19,7 +20,8 @@ interface Run {
   readonly feederSeconds: number;
   readonly metSeconds: readonly number[];
   readonly told: number;
-  readonly usedShare: number;
+  /** Of each fall's limit, from its deadline on. */
+  readonly usedShares: readonly number[];
 }
 
 /**
@@ -42,7 +44,7 @@ export async function proveWire(runs: number, miners: number, firstSeed: number)
     console.log(
       `  over a limit after its deadline ${run.overSeconds.toFixed(1)} s, over a feeder ${run.feederSeconds.toFixed(1)} s; ` +
         `falls met after ${run.metSeconds.map((value) => value.toFixed(1)).join(', ')} s; shortfall told ${run.told} times; ` +
-        `${(run.usedShare * 100).toFixed(1)} % of the limit used`,
+        `${run.usedShares.map((share) => (share * 100).toFixed(1)).join(' and ')} % of the limits used`,
     );
   }
   const met = all.flatMap(({ metSeconds }) => metSeconds).sort((a, b) => a - b);
@@ -126,8 +128,7 @@ function judge(site: RealSite): Run {
   const problems = [...site.problems];
   const metSeconds: number[] = [];
   let overSeconds = 0;
-  let used = 0;
-  let allowed = 0;
+  const usedShares: number[] = [];
   for (const [index, phase] of site.phases.entries()) {
     const endsAt = site.phases[index + 1]?.ts ?? Number.POSITIVE_INFINITY;
     const limit = phase.watts ?? site.ratingWatts;
@@ -138,8 +139,8 @@ function judge(site: RealSite): Run {
     const judged = during.filter(({ ts }) => ts > phase.ts + (phase.watts === null ? 0 : DEADLINE_MS));
     if (!phase.toldShort) overSeconds += seconds(site.samples, judged, ({ watts }) => watts['grid']! > limit);
     if (phase.watts === null) continue;
-    used += judged.reduce((sum, { watts }) => sum + Math.min(limit, watts['grid']!), 0);
-    allowed += judged.length * limit;
+    const used = judged.reduce((sum, { watts }) => sum + Math.min(limit, watts['grid']!), 0);
+    usedShares.push(used / (judged.length * limit));
   }
   const feederSeconds = Object.entries(site.ratings).reduce(
     (sum, [id, rating]) =>
@@ -154,7 +155,7 @@ function judge(site: RealSite): Run {
     feederSeconds,
     metSeconds,
     told: site.phases.filter(({ toldShort }) => toldShort).length,
-    usedShare: used / allowed,
+    usedShares,
   };
 }
 
