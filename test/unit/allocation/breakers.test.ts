@@ -224,6 +224,22 @@ describe('the site of whole breakers', () => {
     expect(judge(lossy, answer.modes).violations).toEqual([]);
   });
 
+  test('its prices are for a watt at the breaker, whichever limit binds', () => {
+    const [breaker] = prepare(lossy).breakers;
+    // The site binds: 4.90 $ for 50 W at the breaker, and the two of 6 $ for 60 W earn 0.12 $ more each than that.
+    expect(breaker).toMatchObject({
+      price: expect.closeTo(0.098, 12),
+      priceAbove: expect.closeTo(0.098, 12),
+      relaxedDollars: expect.closeTo(0.098 * (215 - 20) + 0.24, 12),
+    });
+    const [own] = prepare({
+      ...lossy,
+      limits: [{ ...lossy.limits[0]!, capacityWatts: 1000 }, lossy.limits[1]!],
+    }).breakers;
+    expect(own).toMatchObject({ price: expect.closeTo(0.098, 12), priceAbove: 0 });
+    expect(own!.relaxedDollars).toBeCloseTo(breaker!.relaxedDollars, 12);
+  });
+
   test('is worth what is left after energy, by losses and all', () => {
     const { bench, breakers } = prepare(lossy, 0.01);
     const { compiled: c } = bench;
