@@ -229,7 +229,13 @@ const control = z.strictObject({
     .positive()
     .default(6)
     .describe('Most times a device is put to sleep and woken in an hour without need'),
-  wakesPerTenSeconds: z.int().positive().default(20).describe('Most devices woken in ten seconds, per limit'),
+  wakesPerTenSeconds: z
+    .int()
+    .positive()
+    .optional()
+    .describe(
+      'Most devices woken in ten seconds, per limit; default: 20, or 3 % of those below it if that is more',
+    ),
   overshedPercent: percent
     .default(5)
     .describe('Shed this much more than needed, for devices that do not obey'),

@@ -8,10 +8,20 @@ import {
   wholeBreakerSite,
 } from './breakers.ts';
 import { type Compiled, compileProblem } from './compile.ts';
-import { type Choice, choiceValue, createChoice, fillUp, isFeasible, roundDown } from './fill.ts';
+import {
+  type Choice,
+  choiceValue,
+  createChoice,
+  fillUp,
+  isFeasible,
+  refreshChoice,
+  roundByOrder,
+  roundDown,
+} from './fill.ts';
 import { solveRelaxed, sortAllSegments } from './floors.ts';
 import { leastChoice } from './infeasible.ts';
 import { mendFloors } from './mend.ts';
+import { repairChoice } from './repair.ts';
 import { computeBaseSlack, createWorkspace, type Workspace } from './sweep.ts';
 import { searchWindow } from './window.ts';
 import { computeLosses, computeRooms, createWindowMemory, type WindowMemory } from './window-memory.ts';
@@ -65,6 +75,8 @@ export interface DecideOptions {
   readonly wholeBreakers?: boolean | ReadonlySet<string>;
   /** Floors across the tree are also tried by the order of the relaxed answer, mended by exchanges; default: so. */
   readonly mendFloors?: boolean;
+  /** What then still breaks a limit or misses a floor is repaired device by device; default: so. */
+  readonly repair?: boolean;
 }
 
 const MOST_STATES = 2_000_000;
@@ -174,11 +186,15 @@ function isWide(bound: number, { value, magnitude }: Worth, noGap: number, optio
   return lossBelow > noGap && !(lossBelow <= (options.smallGap ?? 0) * magnitude);
 }
 
-/** Share of the work that mending floors may take, and the most of it. */
+/** Share of the work that mending floors may take, with repairs where nothing holds, and the most of both. */
 const MEND_SHARE = 0.5;
+const REPAIR_SHARE = 0.75;
 const MEND_UNITS = 100_000;
 
-/** Tries the order of the relaxed answer where floors cut across the tree; what is better ends in `bench.choice`. */
+/**
+ * Tries the order of the relaxed answer where floors cut across the tree, and repairs what holds too little; what is
+ * better ends in `bench.choice`.
+ */
 function mendCrossing(
   bench: Bench,
   bound: number,
@@ -188,14 +204,26 @@ function mendCrossing(
 ): { best: Worth; workUnits: number } {
   const { compiled: c, workspace: w, memory: m, trial } = bench;
   const mostUnits = Math.floor(Math.min(options.workUnits * MEND_SHARE, MEND_UNITS));
-  const crosses = c.floorNested.some((nested) => nested === 0);
-  if (options.mendFloors === false || !crosses || mostUnits <= 0 || !isWide(bound, start, noGap, options))
+  const mends = options.mendFloors !== false && c.floorNested.some((nested) => nested === 0);
+  const repairs = options.repair !== false && (mends || start === NOTHING);
+  if (!(mends || repairs) || mostUnits <= 0 || !isWide(bound, start, noGap, options))
     return { best: start, workUnits: 0 };
   const energyPrice = options.energyDollarsPerWattHour;
   computeLosses(c, w, m, energyPrice);
-  const { mended, workUnits } = mendFloors(c, w, m, energyPrice, trial, mostUnits);
-  const found = mended ? fillTrial(bench, energyPrice) : NOTHING;
-  return { best: takeBetter(bench, found, start), workUnits };
+  let holds = false;
+  let workUnits = 0;
+  if (mends) ({ mended: holds, workUnits } = mendFloors(c, w, m, energyPrice, trial, mostUnits));
+  else roundByOrder(c, w, energyPrice, trial);
+  if (!holds && repairs) {
+    refreshChoice(c, trial);
+    // Where nothing holds yet, a choice that does is worth most of the work.
+    const share = start === NOTHING ? REPAIR_SHARE : MEND_SHARE;
+    const most = Math.floor(Math.min(options.workUnits * share, MEND_UNITS));
+    const repaired = repairChoice(c, m, trial, most - workUnits);
+    holds = repaired.repaired;
+    workUnits += repaired.workUnits;
+  }
+  return { best: takeBetter(bench, holds ? fillTrial(bench, energyPrice) : NOTHING, start), workUnits };
 }
 
 /** How often the choices of breakers are looked at anew, at the prices that those before led to. */
@@ -244,7 +272,7 @@ function improveWholes(
   // As with the searches: what cannot end within the budget is not begun.
   if (devices === 0 || devices * 8 > options.workUnits) return wholes;
   computeRooms(c, m);
-  const mostStates = options.mostStates ?? MOST_STATES;
+  const { mostStates = MOST_STATES, repair = true } = options;
   let last: WholeSite | null = null;
   for (let round = 0; round < ROUNDS && !wholes.proved; round += 1) {
     const workUnits = Math.floor(options.workUnits * COLUMN_SHARE) - wholes.workUnits;
@@ -255,11 +283,11 @@ function improveWholes(
     const site = createBench(compileProblem(wholeBreakerSite(c, whole, energyPrice)));
     sortAllSegments(site.compiled, site.workspace);
     last = { breakers: whole, bench: site };
-    decideWholes(bench, last, energyPrice, { workUnits: 0, mostStates }, wholes);
+    decideWholes(bench, last, energyPrice, { workUnits: 0, mostStates, repair }, wholes);
   }
   if (last !== null && !wholes.proved) {
     const workUnits = Math.floor((options.workUnits - wholes.workUnits) * WHOLE_SHARE);
-    decideWholes(bench, last, energyPrice, { workUnits, mostStates }, wholes);
+    decideWholes(bench, last, energyPrice, { workUnits, mostStates, repair }, wholes);
   }
   return wholes;
 }
@@ -269,7 +297,7 @@ function decideWholes(
   bench: Bench,
   site: WholeSite,
   energyPrice: number,
-  search: { readonly workUnits: number; readonly mostStates: number },
+  search: { readonly workUnits: number; readonly mostStates: number; readonly repair: boolean },
   wholes: Wholes,
 ): void {
   const { compiled: c, memory: m, trial } = bench;

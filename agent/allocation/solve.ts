@@ -20,6 +20,8 @@ export interface SolveOptions {
   readonly wholeBreakers?: boolean | ReadonlySet<string>;
   /** Floors across the tree are also tried by the order of the relaxed answer, mended by exchanges; default: so. */
   readonly mendFloors?: boolean;
+  /** What then still breaks a limit or misses a floor is repaired device by device; default: so. */
+  readonly repair?: boolean;
 }
 
 /** Enough to prove small and coarse problems optimal, a second or so on a gateway for large ones. */

@@ -194,6 +194,7 @@ class Room {
   private readonly worst = new Map<LimitId, { sum: number; metered: number | null }>();
   private readonly paths = new Map<LimitId, { id: LimitId; gain: number }[]>();
   private readonly wakesAt = new Map<LimitId, MonotonicMs[]>();
+  private readonly mostWakes = new Map<LimitId, number>();
   /** Granted and not yet drawn: per node, and what it comes to at each limit. */
   private readonly granted: Record<string, Watts>;
   private readonly promised = new Map<LimitId, Watts>();
@@ -204,6 +205,7 @@ class Room {
       const sums = input.sums.get(limit.id)!;
       this.worst.set(limit.id, { sum: sums.sumWorstWatts, metered: sums.meteredWorstWatts });
       this.wakesAt.set(limit.id, [...input.limits[limit.id]!.wakesAt]);
+      this.mostWakes.set(limit.id, limit.wakesPerTenSeconds ?? input.context.rules.wakesPerTenSeconds);
     }
     this.granted = { ...input.orders.grantedWatts };
     for (const { facts } of input.inputs) {
@@ -236,7 +238,7 @@ class Room {
       const kept = (this.input.orders.reservedWatts[id] ?? 0) + (this.promised.get(id) ?? 0) - own * gain;
       const room = this.mostWatts(candidate, id, memory) * (1 - context.rules.reserveShare / 2) - kept;
       if (after > room) return `the worst case of ${id} (${Math.round(after)} W of ${Math.round(room)} W)`;
-      if (wakes && this.wakesAt.get(id)!.length >= context.rules.wakesPerTenSeconds)
+      if (wakes && this.wakesAt.get(id)!.length >= this.mostWakes.get(id)!)
         return `the stagger of wakes below ${id}`;
     }
     return null;

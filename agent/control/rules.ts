@@ -1,15 +1,24 @@
 import type { Config } from '../../config/schema.ts';
-import { hostWattsIn, type SiteModel } from '../site/model.ts';
+import type { LimitId } from '../../protocols/units.ts';
+import { hostWattsIn, pathUp, type SiteModel } from '../site/model.ts';
 import type { Economics } from './points.ts';
 import type { ControlRules, StepContext } from './step-context.ts';
 
 /** A meter's content is at most this much older than its sample: its own refresh and averaging. */
 const METER_LAG_MS = 2500;
 
+/**
+ * Most wakes in ten seconds below a limit where nobody says: few enough for the inrush of a breaker, and below a limit
+ * of many devices 3 % of them (5 to 10 % of the load in 30 s is what miners' makers advise).
+ */
+const LEAST_STAGGER = 20;
+const STAGGER_SHARE = 0.03;
+
 /** The unchanging part of every step, out of the configuration. */
 export function stepContext(config: Config, model: SiteModel): StepContext {
   const loadsAt = new Map<string, number>();
   for (const load of model.loads) loadsAt.set(load.limit, (loadsAt.get(load.limit) ?? 0) + load.worstWatts);
+  const devicesBelow = countBelow(model);
   const nodes = new Map(config.gpuNodes.map((node) => [node.id, node]));
   return {
     limits: model.limits.map((limit) => ({
@@ -22,6 +31,9 @@ export function stepContext(config: Config, model: SiteModel): StepContext {
       thermal: limit.thermal,
       loadWorstWatts: loadsAt.get(limit.id) ?? 0,
       metered: limit.meterId !== null,
+      wakesPerTenSeconds:
+        config.control.wakesPerTenSeconds ??
+        Math.max(LEAST_STAGGER, Math.ceil(STAGGER_SHARE * (devicesBelow.get(limit.id) ?? 0))),
       authority: limit.authority,
     })),
     devices: model.devices.map((device) => {
@@ -54,6 +66,16 @@ export function stepContext(config: Config, model: SiteModel): StepContext {
   };
 }
 
+/** Devices below each limit, at whatever depth. */
+function countBelow(model: SiteModel): Map<LimitId, number> {
+  const at = new Map<LimitId, number>();
+  for (const device of model.devices) at.set(device.limit, (at.get(device.limit) ?? 0) + 1);
+  const below = new Map<LimitId, number>();
+  for (const [limit, count] of at)
+    for (const id of pathUp(model, limit)) below.set(id, (below.get(id) ?? 0) + count);
+  return below;
+}
+
 /** The rules of control as the configuration gives them. */
 export function controlRules(config: Config): ControlRules {
   const { control } = config;
@@ -67,7 +89,7 @@ export function controlRules(config: Config): ControlRules {
     dwellMs: control.dwell,
     leastSleepMs: Math.min(control.dwell, 60_000),
     wakesPerHour: control.switchesPerHour,
-    wakesPerTenSeconds: control.wakesPerTenSeconds,
+    wakesPerTenSeconds: control.wakesPerTenSeconds ?? LEAST_STAGGER,
     restoreHoldMs: 30_000,
     rampPercentPerMinute: control.restoreRampPercentPerMinute,
     overshedShare: control.overshedPercent / 100,
@@ -75,7 +97,7 @@ export function controlRules(config: Config): ControlRules {
     reserveShare: control.reserve / 100,
     shareLimits: control.minersShareLimit,
     wholeRises: true,
-    edition: 2,
+    edition: 3,
   };
 }
 

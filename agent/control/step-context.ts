@@ -22,6 +22,8 @@ export interface StepLimit extends BoundedLimit {
   readonly gain: number;
   readonly loadWorstWatts: Watts;
   readonly metered: boolean;
+  /** Most devices below it that are woken in ten seconds; absent in journals of earlier versions: what the rules say. */
+  readonly wakesPerTenSeconds?: number;
   readonly authority: Authority;
 }
 

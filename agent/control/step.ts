@@ -232,11 +232,12 @@ export function step(
 
 /** The search as the edition of the journal that asks for it has it. */
 function searchAsRuled({ limits, rules }: StepContext, solve: Solver): Solver {
-  const isSecond = editionOf(rules) >= 2;
+  const edition = editionOf(rules);
   // Without a meter at the breaker nobody sees one device go down, so another could wait for its room for ever.
   const metered = limits.filter((limit) => limit.metered).map((limit) => limit.id);
-  const wholeBreakers = isSecond && new Set(metered);
-  return (problem, options) => solve(problem, { ...options, wholeBreakers, mendFloors: isSecond });
+  const wholeBreakers = edition >= 2 && new Set(metered);
+  return (problem, options) =>
+    solve(problem, { ...options, wholeBreakers, mendFloors: edition >= 2, repair: edition >= 3 });
 }
 
 /**

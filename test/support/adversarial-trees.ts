@@ -15,6 +15,7 @@ export const ADVERSARIAL = [
   'no-room',
   'nested-floors',
   'many-floors',
+  'tight-floors',
 ] as const;
 export type Adversarial = (typeof ADVERSARIAL)[number];
 
@@ -23,6 +24,8 @@ export function adversarialSite(kind: Adversarial, seed: number): Problem {
   const random = seededRandom(seed * 48_611 + ADVERSARIAL.indexOf(kind));
   if (kind === 'nested-floors')
     return nestedFloors(randomSite({ family: 'plain', deviceCount: 100, seed }), seed);
+  if (kind === 'tight-floors')
+    return nestedFloors(randomSite({ family: 'tight', deviceCount: 100, seed }), seed);
   if (kind === 'many-floors')
     return manyFloors(randomSite({ family: 'tight', deviceCount: 100, seed }), seed);
   const limits = kind === 'deep-chain' ? chain(12) : bush(random, 20);

@@ -95,7 +95,7 @@ export function controlSite(count: number, seed: number, faulty = true): Control
       reserveShare: 0.01,
       shareLimits: true,
       wholeRises: true,
-      edition: 2,
+      edition: 3,
     },
   };
   const readings = new Map<string, ObservedDevice>();

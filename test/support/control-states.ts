@@ -138,7 +138,7 @@ export const CONTROL_RULES: ControlRules = {
   reserveShare: 0.02,
   shareLimits: true,
   wholeRises: true,
-  edition: 2,
+  edition: 3,
 };
 
 export function stepContextOf(limits: readonly StepLimit[]): StepContext {

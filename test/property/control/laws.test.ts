@@ -61,7 +61,7 @@ const context: StepContext = {
     reserveShare: 0.01,
     shareLimits: true,
     wholeRises: true,
-    edition: 2,
+    edition: 3,
   },
 };
 

@@ -223,6 +223,10 @@ describe('rises', () => {
     expect(held(woken)).toBe('the stagger of wakes below grid');
     expect(held({ memory: { grid: { wakesAt: [1] } } })).toBeNull();
     expect(held(woken, device('s', { pointId: 'low', provenWatts: 2000 }))).toBeNull();
+    // Where a limit has its own number, that.
+    const limits = TREE.map((limit) => (limit.id === 'grid' ? { ...limit, wakesPerTenSeconds: 3 } : limit));
+    expect(held({ ...woken, limits })).toBeNull();
+    expect(held({ memory: { grid: { wakesAt: [1, 2, 3] } }, limits })).toContain('stagger');
     const three = [sleeper('a'), sleeper('b'), sleeper('c')];
     expect(ids(gate(three, { a: 'low', b: 'low', c: 'low' }))).toEqual(['a low', 'b low']);
   });

@@ -19,10 +19,10 @@ function cycleWith(change: (context: StepContext) => StepContext) {
 }
 
 describe('the search of a cycle', () => {
-  test('takes small breakers that have a meter as wholes and mends floors, as the rules say', () => {
+  test('takes small breakers that have a meter as wholes, mends floors and repairs, as the rules say', () => {
     const { asked } = cycleWith((context) => context);
     const wholeBreakers = new Set(['grid', 'feeder-a']);
-    expect(asked).toMatchObject([{ workUnits: 60_000, mendFloors: true }]);
+    expect(asked).toMatchObject([{ workUnits: 60_000, mendFloors: true, repair: true }]);
     expect(asked[0]!.wholeBreakers).toEqual(wholeBreakers);
   });
 
@@ -31,7 +31,9 @@ describe('the search of a cycle', () => {
       const { edition: _, ...rules } = context.rules;
       return { ...context, rules };
     });
-    expect(asked).toMatchObject([{ workUnits: 60_000, wholeBreakers: false, mendFloors: false }]);
+    expect(asked).toMatchObject([
+      { workUnits: 60_000, wholeBreakers: false, mendFloors: false, repair: false },
+    ]);
     const again = solveProblem(result.search.problem, asked[0]);
     expect(result.decision.upperBoundDollarsPerHour).toBe(again.upperBoundDollarsPerHour);
   });
