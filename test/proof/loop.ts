@@ -349,8 +349,13 @@ function minersWatts(mix: Mix, each: number): number {
   return MIXES[mix].reduce((sum, family) => sum + minerTraits(MODELS[family]).normalWatts * each, 0);
 }
 
-/** Runs `runs` seeds of each mix with about `miners` miners; whether every promise was kept. */
-export async function proveLoop(runs: number, miners: number, mixes: readonly string[]): Promise<boolean> {
+/** Runs `runs` seeds of each mix, from `firstSeed`, with about `miners` miners; whether every promise was kept. */
+export async function proveLoop(
+  runs: number,
+  miners: number,
+  firstSeed: number,
+  mixes: readonly string[],
+): Promise<boolean> {
   // Three feeders with as many each.
   const count = Math.floor(miners / 3) * 3;
   let kept = true;
@@ -359,7 +364,7 @@ export async function proveLoop(runs: number, miners: number, mixes: readonly st
     const ours: Verdict[] = [];
     const theirs: Verdict[] = [];
     const told: Verdict[] = [];
-    for (let seed = 1; seed <= runs; seed += 1) {
+    for (let seed = firstSeed; seed < firstSeed + runs; seed += 1) {
       const verdict = await runAgent(mix, count, seed);
       ours.push(verdict);
       theirs.push(runOther('headroom', mix, count, seed));
@@ -374,7 +379,7 @@ export async function proveLoop(runs: number, miners: number, mixes: readonly st
         );
       }
     }
-    console.log(`${mix}, ${count} miners, seeds 1 to ${runs}`);
+    console.log(`${mix}, ${count} miners, seeds ${firstSeed} to ${firstSeed + runs - 1}`);
     console.log(`  ledger:   ${line(ours)}`);
     console.log(`  headroom: ${line(theirs)}`);
     const reachable = told.map((verdict) => verdict.usedWattSeconds);

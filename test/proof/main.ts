@@ -20,7 +20,8 @@ const PROOFS: Readonly<Record<string, (args: readonly string[]) => Promise<boole
   decoders: ([cases = '100000', seed = '1']) => proveDecoders(Number(cases), Number(seed)),
   kill: proveKill,
   laws: async ([histories = '50000']) => proveLaws(Number(histories)),
-  loop: ([runs = '20', miners = '150', ...mixes]) => proveLoop(Number(runs), Number(miners), mixes),
+  loop: ([runs = '20', miners = '150', firstSeed = '1', ...mixes]) =>
+    proveLoop(Number(runs), Number(miners), Number(firstSeed), mixes),
   meters: ([requests = '1000000', seed = '1']) => proveMeters(Number(requests), Number(seed)),
   package: provePackage,
   model: async ([traces = '200', steps = '2500']) => proveModel(Number(traces), Number(steps)),
