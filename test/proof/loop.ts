@@ -83,7 +83,7 @@ function siteOf(mix: Mix, count: number): Site {
     'miners:',
     ...feeders.map(
       ({ family }, index) =>
-        `  - { id: f${index}m, limit: f${index}, hosts: [10.${index}.0.1-10.${index}.0.${each}], firmware: ${family}, model: "${MODELS[family]}" }`,
+        `  - { id: f${index}m, limit: f${index}, hosts: [10.${index}.0.1-10.${index}.${each >> 8}.${each & 255}], firmware: ${family}, model: "${MODELS[family]}" }`,
     ),
     'control: { restoreRampPercentPerMinute: 50, overshedPercent: 8 }',
   ];
