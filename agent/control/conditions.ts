@@ -107,13 +107,18 @@ export function controlConditions(
       });
     }
   }
-  for (const shortfall of result.decision.shortfalls) {
+  for (const { target, watts } of result.decision.shortfalls) {
+    const isFloor = context.floors.some((floor) => floor.id === target);
     conditions.push({
       code: 'cannot-be-met',
       severity: 'critical',
-      target: shortfall.target,
-      message: `${shortfall.target} cannot be met by anything the agent may command: ${shortfall.watts} W too many.`,
-      nextStep: 'Switch something off by hand, or give the agent authority over more of it.',
+      target,
+      message: isFloor
+        ? `The firm power of ${target} cannot be met by its nodes: ${watts} W are missing.`
+        : `${target} cannot be met by anything the agent may command: ${watts} W too many.`,
+      nextStep: isFloor
+        ? `Look at the nodes of ${target} that are away or set aside, or lower its \`firm\`.`
+        : 'Switch something off by hand, or give the agent authority over more of it.',
     });
   }
   if (journalFailure !== null) {

@@ -1,4 +1,5 @@
 import type { DeviceId, LimitId, MonotonicMs, Watts } from '../../protocols/units.ts';
+import { withoutImpossible } from '../allocation/least-harm.ts';
 import type { Solver } from '../allocation/planner.ts';
 import type { Answer, Problem } from '../allocation/problem.ts';
 import { solveProblem } from '../allocation/solve.ts';
@@ -175,7 +176,7 @@ export function step(
     meterLagMs: context.rules.meterLagMs,
     unseen,
   };
-  const { plan, answer, gap } = solveWithGrants(
+  const { plan, answer, gap, shortfalls } = solveWithGrants(
     context,
     orders,
     limits,
@@ -208,16 +209,17 @@ export function step(
     state: { entries, limits, phase, rampTokensWatts: gated.rampTokensWatts, rampAt: now, classes },
     decision: {
       at: now,
-      status: answer.status,
+      status: shortfalls.length > 0 ? 'infeasible' : answer.status,
       dollarsPerHour: answer.dollarsPerHour,
-      upperBoundDollarsPerHour: answer.upperBoundDollarsPerHour,
-      gap: answer.gap,
+      // Where something cannot be met there is nothing to compare with.
+      upperBoundDollarsPerHour: shortfalls.length > 0 ? null : answer.upperBoundDollarsPerHour,
+      gap: shortfalls.length > 0 ? null : answer.gap,
       binding: answer.limits
         .filter((limit) => limit.dollarsPerKwh > 0)
         .map((limit) => ({ limit: limit.id, dollarsPerKwh: limit.dollarsPerKwh })),
       commands: gated.commands,
       heldBack: gated.heldBack,
-      shortfalls: answer.infeasible.map((shortfall) => ({
+      shortfalls: shortfalls.map((shortfall) => ({
         target: 'limit' in shortfall ? shortfall.limit : shortfall.floor,
         watts: Math.ceil(shortfall.watts),
       })),
@@ -240,29 +242,47 @@ function searchAsRuled({ limits, rules }: StepContext, solve: Solver): Solver {
     solve(problem, { ...options, wholeBreakers, mendFloors: edition >= 2, repair: edition >= 3 });
 }
 
+/** What was decided for one cycle. */
+interface Solved {
+  readonly plan: Plan;
+  readonly answer: Answer;
+  readonly gap: number | null;
+  /** What nothing can meet: the answer is the best with that left out. */
+  readonly shortfalls: Answer['infeasible'];
+}
+
 /**
  * What is granted to AI is planned like a floor, so that mining does not take what was freed for it. It gives
- * way where a limit has just fallen, and where it cannot be met: grants are then withdrawn, not insisted on.
+ * way where a limit has just fallen, and where it cannot be met: grants are then withdrawn, not insisted on. What then
+ * still cannot be met anywhere puts to sleep what hangs there, and nothing else.
  */
 function solveWithGrants(
   context: StepContext,
   orders: StepOrders,
-  limits: Readonly<Record<string, LimitMemory>>,
+  limits: Readonly<Record<LimitId, LimitMemory>>,
   planLimits: readonly PlanLimit[],
   inputs: readonly DeviceInput[],
   rules: PlanRules,
   solver: Solver,
-): { plan: Plan; answer: Answer; gap: number | null } {
-  const solve = (floors: readonly PlanFloor[]) => {
-    const plan = buildPlan(planLimits, inputs, floors, rules);
+): Solved {
+  const solve = (floors: readonly PlanFloor[], without: Answer | null = null): Solved => {
+    const built = buildPlan(planLimits, inputs, floors, rules);
+    const plan = without === null ? built : { ...built, problem: withoutImpossible(built.problem, without) };
     const first = solver(plan.problem, { ...CYCLE_SEARCH, known: orders.polished ?? null });
     const gap = first.status === 'feasible' ? first.gap : null;
-    return { plan, answer: levelJobs(plan.problem, first, context.jobs ?? [], solver), gap };
+    const answer = levelJobs(plan.problem, first, context.jobs ?? [], solver);
+    return { plan, answer, gap, shortfalls: (without ?? answer).infeasible };
   };
   const floors = grantedFloors(context, orders, limits, inputs);
   const granted = solve(floors);
-  if (granted.answer.status !== 'infeasible' || floors === context.floors) return granted;
-  return solve(context.floors);
+  if (granted.answer.status !== 'infeasible') return granted;
+  const plain = floors === context.floors ? granted : solve(context.floors);
+  if (plain.answer.status !== 'infeasible' || editionOf(context.rules) < 3) return plain;
+  for (const asked of new Set([floors, context.floors])) {
+    const rest = solve(asked, plain.answer);
+    if (rest.answer.status !== 'infeasible') return rest;
+  }
+  return plain;
 }
 
 function grantedFloors(
