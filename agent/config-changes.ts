@@ -18,6 +18,7 @@ const KINDS: readonly (readonly [ChangeKind, RegExp])[] = [
   ['live', /^loads\.[^.]+\.(name|worst)$/],
   ['live', /^(meters|miners|gpuNodes)\.[^.]+\.interval$/],
   ['live', /^workloads\.[^.]+\.(name|dollarsPerGpuHour|penaltyDollarsPerHour)$/],
+  ['live', /^tenants\.[^.]+\.(name|energyDollarsPerMwh|curtailmentShare)$/],
   ['live', /^(economics|issuers|log)(\.|$)/],
   ['live', /^control\.(?!cycle$)/],
   ['live', /^transfers\./],

@@ -161,8 +161,16 @@ const miner = z.strictObject({
 const tenant = z.strictObject({
   id,
   name: text.optional(),
-  energyDollarsPerMwh: z.number().optional(),
-  curtailmentShare: z.enum(['fair', 'merit']).default('merit'),
+  energyDollarsPerMwh: z
+    .number()
+    .optional()
+    .describe(
+      'What its energy is sold at: decides what its machines are worth; default: the price of the site',
+    ),
+  curtailmentShare: z
+    .enum(['fair', 'merit'])
+    .default('merit')
+    .describe('fair: among machines that earn the same, those of the tenant that gave up least go first'),
 });
 
 const economics = z.strictObject({

@@ -1,11 +1,12 @@
 import { formatWatts } from '../../config/quantity.ts';
-import type { EpochMs, LimitId } from '../../protocols/units.ts';
+import type { DeviceId, EpochMs, LimitId } from '../../protocols/units.ts';
 import type { SiteModel } from '../site/model.ts';
 import { pathUp } from '../site/model.ts';
 import type { DeviceState, Snapshot } from '../site/snapshot.ts';
 import type { SiteView } from '../site/view.ts';
 import type { CommandMemory } from './controller.ts';
 import type { DecisionRecord } from './decision.ts';
+import { commonShare, curtailedShare } from './fairness.ts';
 import type { StepResult } from './step.ts';
 
 export interface ExplainInput {
@@ -66,6 +67,7 @@ function explainDevice(input: ExplainInput, device: DeviceState): string[] {
   const facts = input.result?.facts.get(device.id);
   if (facts !== undefined && facts.points.length < 2)
     sentences.push('It cannot be commanded: its firmware offers nothing to set, or it was not recognised.');
+  sentences.push(...fairShare(input, device.id));
   const path = pathUp(input.model, device.limit);
   for (const hold of input.holds) {
     if (hold.target === device.id || path.includes(hold.target))
@@ -80,6 +82,18 @@ function explainDevice(input: ExplainInput, device: DeviceState): string[] {
     );
   for (const id of path) sentences.push(limitSentence(input, id));
   return sentences;
+}
+
+/** What its tenant gave up beside the others, where tenants share what is curtailed. */
+function fairShare(input: ExplainInput, id: DeviceId): string[] {
+  const tenant = input.model.devices.find((device) => device.id === id)?.tenant ?? null;
+  const memories = input.result?.state.tenants;
+  const memory = tenant === null ? undefined : memories?.[tenant];
+  if (memories === undefined || memory === undefined) return [];
+  const [own, all] = [curtailedShare(memory), commonShare(memories)].map((share) => (share * 100).toFixed(2));
+  return [
+    `Limits kept ${own} % of their energy from ${tenant}'s machines in the last days, ${all} % from all who share fairly: among equals the one goes first whose tenant gave up less.`,
+  ];
 }
 
 function whatItDoes(device: DeviceState): string {

@@ -40,6 +40,8 @@ export interface PlanRules {
   readonly ceilings: Readonly<Record<string, Watts>>;
   /** Watts to plan for devices that were read once and are silent now. */
   readonly unseen: ReadonlyMap<string, Watts>;
+  /** Dollars per watt and hour that a device's watts are worth beside what they earn: fairness among tenants. */
+  readonly favours?: ReadonlyMap<string, number>;
 }
 
 /** The price of last resort: a device too slow for a deadline, or awake for too short a time. */
@@ -198,6 +200,7 @@ export function currentPoint(input: DeviceInput): OperatingPoint | null {
 function problemDevice(candidate: Candidate, path: readonly PlanLimit[], rules: PlanRules): ProblemDevice {
   const { facts, entry, current } = candidate;
   const switching: Record<string, number> = {};
+  const favour = rules.favours?.get(facts.id) ?? 0;
   const deadlines = path.map((limit) => limit.deadlineAt).filter((at) => at !== null);
   const deadlineAt = deadlines.length === 0 ? null : Math.min(...deadlines);
   for (const point of facts.points) {
@@ -224,7 +227,7 @@ function problemDevice(candidate: Candidate, path: readonly PlanLimit[], rules: 
     modes: facts.points.map((point) => ({
       id: point.id,
       watts: Math.ceil(point.watts),
-      dollarsPerHour: point.dollarsPerHour,
+      dollarsPerHour: point.dollarsPerHour + favour * point.watts,
     })),
     switchDollarsPerHour: switching,
     allowed: candidate.allowed.map((point) => point.id),

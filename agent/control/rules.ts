@@ -63,6 +63,20 @@ export function stepContext(config: Config, model: SiteModel): StepContext {
       .filter((workload) => workload.caps === 'together' && workload.nodes.length > 1)
       .map((workload) => ({ id: workload.id, devices: workload.nodes })),
     rules: controlRules(config),
+    ...tenantRules(config),
+  };
+}
+
+/** Tenants by id, where there are any. */
+function tenantRules({ tenants }: Config): Pick<StepContext, 'tenants'> {
+  if (tenants.length === 0) return {};
+  return {
+    tenants: Object.fromEntries(
+      tenants.map(({ id, energyDollarsPerMwh, curtailmentShare }) => [
+        id,
+        { energyDollarsPerMwh: energyDollarsPerMwh ?? null, fair: curtailmentShare === 'fair' },
+      ]),
+    ),
   };
 }
 

@@ -2,6 +2,7 @@ import type { Authority } from '../../config/schema.ts';
 import type { DeviceId, LimitId, Milliseconds, Watts } from '../../protocols/units.ts';
 import type { DeviceModel } from '../site/model.ts';
 import type { BoundedLimit } from './derived-limits.ts';
+import type { TenantRules } from './fairness.ts';
 import type { Job } from './job-caps.ts';
 import type { PlanFloor } from './plan.ts';
 import type { CapBounds } from './points.ts';
@@ -14,6 +15,8 @@ export interface StepContext {
   /** Nodes that are capped level; absent in journals of earlier versions. */
   readonly jobs?: readonly Job[];
   readonly rules: ControlRules;
+  /** Tenants with a price or a way of their own; absent in journals of earlier versions and where there are none. */
+  readonly tenants?: Readonly<Record<string, TenantRules>>;
 }
 
 export interface StepLimit extends BoundedLimit {

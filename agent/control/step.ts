@@ -14,6 +14,7 @@ import {
   withLearntTimes,
 } from './class-memory.ts';
 import type { Decision } from './decision.ts';
+import { favours, rememberTenants, type TenantMemories } from './fairness.ts';
 import { followSetPoints } from './follow.ts';
 import { commandsOf } from './gate.ts';
 import { levelJobs } from './job-caps.ts';
@@ -83,6 +84,8 @@ export interface ControlState {
   readonly rampAt: MonotonicMs;
   /** What was learnt of each class of devices. */
   readonly classes: ClassMemories;
+  /** What tenants gave up who share it fairly; absent where there are none. */
+  readonly tenants?: TenantMemories;
 }
 
 export interface StepResult {
@@ -157,6 +160,7 @@ export function step(
   correctBias(context, limits, sums, inputs, unseen, now);
   const phase =
     before.phase === 'normal' || evidenceComplete(context, limits, observation, now) ? 'normal' : 'starting';
+  const tenants = tenantsNow(context, before, inputs, now);
   const blind = blindWatts(context, inputs, limits, now);
   const planLimits = context.limits.map((limit) =>
     planLimit(context.rules, limit, limits[limit.id]!, {
@@ -175,6 +179,7 @@ export function step(
     wakesPerHour: context.rules.wakesPerHour,
     meterLagMs: context.rules.meterLagMs,
     unseen,
+    favours: tenants.favours,
   };
   const { plan, answer, gap, shortfalls } = solveWithGrants(
     context,
@@ -206,7 +211,15 @@ export function step(
   for (const id of gated.shedLimits) limits[id] = { ...limits[id]!, lastShedAt: now };
   for (const [id, at] of gated.wakesAt) limits[id] = { ...limits[id]!, wakesAt: at };
   return {
-    state: { entries, limits, phase, rampTokensWatts: gated.rampTokensWatts, rampAt: now, classes },
+    state: {
+      entries,
+      limits,
+      phase,
+      rampTokensWatts: gated.rampTokensWatts,
+      rampAt: now,
+      classes,
+      ...tenants.kept,
+    },
     decision: {
       at: now,
       status: shortfalls.length > 0 ? 'infeasible' : answer.status,
@@ -229,6 +242,26 @@ export function step(
     facts: new Map(inputs.map((input) => [input.facts.id, input.facts])),
     inputs,
     search: { problem: plan.problem, gap },
+  };
+}
+
+/** What tenants who share fairly gave up until now, and what that is worth to each of their devices. */
+function tenantsNow(
+  { tenants, devices }: StepContext,
+  before: ControlState,
+  inputs: readonly DeviceInput[],
+  now: MonotonicMs,
+): { kept: { tenants?: TenantMemories }; favours: ReadonlyMap<DeviceId, number> } {
+  const tenantOf = new Map<DeviceId, string>();
+  for (const { model } of devices)
+    if (model.tenant !== null && tenants?.[model.tenant]?.fair === true) tenantOf.set(model.id, model.tenant);
+  if (tenants === undefined || tenantOf.size === 0) return { kept: {}, favours: new Map() };
+  const elapsedMs = before.rampAt === 0 ? 0 : now - before.rampAt;
+  const kept = rememberTenants(before.tenants ?? {}, tenants, inputs, tenantOf, elapsedMs);
+  const worth = favours(kept);
+  return {
+    kept: { tenants: kept },
+    favours: new Map([...tenantOf].map(([id, tenant]) => [id, worth.get(tenant)!])),
   };
 }
 
@@ -358,13 +391,16 @@ function factsOf(
   orders: StepOrders,
 ): DeviceFacts {
   const { model } = stepDevice;
+  const tenantPrice = context.tenants?.[model.tenant ?? '']?.energyDollarsPerMwh ?? null;
+  const economics =
+    tenantPrice === null ? orders.economics : { ...orders.economics, energyDollarsPerMwh: tenantPrice };
   if (model.kind === 'gpu-node') {
     return gpuNodeFacts(
       model,
       device,
       stepDevice.hostWatts,
       { dollarsPerGpuHour: stepDevice.dollarsPerGpuHour },
-      orders.economics,
+      economics,
       stepDevice.cappable,
       stepDevice.capBounds,
     );
@@ -373,7 +409,7 @@ function factsOf(
     observedWatts: entry?.observedWatts ?? 0,
     normalLimitWatts: entry?.normalLimitWatts ?? null,
   };
-  return minerFacts(model, device, memory, orders.economics, context.rules.shareLimits);
+  return minerFacts(model, device, memory, economics, context.rules.shareLimits);
 }
 
 function nodeInputs(

@@ -66,7 +66,9 @@ export function recoverState(lost: LostState, rules: RecoverRules): ControlState
   const limits: Record<string, LimitMemory> = {};
   for (const [id, memory] of Object.entries(lost.state.limits))
     limits[id] = moveLimit(memory, rules, moved, movedAhead);
-  return { entries, limits, phase: 'starting', rampTokensWatts: 0, rampAt: 0, classes: lost.state.classes };
+  const { classes, tenants } = lost.state;
+  const kept = tenants === undefined ? {} : { tenants };
+  return { entries, limits, phase: 'starting', rampTokensWatts: 0, rampAt: 0, classes, ...kept };
 }
 
 function moveEntry(

@@ -12,6 +12,7 @@ meters: [{ id: m, profile: schneider-pm5560, transport: { kind: modbus-tcp, host
 miners:
   - { id: a, limit: feeder, hosts: [10.1.0.1], password: { env: A } }
   - { id: b, limit: feeder, hosts: [10.1.0.2], password: { env: B } }
+tenants: [{ id: acme, energyDollarsPerMwh: 61 }]
 issuers: [{ id: fleet, maxPriority: 60, orders: all, limits: all, unsigned: true }]
 mqtt: { url: "mqtt://10.0.0.9:1883" }
 `;
@@ -43,6 +44,7 @@ describe('a changed configuration', () => {
       ['interval: 1s', 'interval: 2s'],
       ['host: 10.0.0.5', 'host: 10.0.0.6'],
       ['password: { env: A }', 'password: { env: B }'],
+      ['energyDollarsPerMwh: 61 }', 'energyDollarsPerMwh: 70, curtailmentShare: fair }'],
       ['maxPriority: 60', 'maxPriority: 50'],
       ['mqtt://10.0.0.9', 'mqtt://10.0.0.8'],
     ]);
@@ -51,6 +53,8 @@ describe('a changed configuration', () => {
       'meters.m.interval': 'live',
       'meters.m.transport.host': 'restart',
       'miners.a.password.env': 'reconnect',
+      'tenants.acme.energyDollarsPerMwh': 'live',
+      'tenants.acme.curtailmentShare': 'live',
       'issuers.fleet.maxPriority': 'live',
       'mqtt.url': 'restart',
     });

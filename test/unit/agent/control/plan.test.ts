@@ -94,6 +94,17 @@ describe('the problem of a cycle', () => {
     expect(planned(one).candidates.get('d')).toMatchObject({ overGrant: false, current: { id: 'normal' } });
   });
 
+  it('lets a watt be worth a little more or less for fairness', () => {
+    const one = input({}, {}, { points: [SLEEP, { ...NORMAL, watts: 3000 }] });
+    const worth = (favour: number, id = 'd') =>
+      planned(one, { rules: { favours: new Map([[id, favour]]) } }).problem.devices[0]!.modes.map(
+        (mode) => mode.dollarsPerHour,
+      );
+    expect(worth(0.000_001)).toEqual([expect.closeTo(0.000_06, 12), expect.closeTo(0.203, 12)]);
+    expect(worth(-0.000_001)[1]).toBeCloseTo(0.197, 12);
+    expect(worth(1, 'another')).toEqual([0, 0.2]);
+  });
+
   it('names the limits that are over now, losses included', () => {
     const tree = (grid: number, hall: number) =>
       planned(input({}, {}, { limit: 'hall' }), {
