@@ -117,9 +117,11 @@ export function whatsminerV3Family(endpoint: MinerEndpoint, deps: MinerDeps): Mi
     const kept = slow.fresh();
     if (kept !== null) return ok({ ...replies, ...kept });
     const edevs = await ask({ cmd: 'get.miner.status', param: 'edevs' }, signal);
-    if (!edevs.ok) return ok(replies);
-    slow.keep({ edevs: edevs.value.message });
-    return ok({ ...replies, edevs: edevs.value.message });
+    if (!edevs.ok && edevs.error.kind === 'cancelled') return edevs;
+    // Boards that do not come are not asked for at every reading either.
+    const boards = edevs.ok ? { edevs: edevs.value.message } : {};
+    slow.keep(boards);
+    return ok({ ...replies, ...boards });
   };
 
   const poll = async (signal: AbortSignal): Promise<Result<MinerFields>> => {
