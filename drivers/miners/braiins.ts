@@ -39,6 +39,17 @@ const REST_SLOW_READS = [
   ['errors', 'miner/errors'],
 ] as const;
 
+/** What those say, and nothing else does. */
+type SlowFields = Pick<
+  MinerFields,
+  'chipTemperatureCelsius' | 'boardTemperatureCelsius' | 'fanRpm' | 'boards' | 'pools' | 'errors'
+>;
+
+function slowFieldsOf(fields: MinerFields): SlowFields {
+  const { chipTemperatureCelsius, boardTemperatureCelsius, fanRpm, boards, pools, errors } = fields;
+  return { chipTemperatureCelsius, boardTemperatureCelsius, fanRpm, boards, pools, errors };
+}
+
 /** What is asked over GraphQL; one query each, as one unknown name fails a whole query. */
 const GRAPHQL_READS = [
   [
@@ -64,7 +75,7 @@ export function braiinsFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFa
   /** The web interface that answered well. */
   let speaks: 'rest' | 'graphql' | null = null;
   const asked = createJustAsked<object>(deps.clock);
-  const slow = createSlowPart<BraiinsRestReplies>(deps.clock);
+  const slow = createSlowPart<SlowFields>(deps.clock);
   let pausable: boolean | null = null;
   let pausedAt: MonotonicMs = Number.NEGATIVE_INFINITY;
   let constraints: unknown;
@@ -94,7 +105,7 @@ export function braiinsFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFa
 
   const pollRest = async (details: unknown, signal: AbortSignal): Promise<Result<MinerFields>> => {
     const kept = slow.fresh();
-    const replies: { -readonly [name in keyof BraiinsRestReplies]: unknown } = { ...kept, details };
+    const replies: { -readonly [name in keyof BraiinsRestReplies]: unknown } = { details };
     let silences = 0;
     let isGone = false;
     for (const [name, path] of [...REST_READS, ...(kept === null ? REST_SLOW_READS : [])]) {
@@ -117,10 +128,11 @@ export function braiinsFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFa
       if (!asked.ok && asked.error.kind === 'cancelled') return asked;
     }
     speaks = 'rest';
-    const { hashboards, pools, errors, cooling } = replies;
+    const fields = decodeBraiinsRest({ ...replies, constraints }, controllable);
+    if (kept !== null) return ok({ ...fields, ...kept });
     // A page that is not there, or does not come, is not asked for at every reading either.
-    if (kept === null && !isGone) slow.keep({ hashboards, pools, errors, cooling });
-    return ok(decodeBraiinsRest({ ...replies, constraints }, controllable));
+    if (!isGone) slow.keep(slowFieldsOf(fields));
+    return ok(fields);
   };
 
   const pollGraphql = async (signal: AbortSignal): Promise<Result<MinerFields>> => {
