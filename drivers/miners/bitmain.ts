@@ -91,10 +91,14 @@ export function bitmainFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFa
   let version: CgminerBody | undefined;
 
   /** `stats` and `pools` of port 4028; one command a connection, never joined. */
-  const askPort = async (replies: Writable<BitmainReplies>, signal: AbortSignal): Promise<Failure | null> => {
+  const askPort = async (
+    replies: Writable<BitmainReplies>,
+    wantsPools: boolean,
+    signal: AbortSignal,
+  ): Promise<Failure | null> => {
     for (const command of ['stats', 'pools', 'version'] as const) {
       if (command === 'version' && (version !== undefined || hasType(replies.stats))) continue;
-      if (command === 'pools' && replies.pools !== undefined) continue;
+      if (command === 'pools' && !wantsPools) continue;
       const answer = await readCgminer(target, command, undefined, signal);
       if (answer.ok && command !== 'pools' && isForeign({ [command]: answer.value }, 'bitmain'))
         return {
@@ -125,27 +129,32 @@ export function bitmainFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFa
           ] as const)
         : []),
     ] as const;
+    let faults = slowFaults.fresh();
+    Object.assign(replies, faults);
+    let slowPage: Failure | null = null;
     for (const [name, page] of wanted) {
       const answer = await pages.read(page, signal);
       if (answer.ok) replies[name] = answer.value;
+      else if (answer.error.kind === 'timeout' && !portIsDown && slowPage === null)
+        // Of a unit that answers otherwise, one page may be slow by itself.
+        slowPage = answer.error;
       else if (isSilence(answer.error) || answer.error.kind === 'unauthorised') return answer.error;
     }
-    let faults = slowFaults.fresh();
     if (faults === null) {
       const answer = await pages.read('summary.cgi', signal);
       if (!answer.ok && answer.error.kind === 'cancelled') return answer.error;
       // A page that is not there, or does not come, is not asked for at every reading either.
       faults = answer.ok ? { summary: answer.value } : {};
       slowFaults.keep(faults);
+      Object.assign(replies, faults);
     }
-    Object.assign(replies, faults);
-    return null;
+    return slowPage;
   };
 
   const poll = async (signal: AbortSignal): Promise<Result<MinerFields>> => {
     const kept = slow.fresh();
     const replies: Writable<BitmainReplies> = { ...kept };
-    const portFailure = await askPort(replies, signal);
+    const portFailure = await askPort(replies, kept === null, signal);
     if (portFailure?.kind === 'cancelled' || portFailure?.kind === 'wrong-device')
       return { ok: false, error: portFailure };
     const portIsDown = replies.stats === undefined;
@@ -161,7 +170,9 @@ export function bitmainFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFa
     }
     if (portIsDown && replies.minerConf === undefined && replies.stats === undefined)
       return { ok: false, error: portFailure ?? silent(endpoint) };
-    if (kept === null && replies.pools !== undefined) slow.keep({ pools: replies.pools });
+    // A list that does not come from a unit that answers is not asked for at every reading either.
+    if (kept === null && (!portIsDown || replies.pools !== undefined))
+      slow.keep(replies.pools === undefined ? {} : { pools: replies.pools });
     return ok(decodeBitmain(version === undefined ? replies : { ...replies, version }, context));
   };
 

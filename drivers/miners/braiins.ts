@@ -23,6 +23,8 @@ import { recordAt } from './web-json.ts';
 
 /** Limits of the tuner depend on the model and the supply: they hardly change. */
 const CONSTRAINTS_MAXIMUM_AGE_MS: Milliseconds = 600_000;
+/** Where they do not come, readings do not ask for them each time. */
+const CONSTRAINTS_AGAIN_MS: Milliseconds = 30_000;
 
 const REST_READS = [
   ['stats', 'miner/stats'],
@@ -36,6 +38,17 @@ const REST_SLOW_READS = [
   ['pools', 'pools/'],
   ['errors', 'miner/errors'],
 ] as const;
+
+/** What those say, and nothing else does. */
+type SlowFields = Pick<
+  MinerFields,
+  'chipTemperatureCelsius' | 'boardTemperatureCelsius' | 'fanRpm' | 'boards' | 'pools' | 'errors'
+>;
+
+function slowFieldsOf(fields: MinerFields): SlowFields {
+  const { chipTemperatureCelsius, boardTemperatureCelsius, fanRpm, boards, pools, errors } = fields;
+  return { chipTemperatureCelsius, boardTemperatureCelsius, fanRpm, boards, pools, errors };
+}
 
 /** What is asked over GraphQL; one query each, as one unknown name fails a whole query. */
 const GRAPHQL_READS = [
@@ -62,11 +75,12 @@ export function braiinsFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFa
   /** The web interface that answered well. */
   let speaks: 'rest' | 'graphql' | null = null;
   const asked = createJustAsked<object>(deps.clock);
-  const slow = createSlowPart<BraiinsRestReplies>(deps.clock);
+  const slow = createSlowPart<SlowFields>(deps.clock);
   let pausable: boolean | null = null;
   let pausedAt: MonotonicMs = Number.NEGATIVE_INFINITY;
   let constraints: unknown;
   let constraintsAt: MonotonicMs | null = null;
+  let constraintsLostAt: MonotonicMs = Number.NEGATIVE_INFINITY;
 
   /** Fails where there is no REST interface, or nobody is let in. */
   const askDetails = async (signal: AbortSignal): Promise<Result<CgminerBody>> => {
@@ -76,30 +90,49 @@ export function braiinsFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFa
     return fail('unsupported', `${endpoint.host} has no REST interface of Braiins OS`);
   };
 
-  const askConstraints = async (signal: AbortSignal): Promise<void> => {
+  const askConstraints = async (signal: AbortSignal): Promise<Result<null>> => {
     const now = deps.clock.monotonicMs();
-    if (constraintsAt !== null && now - constraintsAt < CONSTRAINTS_MAXIMUM_AGE_MS) return;
+    if (constraintsAt !== null && now - constraintsAt < CONSTRAINTS_MAXIMUM_AGE_MS) return ok(null);
     const answer = await web.read('configuration/constraints', signal);
-    if (!answer.ok) return;
+    if (!answer.ok) {
+      constraintsLostAt = deps.clock.monotonicMs();
+      return answer;
+    }
     constraints = answer.value;
     constraintsAt = now;
+    return ok(null);
   };
 
   const pollRest = async (details: unknown, signal: AbortSignal): Promise<Result<MinerFields>> => {
     const kept = slow.fresh();
-    const replies: { -readonly [name in keyof BraiinsRestReplies]: unknown } = { ...kept, details };
+    const replies: { -readonly [name in keyof BraiinsRestReplies]: unknown } = { details };
+    let silences = 0;
+    let isGone = false;
     for (const [name, path] of [...REST_READS, ...(kept === null ? REST_SLOW_READS : [])]) {
       const answer = await web.read(path, signal);
       if (answer.ok) replies[name] = answer.value;
       else if (name === 'stats' || answer.error.kind === 'cancelled') return answer;
-      else if (isSilence(answer.error)) break;
+      else if (isSilence(answer.error)) {
+        isGone = answer.error.kind === 'unreachable';
+        silences += 1;
+        // One page may be slow by itself.
+        if (isGone || silences > 1) break;
+      }
     }
-    if (controllable) await askConstraints(signal);
+    if (
+      controllable &&
+      silences === 0 &&
+      deps.clock.monotonicMs() - constraintsLostAt > CONSTRAINTS_AGAIN_MS
+    ) {
+      const asked = await askConstraints(signal);
+      if (!asked.ok && asked.error.kind === 'cancelled') return asked;
+    }
     speaks = 'rest';
-    const { hashboards, pools, errors, cooling } = replies;
-    if (kept === null && hashboards !== undefined && pools !== undefined && errors !== undefined)
-      slow.keep({ hashboards, pools, errors, cooling });
-    return ok(decodeBraiinsRest({ ...replies, constraints }, controllable));
+    const fields = decodeBraiinsRest({ ...replies, constraints }, controllable);
+    if (kept !== null) return ok({ ...fields, ...kept });
+    // A page that is not there, or does not come, is not asked for at every reading either.
+    if (!isGone) slow.keep(slowFieldsOf(fields));
+    return ok(fields);
   };
 
   const pollGraphql = async (signal: AbortSignal): Promise<Result<MinerFields>> => {

@@ -43,18 +43,18 @@ export function decodeCgminer(
   firmware: MinerFirmware,
   replies: CgminerReplies,
   configuredModel: string | null = null,
+  slow: CgminerSlowFields = cgminerSlowFields(replies),
 ): MinerFields {
   const version = mergedRecords(replies.version, 'VERSION');
   const summary = mergedRecords(replies.summary, 'SUMMARY');
-  const stats = mergedRecords(replies.stats, 'STATS');
-  const model = firstText(version, 'Type', 'PROD', 'MODEL') ?? firstText(stats, 'Type');
-  const ths = recentHashrateThs(summary) ?? recentHashrateThs(stats);
+  const model = firstText(version, 'Type', 'PROD', 'MODEL') ?? slow.model;
+  const ths = recentHashrateThs(summary) ?? slow.hashrateThs;
   const known = findMinerModel(model) ?? findMinerModel(configuredModel);
   const powerWatts =
     known === null || ths === null || ths === 0
       ? null
       : (known.nominalWatts * ths) / known.nominalHashrateThs;
-  const chains = numberedChains(stats);
+  const { nominalHashrateThs, fanRpm, boards, pools } = slow;
   return {
     ...nothingSaid(firmware),
     vendor: known?.vendor ?? null,
@@ -62,16 +62,39 @@ export function decodeCgminer(
     firmwareVersion: firstText(version, 'CGMiner', 'Miner', 'VERSION', 'GCMiner', 'BOSer', 'BOSminer', 'API'),
     macAddress: macOf(version['MAC']),
     serialNumber: firstText(version, 'DNA'),
-    state: stateOf(replies, ths, firstNumber(summary, 'Elapsed')),
+    state: stateOf(slow.broken, ths, firstNumber(summary, 'Elapsed')),
     hashrateThs: ths,
-    nominalHashrateThs: hashrateThs(firstNumber(stats, 'total_rateideal'), rateUnitOf(stats)),
+    nominalHashrateThs,
     powerWatts,
     powerSource: powerWatts === null ? null : 'estimated',
     efficiencyJoulesPerTh: efficiencyJoulesPerTh(powerWatts, ths),
-    fanRpm: numberedFans(stats),
+    fanRpm,
     uptimeSeconds: firstNumber(summary, 'Elapsed'),
-    boards: chains.length > 0 ? chains : devices(replies.devs),
-    pools: poolsOf(replies.pools ?? {}),
+    boards,
+    pools,
+  };
+}
+
+/** What `devs`, `stats` and `pools` say, which readings ask now and then: far smaller than the replies. */
+export interface CgminerSlowFields
+  extends Pick<MinerFields, 'model' | 'hashrateThs' | 'nominalHashrateThs' | 'fanRpm' | 'boards' | 'pools'> {
+  /** A device is listed as dead. */
+  readonly broken: boolean;
+}
+
+function cgminerSlowFields({ devs, stats: statsReply, pools }: CgminerReplies): CgminerSlowFields {
+  const stats = mergedRecords(statsReply, 'STATS');
+  const chains = numberedChains(stats);
+  return {
+    model: firstText(stats, 'Type'),
+    hashrateThs: recentHashrateThs(stats),
+    nominalHashrateThs: hashrateThs(firstNumber(stats, 'total_rateideal'), rateUnitOf(stats)),
+    fanRpm: numberedFans(stats),
+    boards: chains.length > 0 ? chains : devices(devs),
+    pools: poolsOf(pools ?? {}),
+    broken: sectionRecords(devs ?? {}, 'DEVS').some((device) =>
+      ['Dead', 'NoStart'].includes(firstText(device, 'Status') ?? ''),
+    ),
   };
 }
 
@@ -80,12 +103,9 @@ const MOST_DEVICES = 256;
 /** A rate that was just reset is a start, not a stop. */
 const STARTING_SECONDS = 900;
 
-function stateOf(replies: CgminerReplies, ths: number | null, uptimeSeconds: number | null): MinerState {
+function stateOf(broken: boolean, ths: number | null, uptimeSeconds: number | null): MinerState {
   if (ths === null) return 'unknown';
   if (ths > 0) return 'hashing';
-  const broken = sectionRecords(replies.devs ?? {}, 'DEVS').some((device) =>
-    ['Dead', 'NoStart'].includes(firstText(device, 'Status') ?? ''),
-  );
   if (broken) return 'fault';
   return uptimeSeconds !== null && uptimeSeconds < STARTING_SECONDS ? 'starting' : 'stopped';
 }
@@ -130,7 +150,7 @@ export function cgminerFamily(
   deps: MinerDeps,
 ): MinerFamily {
   const target = cgminerTarget(endpoint, deps);
-  const slow = createSlowPart<CgminerReplies>(deps.clock);
+  const slow = createSlowPart<CgminerSlowFields>(deps.clock);
   let version: CgminerBody | undefined;
 
   const poll = async (signal: AbortSignal): Promise<Result<MinerFields>> => {
@@ -147,9 +167,9 @@ export function cgminerFamily(
       if (command === 'version') version = replies.version;
     }
     if (version !== undefined) replies.version = version;
-    const { devs, pools, stats } = replies;
-    if (devs && pools && stats) slow.keep({ devs, pools, stats });
-    return ok(decodeCgminer(firmware, { ...kept, ...replies }, endpoint.model));
+    const fields = kept ?? cgminerSlowFields(replies);
+    if (kept === null && replies.devs && replies.pools && replies.stats) slow.keep(fields);
+    return ok(decodeCgminer(firmware, replies, endpoint.model, fields));
   };
 
   return {

@@ -42,21 +42,31 @@ export function epicFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFamil
     return ok({ summary: summary.value, capabilities, ...(network.ok && { network: network.value }) });
   };
 
-  const read = async (signal: AbortSignal): Promise<Result<MinerFields>> => {
+  const read = async (signal: AbortSignal): Promise<Result<EpicReplies>> => {
     const replies = await askWho(signal);
     if (!replies.ok) {
       capabilities = undefined;
       control = epicControl(capabilities, password !== null);
       return foreign(replies.error, target) ?? replies;
     }
-    asked.keep(recordAt(replies.value.summary));
-    return ok(decodeEpic(replies.value, password !== null, control));
+    return ok(replies.value);
   };
+
+  const decoded = (replies: EpicReplies): Result<MinerFields> =>
+    ok(decodeEpic(replies, password !== null, control));
 
   return {
     firmware: 'epic',
-    who: read,
-    poll: read,
+    who: async (signal) => {
+      const replies = await read(signal);
+      if (!replies.ok) return replies;
+      asked.keep(recordAt(replies.value.summary));
+      return decoded(replies.value);
+    },
+    poll: async (signal) => {
+      const replies = await read(signal);
+      return replies.ok ? decoded(replies.value) : replies;
+    },
     send: async (command, _latest, signal) => {
       if (password === null)
         return fail(

@@ -11,8 +11,15 @@ import {
 import type { Applied, LoadCommand } from '../load-driver.ts';
 import { mayHaveArrived } from './cgminer.ts';
 import { firstText, type MinerFields } from './reply-fields.ts';
-import { isOff, isSearchOver, messageOf, type WhatsminerReplies } from './whatsminer-decode.ts';
+import { messageOf } from './whatsminer-decode.ts';
 import { giveWhatsminerOrders, type WhatsminerOrder, whatsminerOrders } from './whatsminer-orders.ts';
+
+/** How the mining service of a unit stood at its latest reading. */
+export interface WhatsminerService {
+  readonly off: boolean;
+  /** The frequency search has ended, so that a percentage is accepted. */
+  readonly searchOver: boolean;
+}
 
 /** Writes to one Whatsminer; keeps its token. */
 export interface WhatsminerWriter {
@@ -21,7 +28,7 @@ export interface WhatsminerWriter {
   apply(
     command: LoadCommand,
     fields: MinerFields,
-    replies: WhatsminerReplies,
+    service: WhatsminerService,
     configuredModel: string | null,
     signal: AbortSignal,
   ): Promise<Result<Applied>>;
@@ -120,11 +127,11 @@ export function createWhatsminerWriter(
       session = null;
       await openSession(signal);
     },
-    apply: async (command, fields, replies, configuredModel, signal) => {
+    apply: async (command, fields, service, configuredModel, signal) => {
       const orders = whatsminerOrders(command, {
         fields,
-        off: isOff(replies) === true || fields.state === 'sleeping',
-        searchOver: isSearchOver(replies),
+        off: service.off || fields.state === 'sleeping',
+        searchOver: service.searchOver,
         configuredModel,
       });
       return orders.ok ? await giveWhatsminerOrders(orders.value, (order) => give(order, signal)) : orders;

@@ -19,6 +19,7 @@ import { sentOf } from './sent.ts';
 import { createSlowPart } from './slow-part.ts';
 import { isRecordWith, recordAt } from './web-json.ts';
 import { whatsminerFamily } from './whatsminer.ts';
+import type { WhatsminerService } from './whatsminer-commands.ts';
 import { giveWhatsminerOrders, type WhatsminerOrder, whatsminerOrders } from './whatsminer-orders.ts';
 import {
   decodeWhatsminerV3,
@@ -71,9 +72,9 @@ export function whatsminerV3Family(endpoint: MinerEndpoint, deps: MinerDeps): Mi
   const context = { configuredModel: endpoint.model, controllable: password !== null };
   /** Set by the first frame that came: from then on a shut port is a failure, not another dialect. */
   let framed: boolean | null = null;
-  let latest: WhatsminerV3Replies = {};
+  let latest: WhatsminerService = { off: false, searchOver: false };
   const asked = createJustAsked<WhatsminerV3Answer>(clock);
-  const slow = createSlowPart<Pick<WhatsminerV3Replies, 'edevs'>>(clock);
+  const slow = createSlowPart<MinerFields['boards']>(clock);
 
   const ask = (request: Record<string, Json>, signal: AbortSignal) =>
     askWhatsminerV3(target, request, signal);
@@ -99,10 +100,14 @@ export function whatsminerV3Family(endpoint: MinerEndpoint, deps: MinerDeps): Mi
     return info;
   };
 
-  const readStatus = async (
-    info: unknown,
-    signal: AbortSignal,
-  ): Promise<Result<WhatsminerV3Replies, ExchangeFailure>> => {
+  /** Of the replies, only what commands go by is kept, and what is asked now and then. */
+  const decoded = (replies: WhatsminerV3Replies, boards: MinerFields['boards'] | null) => {
+    latest = { off: isWhatsminerV3Off(replies), searchOver: isWhatsminerV3SearchOver(replies) };
+    const fields = decodeWhatsminerV3(replies, context);
+    return ok(boards === null ? fields : { ...fields, boards });
+  };
+
+  const readStatus = async (info: unknown, signal: AbortSignal): Promise<Result<MinerFields>> => {
     const replies: { -readonly [name in keyof WhatsminerV3Replies]: unknown } = { info };
     for (const param of ['summary+pools', 'summary'] as const) {
       const status = await ask({ cmd: 'get.miner.status', param }, signal);
@@ -113,22 +118,21 @@ export function whatsminerV3Family(endpoint: MinerEndpoint, deps: MinerDeps): Mi
       // Off it may answer no status at all; silence is another matter.
       if (isSilence(status.error) || status.error.kind === 'malformed') return status;
     }
-    if (isWhatsminerV3Off(replies)) return ok(replies);
+    if (isWhatsminerV3Off(replies)) return decoded(replies, null);
     const kept = slow.fresh();
-    if (kept !== null) return ok({ ...replies, ...kept });
+    if (kept !== null) return decoded(replies, kept);
     const edevs = await ask({ cmd: 'get.miner.status', param: 'edevs' }, signal);
-    if (!edevs.ok) return ok(replies);
-    slow.keep({ edevs: edevs.value.message });
-    return ok({ ...replies, edevs: edevs.value.message });
+    if (!edevs.ok && edevs.error.kind === 'cancelled') return edevs;
+    // Boards that do not come are not asked for at every reading either.
+    const read = decoded(edevs.ok ? { ...replies, edevs: edevs.value.message } : replies, null);
+    slow.keep(read.value.boards);
+    return read;
   };
 
   const poll = async (signal: AbortSignal): Promise<Result<MinerFields>> => {
     const info = await askInfo(signal);
     if (!info.ok) return speaksOlder(info.error) ? await older.poll(signal) : info;
-    const replies = await readStatus(info.value.message, signal);
-    if (!replies.ok) return replies;
-    latest = replies.value;
-    return ok(decodeWhatsminerV3(latest, context));
+    return await readStatus(info.value.message, signal);
   };
 
   const speaksOlder = (failure: ExchangeFailure): boolean =>
@@ -186,8 +190,8 @@ export function whatsminerV3Family(endpoint: MinerEndpoint, deps: MinerDeps): Mi
         );
       const orders = whatsminerOrders(command, {
         fields,
-        off: isWhatsminerV3Off(latest) || fields.state === 'sleeping',
-        searchOver: isWhatsminerV3SearchOver(latest),
+        off: latest.off || fields.state === 'sleeping',
+        searchOver: latest.searchOver,
         configuredModel: endpoint.model,
       });
       if (!orders.ok) return orders;

@@ -8,8 +8,18 @@ import { cgminerTarget, isNo, isSilence } from './cgminer.ts';
 import type { MinerDeps, MinerFamily } from './miner-driver.ts';
 import type { MinerFields } from './reply-fields.ts';
 import { createSlowPart } from './slow-part.ts';
-import { createWhatsminerWriter, type WhatsminerWriter } from './whatsminer-commands.ts';
-import { decodeWhatsminer, isOff, isWhatsminer, type WhatsminerReplies } from './whatsminer-decode.ts';
+import {
+  createWhatsminerWriter,
+  type WhatsminerService,
+  type WhatsminerWriter,
+} from './whatsminer-commands.ts';
+import {
+  decodeWhatsminer,
+  isOff,
+  isSearchOver,
+  isWhatsminer,
+  type WhatsminerReplies,
+} from './whatsminer-decode.ts';
 
 /** Asked at every reading, one by one: joining does not work for the flat ones. */
 const LIVE = ['summary', 'status'] as const;
@@ -35,7 +45,13 @@ export function whatsminerFamily(
   const context = { firmware, configuredModel: endpoint.model, controllable: writer !== null };
   const steady: { [command in (typeof STEADY)[number]]?: CgminerBody } = {};
   const slow = createSlowPart<WhatsminerReplies>(deps.clock);
-  let latest: WhatsminerReplies = {};
+  let latest: WhatsminerService = { off: false, searchOver: false };
+
+  /** Of the replies, only what commands go by is kept. */
+  const decoded = (replies: WhatsminerReplies): Result<MinerFields> => {
+    latest = { off: isOff(replies) === true, searchOver: isSearchOver(replies) };
+    return ok(decodeWhatsminer(replies, context));
+  };
 
   /** Off, the mining program may be gone, and its summary with it; `status` still answers. */
   const readOff = async (
@@ -46,8 +62,8 @@ export function whatsminerFamily(
     const status = await readCgminer(target, 'status', undefined, signal);
     if (!status.ok || isOff({ status: status.value.body }) !== true) return null;
     const info = await readCgminer(target, 'get_miner_info', undefined, signal);
-    latest = { ...steady, status: status.value.body, ...(info.ok && { get_miner_info: info.value.body }) };
-    return ok(decodeWhatsminer(latest, context));
+    const told = { ...steady, status: status.value.body };
+    return decoded(info.ok ? { ...told, get_miner_info: info.value.body } : told);
   };
 
   const poll = async (signal: AbortSignal): Promise<Result<MinerFields>> => {
@@ -69,9 +85,8 @@ export function whatsminerFamily(
     const { devs, pools, get_error_code } = replies;
     if (devs !== undefined && pools !== undefined && get_error_code !== undefined)
       slow.keep({ devs, pools, get_error_code });
-    latest = { ...kept, ...steady, ...replies };
     await writer?.warm(signal);
-    return ok(decodeWhatsminer(latest, context));
+    return decoded({ ...kept, ...steady, ...replies });
   };
 
   return {
