@@ -140,6 +140,17 @@ describe('choices without a search', () => {
     expect(breakers[0]!.columns).toEqual(chain.slice(0, 3));
   });
 
+  test('nothing that earns nothing, whatever room there is', () => {
+    const { bench, breakers } = prepareBreakers(chained);
+    bench.memory.roomWatts[breakers[0]!.limit] = 1000;
+    expect(extendOn(bench, breakers, 6)).toEqual({ workUnits: 6, extended: false });
+    expect(breakers[0]!.columns.at(-1)).toEqual({
+      watts: 245,
+      value: expect.closeTo(18.7, 12),
+      modes: Int32Array.of(2, 2, 1, 0),
+    });
+  });
+
   test('nothing that costs more energy than it earns', () => {
     for (const [energyPrice, count] of [
       [0.085, 4],
@@ -148,7 +159,7 @@ describe('choices without a search', () => {
       [0.13, 1],
     ] as const) {
       const { bench, breakers } = prepareBreakers(chained, energyPrice);
-      extendOn(bench, breakers, 5, energyPrice);
+      expect(extendOn(bench, breakers, count, energyPrice).workUnits).toBe(count);
       expect(breakers[0]!.columns).toEqual(
         chain.slice(0, count).map((column, k) => ({
           ...column,

@@ -13,7 +13,7 @@ import type { Problem } from '../../../agent/allocation/problem.ts';
 import { solveProblem } from '../../../agent/allocation/solve.ts';
 import { computeBaseSlack } from '../../../agent/allocation/sweep.ts';
 import { computeLosses } from '../../../agent/allocation/window-memory.ts';
-import { coarseSite, randomSite } from '../../support/allocation-problems.ts';
+import { coarseSite, manyFloors, randomSite } from '../../support/allocation-problems.ts';
 import { extendOn, prepareBreakers } from '../../support/breaker-bench.ts';
 import { bruteForce, judge } from '../../support/brute-force.ts';
 import { deviceOf, floorOf, limitOf, siteOf } from '../../support/small-site.ts';
@@ -28,6 +28,21 @@ const on = (watts: number, dollars: number): [number, number][] => [
   [0, 0],
   [watts, dollars],
 ];
+
+/** 115 W, 100 of them for the floor: rounded it is missed, and the PDU cannot carry the least. It does not cut across. */
+const hard = siteOf(
+  [limitOf('site', null, 115), limitOf('pdu', 'site', 30)],
+  [
+    deviceOf('a', 'pdu', on(50, 6)),
+    deviceOf('b', 'site', [
+      [0, 0],
+      [50, 0.45],
+      [60, 0.6],
+    ]),
+    deviceOf('c', 'site', on(60, 0.5)),
+  ],
+  [floorOf('firm', ['a', 'b', 'c'], 100)],
+);
 
 describe('breakers as wholes, put together from their parts', () => {
   /** Rounds of looking for choices, and what a search among them may have of the work that is left. */
@@ -170,6 +185,48 @@ describe('which breakers are taken as wholes', () => {
     expect(decided(loose, { workUnits: 100_000 })).toMatchObject({ status: 'optimal', workUnits: 0 });
   });
 
+  test('none whose choices are too many', () => {
+    const many = siteOf(
+      [limitOf('site', null, 1e6), limitOf('b', 'site', 10_000)],
+      Array.from({ length: 14 }, (_, n) =>
+        deviceOf(`d${n}`, 'b', on(1000 + 2 ** n / 16, 100 + 2 ** n / 160)),
+      ),
+    );
+    const { bench, breakers } = prepareBreakers(many);
+    const { workUnits, extended } = extendOn(bench, breakers, 750);
+    expect(extended).toBe(false);
+    expect(decided(many, { workUnits: 1000 }).workUnits).toBeGreaterThanOrEqual(workUnits);
+    expect(decided(many, { workUnits: 1000 }).boundDollarsPerHour).toBe(decided(many).boundDollarsPerHour);
+  });
+
+  test('where the small site finds no answer in its work, that says nothing', () => {
+    const beside = siteOf(
+      [
+        limitOf('root', null, 1e6),
+        ...hard.limits.map((limit) => ({ ...limit, parent: limit.parent ?? 'root' })),
+      ],
+      [...hard.devices, ...six.devices],
+      hard.floors,
+    );
+    const breaker = limitOf('b', 'root', 200);
+    const problem = { ...beside, limits: [...beside.limits, breaker] };
+    const best = 0.95 + 19.6;
+    expect(decided(problem, { workUnits: 48 })).toMatchObject({ status: 'infeasible' });
+    for (const [workUnits, status] of [
+      [200, 'feasible'],
+      [1000, 'optimal'],
+    ] as const) {
+      const decision = decided(problem, { workUnits });
+      expect(decision).toMatchObject({ status, dollarsPerHour: expect.closeTo(best, 9) });
+      // The relaxed answer of the rest, and 19.60 $ of the breaker.
+      expect(decision.boundDollarsPerHour).toBeCloseTo(
+        decided(hard, { workUnits: 1000 }).boundDollarsPerHour! + 19.6,
+        9,
+      );
+      expect(decision.gap).toBeGreaterThan(0.1);
+    }
+  });
+
   test('none at a small gap, the very gap among them', () => {
     const two = siteOf(
       [limitOf('site', null, 16), limitOf('b', 'site', 3)],
@@ -241,21 +298,7 @@ describe('what mending floors may take', () => {
   });
 
   test('nothing where no floor cuts across; where one does, whatever the others do', () => {
-    // 115 W, 100 of them for the floor: rounded it is missed, and the PDU cannot carry the least.
-    const nested = siteOf(
-      [limitOf('site', null, 115), limitOf('pdu', 'site', 30)],
-      [
-        deviceOf('a', 'pdu', on(50, 6)),
-        deviceOf('b', 'site', [
-          [0, 0],
-          [50, 0.45],
-          [60, 0.6],
-        ]),
-        deviceOf('c', 'site', on(60, 0.5)),
-      ],
-      [floorOf('firm', ['a', 'b', 'c'], 100)],
-    );
-    expect(decided(nested, { workUnits: 23 })).toMatchObject({ status: 'infeasible', workUnits: 0 });
+    expect(decided(hard, { workUnits: 23 })).toMatchObject({ status: 'infeasible', workUnits: 0 });
     const both = {
       ...across,
       limits: [...across.limits, limitOf('third', 'site', 100)],
@@ -289,4 +332,44 @@ describe('what mending floors may take', () => {
       dollarsPerHour: expect.closeTo(best, 9),
     });
   });
+
+  test('where both want more than half (seeds 1 to 4): never more than there is', () => {
+    for (let seed = 1; seed <= 4; seed += 1) {
+      const floors = manyFloors(randomSite({ family: 'tight', deviceCount: 40, seed }), seed);
+      const problem = besideEachOther(floors, randomSite({ family: 'tight', deviceCount: 60, seed }));
+      for (const workUnits of [700, 1000, 2000, 4000]) {
+        const decision = decided(problem, { workUnits });
+        expect(decision.workUnits, `seed ${seed}`).toBeGreaterThan(workUnits / 2);
+        expect(decision.workUnits, `seed ${seed}`).toBeLessThanOrEqual(workUnits);
+      }
+    }
+  });
 });
+
+/** Two sites below one root that limits neither. */
+function besideEachOther(...sites: readonly Problem[]): Problem {
+  return {
+    limits: [
+      limitOf('root', null, 1e9),
+      ...sites.flatMap(({ limits }, k) =>
+        limits.map(({ id, parent, ...limit }) => ({
+          ...limit,
+          id: `${k}-${id}`,
+          parent: parent === null ? 'root' : `${k}-${parent}`,
+        })),
+      ),
+    ],
+    devices: sites.flatMap(({ devices }, k) =>
+      devices.map(({ id, limit, ...device }) => ({ ...device, id: `${k}-${id}`, limit: `${k}-${limit}` })),
+    ),
+    floors: sites.flatMap(({ floors }, k) =>
+      floors.map(({ id, devices, watts }) =>
+        floorOf(
+          `${k}-${id}`,
+          devices.map((d) => `${k}-${d}`),
+          watts,
+        ),
+      ),
+    ),
+  };
+}
