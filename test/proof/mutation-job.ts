@@ -17,7 +17,7 @@ export type MutationOutcome = 'killed' | 'survived' | 'uncovered' | 'static' | '
 
 export type MutationLine =
   | { readonly pid: number }
-  /** The change that is next, and how long the same takes without it. */
+  /** The change that is next or goes on, and how long its next tests take without it. */
   | { readonly begun: string; readonly seconds: number }
   | { readonly id: string; readonly outcome: MutationOutcome; readonly by?: string }
   | { readonly fault: string };
@@ -29,8 +29,11 @@ export interface Switches {
   /** Places with changes come past, whichever is on; beyond the limit every one of them throws. */
   steps?: number | undefined;
   stepLimit?: number | undefined;
+  /** By change: come past while the tests were loaded, or by a test. */
   mutantCoverage?: {
     readonly static: Record<string, number>;
     readonly perTest: Record<string, Record<string, number>>;
   };
+  /** What is come past is no longer asked for. */
+  isCounted?: boolean | undefined;
 }
