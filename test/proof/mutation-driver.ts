@@ -36,15 +36,20 @@ const unloadable = new Set<string>();
 const millis = new Map<string, number>();
 const steps = new Map<string, number>();
 let startedAt = 0;
+/** Changes that act while the tests are loaded, and those that each test comes past. */
+const loaded = new Set<string>();
+const passed = new Map<string, Set<string>>();
+switches.passed = loaded;
 beforeEach(({ task }) => {
-  switches.currentTestId = task.id;
+  switches.passed = new Set();
+  passed.set(task.id, switches.passed);
   switches.activeMutant = undefined;
   switches.steps = 0;
   switches.stepLimit = Number.POSITIVE_INFINITY;
   startedAt = performance.now();
 });
 afterEach(({ task }) => {
-  switches.currentTestId = undefined;
+  switches.passed = loaded;
   millis.set(task.name, Math.max(performance.now() - startedAt, millis.get(task.name) ?? 0));
   steps.set(task.name, Math.max(switches.steps ?? 0, steps.get(task.name) ?? 0));
 });
@@ -75,6 +80,8 @@ for (const set of SETS) {
 }
 
 it('every change', async ({ task }) => {
+  // All that is come past is known: from here on asking for it would only take time.
+  switches.passed = undefined;
   const groups = task.file.tasks.filter((one) => one.type === 'suite');
   const tests = testsOf(groups[0]!);
   const failed = tests.filter((one) => one.result?.state !== 'pass' && one.mode === 'run');
@@ -94,17 +101,14 @@ it('every change', async ({ task }) => {
     }
     return;
   }
-  const coverage = switches.mutantCoverage ?? { static: {}, perTest: {} };
-  // All that is come past is known: from here on counting it would only take time.
-  switches.isCounted = true;
   // A source's own tests first: what they notice cannot make other sources loop in the tests of those.
   const own = new Set(groups[0]!.tasks.filter(({ name }) => isOwn(name)).flatMap(testsOf));
   const quick = tests
     .filter((one) => one.mode === 'run')
     .sort((a, b) => Number(own.has(b)) - Number(own.has(a)) || millisOf(a) - millisOf(b));
   for (const [n, id] of job.ids.entries()) {
-    const covering = quick.filter((one) => coverage.perTest[one.id]?.[id] !== undefined);
-    const unnoticed: MutationOutcome = coverage.static[id] !== undefined ? 'static' : 'survived';
+    const covering = quick.filter((one) => passed.get(one.id)?.has(id));
+    const unnoticed: MutationOutcome = loaded.has(id) ? 'static' : 'survived';
     if (covering.length === 0) {
       tell({ id, outcome: unnoticed === 'static' ? 'static' : 'uncovered' });
       continue;

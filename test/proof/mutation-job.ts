@@ -25,15 +25,9 @@ export type MutationLine =
 /** What the instrumented sources share with who runs them. Source: Stryker 10, `instrumenter`; `steps`: mutation.ts. */
 export interface Switches {
   activeMutant?: string | undefined;
-  currentTestId?: string | undefined;
   /** Places with changes come past, whichever is on; beyond the limit every one of them throws. */
   steps?: number | undefined;
   stepLimit?: number | undefined;
-  /** By change: come past while the tests were loaded, or by a test. */
-  mutantCoverage?: {
-    readonly static: Record<string, number>;
-    readonly perTest: Record<string, Record<string, number>>;
-  };
-  /** What is come past is no longer asked for. */
-  isCounted?: boolean | undefined;
+  /** The changes that are come past, where that is asked for. */
+  passed?: Set<string> | undefined;
 }

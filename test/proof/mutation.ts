@@ -16,15 +16,14 @@ const ENDLESS_SECONDS = 15;
 const ENDLESS_FACTOR = 3;
 /**
  * Stands before an instrumented source, in place of Stryker's own count, which knows of the change that is on alone: every
- * round of a loop asks for some change, so no loop of this source goes on for ever. What is come past is counted until every
- * test has run once: afterwards it would take most of the time of an inner loop. One line: places stay where they are.
+ * round of a loop asks for some change, so no loop of this source goes on for ever. What is come past is asked for until every
+ * test has run once: afterwards it would only take time. One line: places stay where they are.
  */
 const COUNT_STEPS =
   '{ const shared = stryNS_9fa48(); shared.steps ??= 0; shared.stepLimit ??= Infinity; stryMutAct_9fa48 = (id) => { ' +
   "if (++shared.steps > shared.stepLimit) throw new Error('no end'); return shared.activeMutant === id; }; " +
-  'stryCov_9fa48 = function () { if (shared.isCounted) return; shared.mutantCoverage ??= { static: {}, perTest: {} }; ' +
-  'const { static: loaded, perTest } = shared.mutantCoverage; const test = shared.currentTestId; ' +
-  'const passed = test ? (perTest[test] ??= {}) : loaded; for (const id of arguments) passed[id] = 1; }; } ';
+  'stryCov_9fa48 = function () { const { passed } = shared; if (passed === undefined) return; ' +
+  'for (let n = 0; n < arguments.length; n += 1) passed.add(arguments[n]); }; } ';
 /** Changes that are judged in a process before it gives its memory back. */
 const ANEW_AT_ONCE = 25;
 
