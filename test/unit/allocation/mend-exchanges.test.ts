@@ -122,6 +122,36 @@ describe('each exchange is the one that loses least for what it mends', () => {
   });
 });
 
+describe('what is no exchange', () => {
+  /** The floor wants more of f1, which stands at 30 W; f2 is at its most. */
+  const short = (capacityWatts: number, more: readonly (readonly [number, number])[]): Problem =>
+    siteOf(
+      [
+        limitOf('site', null, 1000),
+        limitOf('left', 'site', capacityWatts),
+        limitOf('right', 'site', 500, { gain: 1.2 }),
+      ],
+      [
+        deviceOf('f1', 'left', [[0, 0], [30, -0.5], ...more, [100, -3]]),
+        deviceOf('f2', 'right', [
+          [0, 0],
+          [60, -0.6],
+        ]),
+      ],
+      [floorOf('firm', ['f1', 'f2'], 130)],
+    );
+
+  test('a device that makes room for itself', () => {
+    const { mended, modes } = mend(benchOf(short(80, []))!, 1e6);
+    expect({ mended, modes }).toEqual({ mended: false, modes: [1, 1] });
+  });
+
+  test('one mode for another of as many watts', () => {
+    const bench = benchOf(short(100, [[30, -0.5]]))!;
+    expect(mend(bench, 1e6)).toEqual({ mended: true, workUnits: 2, modes: [3, 1] });
+  });
+});
+
 describe('work and watts to the last', () => {
   /** Nothing is short but the floor: 100 W of two devices that earn nothing, on limits with other losses. */
   const loose = siteOf(
