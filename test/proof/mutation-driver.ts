@@ -1,4 +1,5 @@
 import { appendFileSync, readFileSync } from 'node:fs';
+import { basename } from 'node:path';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, it, type RunnerTask, TestRunner, vi } from 'vitest';
 import type { MutationJob, MutationLine, MutationOutcome, Switches } from './mutation-job.ts';
@@ -22,6 +23,8 @@ const SETS = ['', ...job.loadedAnew];
 const STEPS_FACTOR = 100;
 const LEAST_STEPS = 1e7;
 const CHECK_EVERY = 250;
+/** Tests that are held against the end of processor time together: about so long without a change. */
+const TOGETHER_MS = 1000;
 
 // The first case that fails says enough: nobody reads a smaller one.
 fc.configureGlobal({ ...fc.readConfigureGlobal(), endOnFailure: true });
@@ -29,20 +32,25 @@ fc.configureGlobal({ ...fc.readConfigureGlobal(), endOnFailure: true });
 tell({ pid: process.pid });
 /** With these a test could not even be loaded: that is noticed. */
 const unloadable = new Set<string>();
+/** Of tests by name, without a change: how long they take, and the places that they come past. */
 const millis = new Map<string, number>();
-/** Places that tests of a name come past without a change. */
 const steps = new Map<string, number>();
 let startedAt = 0;
+/** Changes that act while the tests are loaded, and those that each test comes past. */
+const loaded = new Set<string>();
+const passed = new Map<string, Set<string>>();
+switches.passed = loaded;
 beforeEach(({ task }) => {
-  switches.currentTestId = task.id;
+  switches.passed = new Set();
+  passed.set(task.id, switches.passed);
   switches.activeMutant = undefined;
   switches.steps = 0;
   switches.stepLimit = Number.POSITIVE_INFINITY;
   startedAt = performance.now();
 });
 afterEach(({ task }) => {
-  switches.currentTestId = undefined;
-  millis.set(task.id, performance.now() - startedAt);
+  switches.passed = loaded;
+  millis.set(task.name, Math.max(performance.now() - startedAt, millis.get(task.name) ?? 0));
   steps.set(task.name, Math.max(switches.steps ?? 0, steps.get(task.name) ?? 0));
 });
 
@@ -58,10 +66,13 @@ for (const set of SETS) {
       switches.steps = 0;
       switches.stepLimit = LEAST_STEPS;
     }
+    if (set === '') {
+      for (const file of job.tests) describe(file, () => import(/* @vite-ignore */ file));
+      return;
+    }
     try {
       for (const file of job.tests) await import(/* @vite-ignore */ file);
-    } catch (error) {
-      if (set === '') throw error;
+    } catch {
       unloadable.add(set);
     }
     // It stays on: what these files describe is collected after this function, and before the next group.
@@ -69,6 +80,8 @@ for (const set of SETS) {
 }
 
 it('every change', async ({ task }) => {
+  // All that is come past is known: from here on asking for it would only take time.
+  switches.passed = undefined;
   const groups = task.file.tasks.filter((one) => one.type === 'suite');
   const tests = testsOf(groups[0]!);
   const failed = tests.filter((one) => one.result?.state !== 'pass' && one.mode === 'run');
@@ -79,30 +92,29 @@ it('every change', async ({ task }) => {
   }
   if (job.loadedAnew.length > 0) {
     for (const [n, set] of job.loadedAnew.entries()) {
-      tell({ begun: set, seconds: secondsOf(testsOf(groups[0]!)) });
       const tests = testsOf(groups[n + 1]!);
       if (tests.length === 0 && !unloadable.has(set)) tell({ fault: `no test was loaded with ${set}` });
       switches.activeMutant = set;
       if (unloadable.has(set)) tell({ id: set, outcome: 'killed', by: 'loading' });
-      else tell({ id: set, ...judged(await firstFailure(tests), 'survived') });
+      else tell({ id: set, ...judged(await firstFailure(tests, set), 'survived') });
       switches.activeMutant = undefined;
     }
     return;
   }
-  const coverage = switches.mutantCoverage ?? { static: {}, perTest: {} };
+  // A source's own tests first: what they notice cannot make other sources loop in the tests of those.
+  const own = new Set(groups[0]!.tasks.filter(({ name }) => isOwn(name)).flatMap(testsOf));
   const quick = tests
     .filter((one) => one.mode === 'run')
-    .sort((a, b) => millis.get(a.id)! - millis.get(b.id)!);
+    .sort((a, b) => Number(own.has(b)) - Number(own.has(a)) || millisOf(a) - millisOf(b));
   for (const [n, id] of job.ids.entries()) {
-    const covering = quick.filter((one) => coverage.perTest[one.id]?.[id] !== undefined);
-    const unnoticed: MutationOutcome = coverage.static[id] !== undefined ? 'static' : 'survived';
+    const covering = quick.filter((one) => passed.get(one.id)?.has(id));
+    const unnoticed: MutationOutcome = loaded.has(id) ? 'static' : 'survived';
     if (covering.length === 0) {
       tell({ id, outcome: unnoticed === 'static' ? 'static' : 'uncovered' });
       continue;
     }
-    tell({ begun: id, seconds: secondsOf(covering) });
     switches.activeMutant = id;
-    const failure = await firstFailure(covering);
+    const failure = await firstFailure(covering, id);
     switches.activeMutant = undefined;
     tell({ id, ...judged(failure, unnoticed) });
     if ((n + 1) % CHECK_EVERY === 0 || n === job.ids.length - 1) {
@@ -119,9 +131,13 @@ function testsOf(task: RunnerTask): Extract<RunnerTask, { type: 'test' }>[] {
   return task.type === 'suite' ? task.tasks.flatMap(testsOf) : [task];
 }
 
-/** How long they take without a change. */
-function secondsOf(tests: readonly RunnerTask[]): number {
-  return tests.reduce((sum, { id }) => sum + (millis.get(id) ?? 0), 0) / 1000;
+/** Whether a file of tests is named after a source that is changed. */
+function isOwn(file: string): boolean {
+  return Object.keys(job.sources).some((source) => basename(file).startsWith(basename(source, '.ts')));
+}
+
+function millisOf({ name }: RunnerTask): number {
+  return millis.get(name) ?? 0;
 }
 
 interface Failure {
@@ -130,11 +146,19 @@ interface Failure {
   readonly isEndless: boolean;
 }
 
-/** The first test that fails; `null`: none does. */
+/** The first test that fails; `null`: none does. What they may take is told for some at a time, with the change `id`. */
 async function firstFailure(
   tests: readonly Extract<RunnerTask, { type: 'test' }>[],
+  id: string | null = null,
 ): Promise<Failure | null> {
-  for (const test of tests) {
+  let toldFor = 0;
+  for (const [n, test] of tests.entries()) {
+    if (id !== null && n >= toldFor) {
+      let together = 0;
+      for (; toldFor < tests.length && together < TOGETHER_MS; toldFor += 1)
+        together += millisOf(tests[toldFor]!);
+      tell({ begun: id, seconds: together / 1000 });
+    }
     const limit = Math.max(LEAST_STEPS, STEPS_FACTOR * (steps.get(test.name) ?? 0));
     switches.steps = 0;
     switches.stepLimit = limit;

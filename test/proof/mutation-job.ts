@@ -17,7 +17,7 @@ export type MutationOutcome = 'killed' | 'survived' | 'uncovered' | 'static' | '
 
 export type MutationLine =
   | { readonly pid: number }
-  /** The change that is next, and how long the same takes without it. */
+  /** The change that is next or goes on, and how long its next tests take without it. */
   | { readonly begun: string; readonly seconds: number }
   | { readonly id: string; readonly outcome: MutationOutcome; readonly by?: string }
   | { readonly fault: string };
@@ -25,12 +25,9 @@ export type MutationLine =
 /** What the instrumented sources share with who runs them. Source: Stryker 10, `instrumenter`; `steps`: mutation.ts. */
 export interface Switches {
   activeMutant?: string | undefined;
-  currentTestId?: string | undefined;
   /** Places with changes come past, whichever is on; beyond the limit every one of them throws. */
   steps?: number | undefined;
   stepLimit?: number | undefined;
-  mutantCoverage?: {
-    readonly static: Record<string, number>;
-    readonly perTest: Record<string, Record<string, number>>;
-  };
+  /** The changes that are come past, where that is asked for. */
+  passed?: Set<string> | undefined;
 }

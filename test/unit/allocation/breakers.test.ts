@@ -1,7 +1,5 @@
 import { describe, expect, test } from 'vitest';
 import {
-  type Breaker,
-  extendBreakers,
   findBreakers,
   reducedBest,
   reducedUnknown,
@@ -9,36 +7,12 @@ import {
   wholeBreakerSite,
 } from '../../../agent/allocation/breakers.ts';
 import { compileProblem } from '../../../agent/allocation/compile.ts';
-import { type Bench, createBench } from '../../../agent/allocation/decide.ts';
-import { solveRelaxed, sortAllSegments } from '../../../agent/allocation/floors.ts';
 import type { Problem } from '../../../agent/allocation/problem.ts';
 import { solveProblem } from '../../../agent/allocation/solve.ts';
-import { computeBaseSlack } from '../../../agent/allocation/sweep.ts';
-import { computeLosses, computeRooms } from '../../../agent/allocation/window-memory.ts';
 import { coarseSite, randomSite, tinySite } from '../../support/allocation-problems.ts';
+import { allChoices, extendOn, prepareBreakers } from '../../support/breaker-bench.ts';
 import { bruteForce, judge } from '../../support/brute-force.ts';
 import { deviceOf, floorOf, limitOf, siteOf } from '../../support/small-site.ts';
-
-/** A bench at the prices of the relaxed answer, and its breakers as they are found. */
-function prepare(problem: Problem, energyPrice = 0): { bench: Bench; breakers: Breaker[] } {
-  const bench = createBench(compileProblem(problem));
-  const { compiled: c, workspace: w, memory: m } = bench;
-  sortAllSegments(c, w);
-  computeBaseSlack(c, w);
-  solveRelaxed(c, w, energyPrice);
-  computeLosses(c, w, m, energyPrice);
-  computeRooms(c, m);
-  return { bench, breakers: findBreakers(c, w, m, energyPrice) };
-}
-
-function extend(
-  { compiled: c, workspace: w, memory: m }: Bench,
-  breakers: readonly Breaker[],
-  workUnits = 1e6,
-  energyPrice = 0,
-): { workUnits: number; extended: boolean } {
-  return extendBreakers(c, w, m, breakers, { energyPrice, workUnits, mostStates: 1e6 });
-}
 
 const on = (watts: number, dollars: number): [number, number][] => [
   [0, 0],
@@ -75,9 +49,9 @@ describe('a breaker of six that single moves leave short', () => {
   });
 
   test('its choices by rising watts and value, those that others beat left out', () => {
-    const { bench, breakers } = prepare(six);
+    const { bench, breakers } = prepareBreakers(six);
     expect(breakers).toHaveLength(1);
-    expect(extend(bench, breakers).extended).toBe(true);
+    expect(extendOn(bench, breakers).extended).toBe(true);
     const { columns, limit } = breakers[0]!;
     expect(bench.compiled.limitIds[limit]).toBe('b');
     for (const [k, { watts, value, modes }] of columns.entries()) {
@@ -90,14 +64,14 @@ describe('a breaker of six that single moves leave short', () => {
     }
     expect(columns.at(-1)).toMatchObject({ watts: 200, value: expect.closeTo(19.6, 12) });
     // Nothing more is wanted at the same prices.
-    expect(extend(bench, breakers)).toEqual({ workUnits: 0, extended: false });
+    expect(extendOn(bench, breakers)).toEqual({ workUnits: 0, extended: false });
   });
 
   test('where nothing is near, it looks further', () => {
-    const { bench, breakers } = prepare(six);
+    const { bench, breakers } = prepareBreakers(six);
     // As if the limits above left room for none of them: all off loses 24 cents, twelve times what is looked at first.
     bench.memory.roomWatts[breakers[0]!.limit] = 30;
-    expect(extend(bench, breakers).extended).toBe(true);
+    expect(extendOn(bench, breakers).extended).toBe(true);
     expect(breakers[0]!.columns).toMatchObject([{ watts: 0, value: 0 }]);
     expect(breakers[0]!.lossBelow).toBeGreaterThan(0.24);
   });
@@ -137,16 +111,16 @@ describe('which limits are breakers', () => {
       [16, 1],
       [17, 0],
     ] as const)
-      expect(prepare(many(count)).breakers, `${count} devices`).toHaveLength(found);
+      expect(prepareBreakers(many(count)).breakers, `${count} devices`).toHaveLength(found);
     const root = { ...many(3), limits: [limitOf('b', null, 100)] };
-    expect(prepare(root).breakers).toHaveLength(0);
+    expect(prepareBreakers(root).breakers).toHaveLength(0);
     const above = { ...many(3), limits: [...many(3).limits, limitOf('below', 'b', 10)] };
-    expect(prepare(above).breakers).toHaveLength(0);
+    expect(prepareBreakers(above).breakers).toHaveLength(0);
   });
 
   test('one that earns nothing is none', () => {
     const idle = { ...many(3), limits: [limitOf('site', null, 1e6), limitOf('b', 'site', 0)] };
-    expect(prepare(idle).breakers).toHaveLength(0);
+    expect(prepareBreakers(idle).breakers).toHaveLength(0);
   });
 
   test('none with a device in a floor: those stay apart, and every floor holds', () => {
@@ -155,7 +129,7 @@ describe('which limits are breakers', () => {
       [...six.devices, ...six.devices.map((device) => ({ ...device, id: `f-${device.id}`, limit: 'f' }))],
       [floorOf('firm', ['f-c1', 'f-a1'], 55)],
     );
-    const { bench, breakers } = prepare(two);
+    const { bench, breakers } = prepareBreakers(two);
     expect(breakers.map(({ limit }) => bench.compiled.limitIds[limit])).toEqual(['b']);
     const answer = solveProblem(two, { workUnits: 100_000 });
     expect(answer).toMatchObject({ status: 'optimal' });
@@ -164,7 +138,7 @@ describe('which limits are breakers', () => {
   });
 
   test('of those named alone', () => {
-    const { bench } = prepare(six);
+    const { bench } = prepareBreakers(six);
     const { compiled: c, workspace: w, memory: m } = bench;
     expect(findBreakers(c, w, m, 0, new Set(['b']))).toHaveLength(1);
     expect(findBreakers(c, w, m, 0, new Set(['site', 'x']))).toHaveLength(0);
@@ -188,7 +162,7 @@ describe('which limits are breakers', () => {
         Array.from({ length: 6 }, (_, n) => deviceOf(`${limit}-${n}`, limit, on(70, 7))),
       ),
     );
-    const { bench, breakers } = prepare(problem);
+    const { bench, breakers } = prepareBreakers(problem);
     const names = breakers.map(({ limit }) => bench.compiled.limitIds[limit]);
     expect(names).toEqual(['x-large', 'small', 'loose']);
   });
@@ -202,9 +176,9 @@ describe('the site of whole breakers', () => {
   );
 
   test('counts losses and fixed load at the limit above', () => {
-    const { bench, breakers } = prepare(lossy);
+    const { bench, breakers } = prepareBreakers(lossy);
     const { compiled: c, memory: m } = bench;
-    extend(bench, breakers);
+    extendOn(bench, breakers);
     const site = wholeBreakerSite(c, breakers, 0);
     expect(site.limits.map(({ id }) => id)).toEqual(['site']);
     expect(site.devices.map(({ id, limit }) => [id, limit])).toEqual([
@@ -225,14 +199,14 @@ describe('the site of whole breakers', () => {
   });
 
   test('its prices are for a watt at the breaker, whichever limit binds', () => {
-    const [breaker] = prepare(lossy).breakers;
+    const [breaker] = prepareBreakers(lossy).breakers;
     // The site binds: 4.90 $ for 50 W at the breaker, and the two of 6 $ for 60 W earn 0.12 $ more each than that.
     expect(breaker).toMatchObject({
       price: expect.closeTo(0.098, 12),
       priceAbove: expect.closeTo(0.098, 12),
       relaxedDollars: expect.closeTo(0.098 * (215 - 20) + 0.24, 12),
     });
-    const [own] = prepare({
+    const [own] = prepareBreakers({
       ...lossy,
       limits: [{ ...lossy.limits[0]!, capacityWatts: 1000 }, lossy.limits[1]!],
     }).breakers;
@@ -241,9 +215,9 @@ describe('the site of whole breakers', () => {
   });
 
   test('is worth what is left after energy, by losses and all', () => {
-    const { bench, breakers } = prepare(lossy, 0.01);
+    const { bench, breakers } = prepareBreakers(lossy, 0.01);
     const { compiled: c } = bench;
-    extend(bench, breakers, 1e6, 0.01);
+    extendOn(bench, breakers, 1e6, 0.01);
     const [whole, single] = wholeBreakerSite(c, breakers, 0.01).devices;
     for (const [k, { watts, modes }] of breakers[0]!.columns.entries()) {
       const gross = six.devices.reduce((sum, device, d) => sum + device.modes[modes[d]!]!.dollarsPerHour, 0);
@@ -260,9 +234,9 @@ describe('what is not known of a breaker is bounded (seeds 1 to 8)', () => {
       const problem = randomSite({ family: seed % 2 === 0 ? 'tight' : 'non-concave', deviceCount: 12, seed });
       const energyPrice = seed % 3 === 0 ? 0.00002 : 0;
       for (const workUnits of [0, 100, 1e6]) {
-        const { bench, breakers } = prepare(problem, energyPrice);
+        const { bench, breakers } = prepareBreakers(problem, energyPrice);
         const { compiled: c, memory: m } = bench;
-        extend(bench, breakers, workUnits, energyPrice);
+        extendOn(bench, breakers, workUnits, energyPrice);
         for (const breaker of breakers) {
           const choices = allChoices(bench, breaker.limit, energyPrice);
           for (const factor of [0, 0.3, 0.9, 1, 1.2, 3]) {
@@ -281,21 +255,6 @@ describe('what is not known of a breaker is bounded (seeds 1 to 8)', () => {
     expect(short).toBeLessThan(8);
   });
 });
-
-/** Watts and value of every choice of the limit's devices that holds within it. */
-function allChoices({ compiled: c, memory: m }: Bench, n: number, energyPrice: number): [number, number][] {
-  let choices: [number, number][] = [[c.limitFixed[n]!, 0]];
-  for (const i of m.devicesOf[n]!) {
-    choices = choices.flatMap(([watts, value]) =>
-      Array.from({ length: c.modeCount[i]! }, (_, k): [number, number] => {
-        const s = i * c.stride + k;
-        const energy = energyPrice * c.limitRootGain[n]! * c.modeWatts[s]!;
-        return [watts + c.modeWatts[s]!, value + c.modeValue[s]! - energy];
-      }),
-    );
-  }
-  return choices.filter(([watts]) => watts <= c.limitCapacity[n]!);
-}
 
 describe('within its budget', () => {
   test('where it runs out in the middle: never over it, never worse, a bound between (seeds 1 to 6)', () => {
@@ -324,9 +283,9 @@ describe('within its budget', () => {
     const problem = randomSite({ family: 'tight', deviceCount: 60, seed: 3 });
     let before = 0;
     for (const workUnits of [0, 50, 400, 1500, 5000, 1e6]) {
-      const { bench, breakers } = prepare(problem);
+      const { bench, breakers } = prepareBreakers(problem);
       expect(breakers).toHaveLength(10);
-      const { workUnits: spent } = extend(bench, breakers, workUnits);
+      const { workUnits: spent } = extendOn(bench, breakers, workUnits);
       expect(spent).toBeLessThanOrEqual(workUnits);
       const known = breakers.filter((breaker) => breaker.lossBelow > 0).length;
       expect(known).toBeGreaterThanOrEqual(before);

@@ -63,6 +63,16 @@ describe('floors that the order of the relaxed answer misses', () => {
     expect(mend(across(60))).toMatchObject({ mended: true, holds: true, workUnits: 0, modes: [1, 0, 1, 1] });
   });
 
+  test('a floor that nests beside one that cuts across is served first, not mended', () => {
+    const { limits, devices, floors } = across(60);
+    const beside = siteOf(
+      [...limits, limitOf('third', 'site', 100)],
+      [...devices, deviceOf('n', 'third', on(50, -1))],
+      [...floors, floorOf('nested', ['n'], 40)],
+    );
+    expect(mend(beside)).toMatchObject({ mended: true, holds: true, workUnits: 0, modes: [1, 0, 1, 1, 1] });
+  });
+
   test('it gives up where no exchange helps, or the work is spent', () => {
     // What must make room can go no lower.
     const stuck = across(100);
