@@ -16,6 +16,7 @@ interface Walk {
   readonly floorWeight: Float64Array;
   /** Devices below each limit, gathered when first asked for. */
   readonly below: Map<number, ArrayLike<number>>;
+  readonly mostUnits: number;
   workUnits: number;
 }
 
@@ -30,7 +31,7 @@ interface Step {
  * another; where no step mends more than it breaks, everything that is not held comes to weigh more, so the walk does
  * not stay there (the breakout method of Morris, 1993; on whole programs the "feasibility jump" of Luteberget and Sartor,
  * 2023). Of the steps that mend it takes the one that loses least for what it mends, so that the end is near to where
- * it began. Whether all is held then; a unit of work is one change looked at, and it gives up beyond `mostUnits`. Finding
+ * it began. Whether all is held then; a unit of work is one change looked at, and it gives up at `mostUnits`. Finding
  * nothing proves nothing. `choice` must be refreshed, losses computed.
  */
 export function repairChoice(
@@ -46,14 +47,15 @@ export function repairChoice(
     limitWeight: new Float64Array(c.limitIds.length).fill(1),
     floorWeight: new Float64Array(c.floorIds.length).fill(1),
     below: new Map(),
+    mostUnits,
     workUnits: 0,
   };
   for (let turn = 0; ; turn += 1) {
     const open = notHeld(c, choice);
     if (open.length === 0) return { repaired: true, workUnits: walk.workUnits };
+    if (walk.workUnits >= mostUnits) return { repaired: false, workUnits: walk.workUnits };
     // A turn costs a unit at least: there may be nothing to change.
     walk.workUnits += 1;
-    if (walk.workUnits > mostUnits) return { repaired: false, workUnits: walk.workUnits };
     const devices = devicesOf(walk, open[turn % open.length]!);
     const step =
       bestSingle(walk, inTurn(devices, MOST_SINGLES, turn)) ??
@@ -139,7 +141,7 @@ interface First {
 function bestMode(walk: Walk, device: number, first: First | null, best: Step | null): Step | null {
   const { c, choice } = walk;
   let found = best;
-  for (let mode = 0; mode < c.modeCount[device]!; mode += 1) {
+  for (let mode = 0; mode < c.modeCount[device]! && walk.workUnits < walk.mostUnits; mode += 1) {
     if (mode === choice.mode[device]!) continue;
     walk.workUnits += 1;
     const mends = -(first?.broken ?? 0) - brokenMore(walk, device, mode);

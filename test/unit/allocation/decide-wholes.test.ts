@@ -211,12 +211,12 @@ describe('which breakers are taken as wholes', () => {
     const breaker = limitOf('b', 'root', 200);
     const problem = { ...beside, limits: [...beside.limits, breaker] };
     const best = 0.95 + 19.6;
-    expect(decided(problem, { workUnits: 48 })).toMatchObject({ status: 'infeasible' });
+    expect(decided(problem, { workUnits: 48, repair: false })).toMatchObject({ status: 'infeasible' });
     for (const [workUnits, status] of [
       [200, 'feasible'],
       [1000, 'optimal'],
     ] as const) {
-      const decision = decided(problem, { workUnits });
+      const decision = decided(problem, { workUnits, repair: false });
       expect(decision).toMatchObject({ status, dollarsPerHour: expect.closeTo(best, 9) });
       // The relaxed answer of the rest, and 19.60 $ of the breaker.
       expect(decision.boundDollarsPerHour).toBeCloseTo(
@@ -290,7 +290,9 @@ describe('what mending floors may take', () => {
     const done = new Set<boolean>();
     for (let workUnits = 2; workUnits < 32; workUnits += 1) {
       const alone = mended(across, Math.floor(workUnits / 2));
-      expect(decided(across, { workUnits }).workUnits, `${workUnits} units`).toBe(alone.workUnits);
+      expect(decided(across, { workUnits, repair: false }).workUnits, `${workUnits} units`).toBe(
+        alone.workUnits,
+      );
       done.add(alone.mended);
     }
     expect(done).toEqual(new Set([false, true]));
@@ -298,15 +300,35 @@ describe('what mending floors may take', () => {
   });
 
   test('nothing where no floor cuts across; where one does, whatever the others do', () => {
-    expect(decided(hard, { workUnits: 23 })).toMatchObject({ status: 'infeasible', workUnits: 0 });
+    expect(decided(hard, { workUnits: 23, repair: false })).toMatchObject({
+      status: 'infeasible',
+      workUnits: 0,
+    });
     const both = {
       ...across,
       limits: [...across.limits, limitOf('third', 'site', 100)],
       devices: [...across.devices, deviceOf('n', 'third', on(50, 1))],
       floors: [...across.floors, floorOf('nested', ['n'], 40)],
     };
-    expect(decided(both, { workUnits: 39 }).workUnits).toBe(mended(both, 19).workUnits);
+    expect(decided(both, { workUnits: 39, repair: false }).workUnits).toBe(mended(both, 19).workUnits);
     expect(mended(both, 19).workUnits).toBeGreaterThan(0);
+  });
+
+  test('with repairs three quarters, where nothing holds yet', () => {
+    let repaired = 0;
+    for (let workUnits = 2; workUnits < 60; workUnits += 1) {
+      const decision = decided(hard, { workUnits });
+      // From 24 on, 8 for each of the three devices, a search may follow.
+      const most = workUnits < 24 ? workUnits * 0.75 : workUnits;
+      expect(decision.workUnits, `${workUnits} units`).toBeLessThanOrEqual(most);
+      if (decision.status === 'infeasible') continue;
+      repaired += 1;
+      expect(judge(hard, solveProblem(hard, { workUnits }).modes).violations).toEqual([]);
+    }
+    expect(repaired).toBeGreaterThan(0);
+    // Where something holds, repairs have what mending left of its half.
+    for (let workUnits = 2; workUnits < 32; workUnits += 1)
+      expect(decided(across, { workUnits }).workUnits).toBeLessThanOrEqual(workUnits);
   });
 
   test('with breakers beside it: never more than there is', () => {
