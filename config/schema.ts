@@ -224,7 +224,20 @@ const conversion = z.strictObject({
 
 const control = z.strictObject({
   cycle: durationSeconds.default(1000).describe('How often the agent decides'),
-  restoreRampPercentPerMinute: z.number().positive().max(100).default(5),
+  restoreRampPercentPerMinute: z
+    .number()
+    .positive()
+    .max(100)
+    .default(5)
+    .describe('How fast power comes back, per cent of the site a minute'),
+  fallRampPercentPerMinute: z
+    .number()
+    .positive()
+    .max(100)
+    .optional()
+    .describe(
+      'How fast power falls for money alone (prices), per cent of the site a minute; what a limit, a set point or a hand-over asks for is never held up; default: at once',
+    ),
   staleAfter: durationSeconds.default(5000).describe('A meter older than this proves nothing'),
   deviceStaleAfter: durationSeconds
     .default(30_000)

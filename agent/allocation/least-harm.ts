@@ -6,24 +6,25 @@ import type { Answer, Problem } from './problem.ts';
  * it, so it has one; what lies elsewhere is bound by its own limits alone. Pure.
  */
 export function withoutImpossible(problem: Problem, least: Answer): Problem {
-  const wattsOf = new Map<string, number>();
-  for (const device of problem.devices) {
-    const chosen = device.modes.find((mode) => mode.id === least.modes[device.id]);
-    wattsOf.set(device.id, chosen?.watts ?? 0);
-  }
+  const wattsOf = new Map(
+    problem.devices.map((device) => [
+      device.id,
+      device.modes.find((mode) => mode.id === least.modes[device.id])!.watts,
+    ]),
+  );
   const missed = new Set(
     least.infeasible.map((shortfall) => ('floor' in shortfall ? shortfall.floor : null)),
   );
-  const total = new Map(least.limits.map((limit) => [limit.id, limit.watts]));
+  const totalOf = new Map(least.limits.map((limit) => [limit.id, limit.watts]));
   return {
     ...problem,
     limits: problem.limits.map((limit) => ({
       ...limit,
-      capacityWatts: Math.max(limit.capacityWatts, total.get(limit.id) ?? 0),
+      capacityWatts: Math.max(limit.capacityWatts, totalOf.get(limit.id)!),
     })),
     floors: problem.floors.map((floor) =>
       missed.has(floor.id)
-        ? { ...floor, watts: floor.devices.reduce((sum, id) => sum + (wattsOf.get(id) ?? 0), 0) }
+        ? { ...floor, watts: floor.devices.reduce((sum, id) => sum + wattsOf.get(id)!, 0) }
         : floor,
     ),
   };

@@ -29,6 +29,8 @@ export interface Decision {
   readonly commands: readonly Command[];
   /** Wanted, but not yet safe: why rises were held back, with their number and watts. */
   readonly heldBack: { readonly count: number; readonly watts: Watts; readonly why: string } | null;
+  /** What would go down for money and waits for the ramp; absent where nothing does. */
+  readonly heldFalls?: { readonly count: number; readonly watts: Watts };
   /** What cannot be met, and by how many watts. */
   readonly shortfalls: readonly { readonly target: string; readonly watts: Watts }[];
   readonly sums: readonly NodeSums[];

@@ -159,6 +159,11 @@ function explainLimit(input: ExplainInput, id: LimitId): string[] {
     sentences.push(
       `${last.heldBack.count} devices (${formatWatts(last.heldBack.watts)}) wait to rise because of ${last.heldBack.why}.`,
     );
+  const falls = input.result?.decision.heldFalls;
+  if (falls !== undefined)
+    sentences.push(
+      `${falls.count} devices (${formatWatts(falls.watts)}) earn less than their energy costs and wait to go down: for money alone power falls by its ramp.`,
+    );
   return sentences;
 }
 

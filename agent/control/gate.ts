@@ -20,6 +20,8 @@ export interface GateInput {
   readonly orders: Permitted;
   readonly now: MonotonicMs;
   readonly rampTokensWatts: Watts;
+  /** What may fall for money alone; `null`: all of it at once. */
+  readonly fallTokensWatts?: Watts | null;
   /** Where set points are held: who makes up for the moment, and what else there is room for. */
   readonly following?: Following | null;
 }
@@ -31,6 +33,9 @@ export interface Gated {
   readonly shedLimits: readonly LimitId[];
   readonly wakesAt: ReadonlyMap<LimitId, readonly MonotonicMs[]>;
   readonly rampTokensWatts: Watts;
+  readonly fallTokensWatts: Watts | null;
+  /** What would go down for money and waits for the ramp. */
+  readonly heldFalls: { readonly count: number; readonly watts: Watts } | null;
   readonly heldBack: { readonly count: number; readonly watts: Watts; readonly why: string } | null;
 }
 
@@ -40,7 +45,8 @@ interface Move {
 }
 
 /**
- * From wanted points to commands: every fall goes out at once; a rise only where the worst case of every limit
+ * From wanted points to commands: every fall that something asks for goes out at once; one for money alone by the ramp of
+ * the site, where it has one; a rise only where the worst case of every limit
  * on its path still fits, the ramp and the stagger allow it, and nothing was shed below the same limit. Pure.
  */
 export function commandsOf(input: GateInput): Gated {
@@ -56,7 +62,8 @@ export function commandsOf(input: GateInput): Gated {
   const commands: Command[] = [];
   const entries = new Map<string, Entry>();
   const shed = new Set<LimitId>();
-  for (const { candidate, target } of falls) {
+  const paced = pacedFalls(input, falls, room);
+  for (const { candidate, target } of paced.falls) {
     const why = reason(input, candidate, target);
     commands.push(commandOf(candidate, target, why));
     entries.set(
@@ -73,7 +80,9 @@ export function commandsOf(input: GateInput): Gated {
     const riseWatts = target.watts - candidate.current.watts;
     const refusal =
       room.refuse(candidate, target, shed) ??
-      (tokens < riseWatts && tokens < fullBucket(input) ? 'the restore ramp' : null);
+      (tokens < riseWatts && tokens < fullBucket(input, input.context.rules.rampPercentPerMinute)
+        ? 'the restore ramp'
+        : null);
     if (refusal !== null) {
       held.count += 1;
       held.watts += riseWatts;
@@ -99,8 +108,48 @@ export function commandsOf(input: GateInput): Gated {
     shedLimits: [...shed],
     wakesAt: room.wakes(),
     rampTokensWatts: tokens,
+    fallTokensWatts: paced.tokensWatts,
+    heldFalls: paced.heldFalls,
     heldBack: held.count === 0 ? null : held,
   };
+}
+
+/** The falls of this cycle: all that a limit, a set point or an ended grant asks for; of the others what the ramp lets go. */
+function pacedFalls(
+  input: GateInput,
+  falls: readonly Move[],
+  room: Room,
+): Pick<Gated, 'heldFalls'> & { falls: readonly Move[]; tokensWatts: Watts | null } {
+  const given = input.fallTokensWatts ?? null;
+  if (given === null) return { falls, tokensWatts: null, heldFalls: null };
+  const isAsked = ({ candidate }: Move) =>
+    candidate.overGrant ||
+    room
+      .path(candidate.facts.limit)
+      .some(({ id }) => input.plan.over.has(id) || input.following?.rooms.has(id) === true);
+  let tokens = given;
+  const full = fullBucket(input, input.context.rules.fallRampPercentPerMinute ?? 0);
+  const held = { count: 0, watts: 0 };
+  const lets = ({ candidate, target }: Move): boolean => {
+    const watts = candidate.current.watts - target.watts;
+    const goes = tokens >= watts || tokens >= full;
+    if (goes) tokens -= watts;
+    else {
+      held.count += 1;
+      held.watts += watts;
+    }
+    return goes;
+  };
+  const asked = falls.filter(isAsked);
+  const rest = byGain(falls.filter((move) => !isAsked(move))).filter(lets);
+  return { falls: [...asked, ...rest], tokensWatts: tokens, heldFalls: held.count === 0 ? null : held };
+}
+
+/** Who gains most per watt by going down first, then by id. */
+function byGain(moves: Move[]): Move[] {
+  const gain = ({ candidate: { current }, target }: Move) =>
+    (target.dollarsPerHour - current.dollarsPerHour) / Math.max(1, current.watts - target.watts);
+  return moves.sort((a, b) => gain(b) - gain(a) || (a.candidate.facts.id < b.candidate.facts.id ? -1 : 1));
 }
 
 /** Something below had to go down for it. Below a set point quick miners go up and down all the time. */
@@ -114,12 +163,12 @@ function slack(input: GateInput): number {
 }
 
 /** A single device larger than what the bucket ever holds may go when the bucket is full. */
-function fullBucket(input: GateInput): Watts {
+function fullBucket(input: GateInput, percentPerMinute: number): Watts {
   const { context } = input;
   const size = context.limits
     .filter((limit) => limit.parent === null)
     .reduce((sum, root) => sum + Math.min(root.ratingWatts, input.limits[root.id]!.inForceWatts), 0);
-  return ((size * context.rules.rampPercentPerMinute * RAMP_BUCKET_MS) / 100 / 60_000) * 0.999;
+  return ((size * percentPerMinute * RAMP_BUCKET_MS) / 100 / 60_000) * 0.999;
 }
 
 function commandOf(

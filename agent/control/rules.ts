@@ -106,6 +106,9 @@ export function controlRules(config: Config): ControlRules {
     wakesPerTenSeconds: control.wakesPerTenSeconds ?? LEAST_STAGGER,
     restoreHoldMs: 30_000,
     rampPercentPerMinute: control.restoreRampPercentPerMinute,
+    ...(control.fallRampPercentPerMinute === undefined
+      ? {}
+      : { fallRampPercentPerMinute: control.fallRampPercentPerMinute }),
     overshedShare: control.overshedPercent / 100,
     driftShare: control.driftPercent / 100,
     reserveShare: control.reserve / 100,

@@ -55,6 +55,8 @@ export interface ControlRules {
   readonly wakesPerTenSeconds: number;
   readonly restoreHoldMs: Milliseconds;
   readonly rampPercentPerMinute: number;
+  /** How fast power may fall for money alone; absent: at once. */
+  readonly fallRampPercentPerMinute?: number;
   readonly overshedShare: number;
   readonly driftShare: number;
   readonly reserveShare: number;

@@ -81,6 +81,8 @@ export interface ControlState {
   /** `starting` until every controlled limit has been seen by fresh evidence: nothing rises before. */
   readonly phase: 'starting' | 'normal';
   readonly rampTokensWatts: Watts;
+  /** What may fall for money alone; absent where that has no ramp. */
+  readonly fallTokensWatts?: Watts;
   readonly rampAt: MonotonicMs;
   /** What was learnt of each class of devices. */
   readonly classes: ClassMemories;
@@ -193,7 +195,13 @@ export function step(
   const following = followSetPoints(context, limits, plan, answer, searchAsRuled(context, solveMoment));
   for (const [id, unusedWatts] of following?.unused ?? [])
     limits[id] = { ...limits[id]!, follow: { ...limits[id]!.follow!, unusedWatts } };
-  const ramp = refill(before, context, orders, now);
+  const size = siteWatts(context, orders);
+  const elapsedMs = before.rampAt === 0 ? 0 : now - before.rampAt;
+  const { rampPercentPerMinute, fallRampPercentPerMinute } = context.rules;
+  const fallTokensWatts =
+    fallRampPercentPerMinute === undefined
+      ? null
+      : refill(before.fallTokensWatts ?? 0, size, fallRampPercentPerMinute, elapsedMs);
   const gated = commandsOf({
     context,
     plan,
@@ -204,7 +212,8 @@ export function step(
     inputs,
     orders,
     now,
-    rampTokensWatts: ramp,
+    rampTokensWatts: refill(before.rampTokensWatts, size, rampPercentPerMinute, elapsedMs),
+    fallTokensWatts,
   });
   const entries: Record<string, Entry> = {};
   for (const input of inputs) entries[input.facts.id] = gated.entries.get(input.facts.id) ?? input.entry;
@@ -216,6 +225,7 @@ export function step(
       limits,
       phase,
       rampTokensWatts: gated.rampTokensWatts,
+      ...(gated.fallTokensWatts === null ? {} : { fallTokensWatts: gated.fallTokensWatts }),
       rampAt: now,
       classes,
       ...tenants.kept,
@@ -232,6 +242,7 @@ export function step(
         .map((limit) => ({ limit: limit.id, dollarsPerKwh: limit.dollarsPerKwh })),
       commands: gated.commands,
       heldBack: gated.heldBack,
+      ...(gated.heldFalls === null ? {} : { heldFalls: gated.heldFalls }),
       shortfalls: shortfalls.map((shortfall) => ({
         target: 'limit' in shortfall ? shortfall.limit : shortfall.floor,
         watts: Math.ceil(shortfall.watts),
@@ -456,15 +467,19 @@ function evidenceComplete(
   return observation.devices.every((device) => device.requestedAt !== null || device.failure !== null);
 }
 
-function refill(before: ControlState, context: StepContext, orders: StepOrders, now: MonotonicMs): Watts {
-  const roots = context.limits.filter((limit) => limit.parent === null);
-  const size = roots.reduce(
-    (sum, root) => sum + Math.min(root.ratingWatts, orders.inForce[root.id]?.watts ?? root.ratingWatts),
-    0,
-  );
-  const perMs = (size * context.rules.rampPercentPerMinute) / 100 / 60_000;
-  // A short bucket: in no minute does more than the ramp and a few seconds of it come back.
+/** What the site may draw by its limits in force: ramps are shares of it. */
+function siteWatts(context: StepContext, orders: StepOrders): Watts {
+  return context.limits
+    .filter((limit) => limit.parent === null)
+    .reduce(
+      (sum, root) => sum + Math.min(root.ratingWatts, orders.inForce[root.id]?.watts ?? root.ratingWatts),
+      0,
+    );
+}
+
+/** A short bucket: in no minute does more than the ramp and a few seconds of it go through. */
+function refill(tokensWatts: Watts, size: Watts, percentPerMinute: number, elapsedMs: number): Watts {
+  const perMs = (size * percentPerMinute) / 100 / 60_000;
   const largest = perMs * RAMP_BUCKET_MS;
-  const elapsed = before.rampAt === 0 ? 0 : now - before.rampAt;
-  return Math.min(Math.max(largest, 0), before.rampTokensWatts + perMs * elapsed);
+  return Math.min(Math.max(largest, 0), tokensWatts + perMs * elapsedMs);
 }

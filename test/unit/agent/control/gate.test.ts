@@ -46,8 +46,15 @@ interface Case {
   readonly prices?: Readonly<Record<string, number>>;
   readonly orders?: Partial<GateInput['orders']>;
   readonly tokens?: number;
+  /** Per cent of the site a minute by which power may fall for money, and what is in its bucket. */
+  readonly fall?: { readonly percent: number; readonly tokens: number };
   readonly following?: Following;
 }
+
+const paced = (context: GateInput['context'], percent: number | undefined): GateInput['context'] =>
+  percent === undefined
+    ? context
+    : { ...context, rules: { ...context.rules, fallRampPercentPerMinute: percent } };
 
 /** What the gate makes of `wanted` points. */
 function gate(inputs: readonly DeviceInput[], wanted: Readonly<Record<string, string>>, given: Case = {}) {
@@ -70,7 +77,7 @@ function gate(inputs: readonly DeviceInput[], wanted: Readonly<Record<string, st
     ]),
   );
   return commandsOf({
-    context: stepContextOf(limits),
+    context: paced(stepContextOf(limits), given.fall?.percent),
     plan: { candidates, over: new Set(given.over ?? []), problem: { limits: [], devices: [], floors: [] } },
     answer: {
       modes: wanted,
@@ -84,11 +91,56 @@ function gate(inputs: readonly DeviceInput[], wanted: Readonly<Record<string, st
     orders: { reservedWatts: {}, ceilings: {}, ...given.orders },
     now: NOW,
     rampTokensWatts: given.tokens ?? 1e6,
+    ...(given.fall === undefined ? {} : { fallTokensWatts: given.fall.tokens }),
     ...(given.following === undefined ? {} : { following: given.following }),
   });
 }
 const ids = (gated: ReturnType<typeof gate>) =>
   gated.commands.map(({ device: id, pointId }) => `${id} ${pointId}`);
+
+describe('falls for money alone, where they have a ramp', () => {
+  // The grid has 100 kW: at 60 % a minute the bucket holds 6 kW, at 10 % 1 kW.
+  const both = [device('a'), device('b'), device('c')];
+  const down = { a: 'sleep', b: 'sleep', c: 'sleep' };
+
+  it('go as far as it lets them, who gains most first', () => {
+    const dear = minerFacts().points.map((point) => ({ ...point, dollarsPerHour: -point.watts / 1000 }));
+    const gated = gate(
+      [...both, device('d', {}, {}, { points: dear })],
+      { ...down, d: 'sleep' },
+      {
+        fall: { percent: 60, tokens: 5990 },
+      },
+    );
+    expect(ids(gated)).toEqual(['d sleep', 'a sleep']);
+    expect(gated.fallTokensWatts).toBe(5990 - 2 * 2940);
+    expect(gated.heldFalls).toEqual({ count: 2, watts: 2 * 2940 });
+    expect(gate(both, down, { fall: { percent: 60, tokens: 2939 } }).commands).toEqual([]);
+  });
+
+  it('one alone may go from a full bucket that is smaller than itself', () => {
+    const gated = gate(both, down, { fall: { percent: 10, tokens: 1000 } });
+    expect(ids(gated)).toEqual(['a sleep']);
+    expect(gated.fallTokensWatts).toBe(1000 - 2940);
+  });
+
+  it('are never held up where a limit, a set point or an ended grant asks for them', () => {
+    const none = { percent: 10, tokens: 0 };
+    expect(ids(gate(both, down, { fall: none, over: ['grid'] }))).toHaveLength(3);
+    expect(ids(gate(both, down, { fall: none, over: ['hall'] }))).toHaveLength(3);
+    expect(ids(gate(both, down, { fall: none, over: ['elsewhere'] }))).toEqual([]);
+    expect(ids(gate(both, down, { fall: none, overGrant: true }))).toHaveLength(3);
+    const rooms = new Map([['grid', { quick: 0, slow: 0 }]]);
+    const following = { modes: down, quick: new Set<string>(), rooms, unused: new Map() };
+    expect(ids(gate(both, down, { fall: none, following }))).toHaveLength(3);
+  });
+
+  it('without a ramp go at once', () => {
+    const gated = gate(both, down);
+    expect(gated).toMatchObject({ fallTokensWatts: null, heldFalls: null });
+    expect(ids(gated)).toHaveLength(3);
+  });
+});
 
 describe('falls', () => {
   it('go out at once, booked, with what they come from', () => {
