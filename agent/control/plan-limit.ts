@@ -30,8 +30,19 @@ export function planLimit(
     authority: limit.authority,
     noRise:
       at.blindWatts !== null || memory.drop !== null || at.now - memory.lastShedAt < rules.restoreHoldMs,
-    deadlineAt: memory.drop?.deadlineAt ?? null,
+    deadlineAt: memory.drop?.deadlineAt ?? overDeadline(rules, memory, at.now),
   };
+}
+
+/** What is over a limit is to be gone after this long: whoever needs longer (a tuner, say) is asked last. */
+const OVER_MS = 30_000;
+
+/** By when what its meter shows above a limit is to be gone, though nobody named a time; `null`: nothing is. */
+function overDeadline(rules: ControlRules, memory: LimitMemory, now: MonotonicMs): MonotonicMs | null {
+  const latest = memory.samples.at(-1);
+  if (editionOf(rules) < 3 || latest === undefined || now - latest[0] > rules.meterStaleMs) return null;
+  const most = Math.max(memory.inForceWatts, memory.follow?.ceilingWatts ?? 0);
+  return latest[1] > most ? now + OVER_MS + rules.meterLagMs : null;
 }
 
 /** From where the limit still has to fall: those who will not obey are among those who have not fallen yet. */

@@ -43,3 +43,37 @@ describe('what a limit that fell offers', () => {
     expect(offered(seen(60_000), { edition: 1 })).toBe(45_000);
   });
 });
+
+describe('by when what lies over a limit is to be gone', () => {
+  const until = (memory: LimitMemory, edition = 3) =>
+    planLimit({ ...CONTROL_RULES, edition }, stepLimit({ metered: true }), memory, {
+      reservedWatts: 0,
+      blindWatts: null,
+      overshedShare: 0,
+      now: NOW,
+    }).deadlineAt;
+  const shows = (watts: number, ageMs = 1000): LimitMemory => ({
+    ...newLimitMemory(50_000, NOW),
+    samples: [[NOW - ageMs, watts]],
+  });
+  const SOON = NOW + 30_000 + CONTROL_RULES.meterLagMs;
+
+  it('half a minute, where its meter shows it and nobody named a time', () => {
+    expect(until(shows(50_001))).toBe(SOON);
+    expect(until(shows(50_000))).toBeNull();
+    expect(until({ ...fallen, samples: [[NOW - 1000, 60_000]] })).toBe(NOW + 10_000);
+    expect(until({ ...newLimitMemory(50_000, NOW) })).toBeNull();
+  });
+
+  it('a sample that is too old shows nothing; journals of earlier editions had no such time', () => {
+    expect(until(shows(60_000, CONTROL_RULES.meterStaleMs))).toBe(SOON);
+    expect(until(shows(60_000, CONTROL_RULES.meterStaleMs + 1))).toBeNull();
+    expect(until(shows(60_000), 2)).toBeNull();
+  });
+
+  it('at a set point only what is beyond its band', () => {
+    const follow = { targetWatts: 45_000, ceilingWatts: 52_000 } as NonNullable<LimitMemory['follow']>;
+    expect(until({ ...shows(52_000), follow })).toBeNull();
+    expect(until({ ...shows(52_001), follow })).toBe(SOON);
+  });
+});

@@ -1,0 +1,40 @@
+import { describe, expect, it } from 'vitest';
+import { startVirtualSite } from '../support/virtual-site.ts';
+
+const MINUTE = 60_000;
+/** 40 machines whose power limits are cheap to lower and take their tuner most of a minute; they sleep in seconds. */
+const CONFIG = `
+site: { id: t }
+limits:
+  - { id: grid, rating: 130 kW, meter: gm, authority: full }
+loads: [{ id: pumps, limit: grid, worst: 10 kW }]
+meters:
+  - { id: gm, profile: eastron-sdm630, transport: { kind: modbus-tcp, host: 127.0.0.1, unit: 1 } }
+miners:
+  - { id: m, limit: grid, hosts: [10.0.0.1-10.0.0.40], firmware: luxos, model: "Antminer S19k Pro" }
+`;
+
+describe('a load that nobody announced', () => {
+  it.each([1, 2])(
+    'takes a limit over, and machines that go down in seconds take it back (seed %i)',
+    async (seed) => {
+      let announced = true;
+      const virtual = startVirtualSite({
+        seed,
+        config: CONFIG,
+        load: (_id, worst) => (announced ? worst * 0.6 : worst * 2.4),
+      });
+      await virtual.run(3 * MINUTE);
+      expect(virtual.site.watts('grid')).toBeGreaterThan(112_000);
+      announced = false;
+      let overMs = 0;
+      virtual.watch = () => {
+        if (virtual.site.watts('grid') > 130_000) overMs += 100;
+      };
+      await virtual.run(3 * MINUTE);
+      expect(overMs).toBeGreaterThan(0);
+      expect(overMs).toBeLessThan(15_000);
+      virtual.stop();
+    },
+  );
+});
