@@ -32,13 +32,15 @@ interface Step {
  * not stay there (the breakout method of Morris, 1993; on whole programs the "feasibility jump" of Luteberget and Sartor,
  * 2023). Of the steps that mend it takes the one that loses least for what it mends, so that the end is near to where
  * it began. Whether all is held then; a unit of work is one change looked at, and it gives up at `mostUnits`. Finding
- * nothing proves nothing. `choice` must be refreshed, losses computed.
+ * nothing proves nothing. Without `pairs` one device changes at a time: where that is enough, the end is often nearer to
+ * the beginning. `choice` must be refreshed, losses computed.
  */
 export function repairChoice(
   c: Compiled,
   m: WindowMemory,
   choice: Choice,
   mostUnits: number,
+  pairs = true,
 ): { repaired: boolean; workUnits: number } {
   const walk: Walk = {
     c,
@@ -59,7 +61,7 @@ export function repairChoice(
     const devices = devicesOf(walk, open[turn % open.length]!);
     const step =
       bestSingle(walk, inTurn(devices, MOST_SINGLES, turn)) ??
-      bestPair(walk, inTurn(devices, MOST_IN_PAIRS, turn));
+      (pairs ? bestPair(walk, inTurn(devices, MOST_IN_PAIRS, turn)) : null);
     if (step !== null) for (const { device, mode } of step.moves) moveTo(c, choice, device, mode);
     else for (const at of open) weigh(walk, at);
   }

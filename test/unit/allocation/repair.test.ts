@@ -149,7 +149,7 @@ describe('floors that are hard to meet', () => {
     expect(answer.status).toBe('feasible');
     expect(judge(problem, answer.modes).violations).toEqual([]);
     // The optimum is 147.22 $/h.
-    expect(answer.dollarsPerHour).toBeGreaterThan(147.22 * 0.96);
+    expect(answer.dollarsPerHour).toBeGreaterThan(147.22 * 0.985);
   });
 
   test.each([22, 83, 106])('are met where each fits its breaker by few choices, seed %i', (seed) => {
