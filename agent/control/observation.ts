@@ -12,6 +12,7 @@ import type {
   LimitId,
   Milliseconds,
   MonotonicMs,
+  Percent,
   TerahashesPerSecond,
   Watts,
 } from '../../protocols/units.ts';
@@ -65,6 +66,8 @@ export interface ObservedDevice {
   readonly gpus: readonly ObservedGpu[] | null;
   /** It claims far fewer watts than its hash rate can be had for: its figure is not used. */
   readonly implausible: boolean;
+  /** Shares that pools reject, whole per cent rounded down; absent below 1 and where it is not known. */
+  readonly rejectedPercent?: Percent;
 }
 
 export interface ObservedGpu {
@@ -147,7 +150,14 @@ function observeDevice(
           }))
         : null,
     implausible,
+    ...rejects(reading),
   };
+}
+
+/** Whole, and nothing below 1: what it is worth does not change with every share, and the journal stays small. */
+function rejects(reading: LoadReading | null): { rejectedPercent?: Percent } {
+  if (reading?.kind !== 'miner' || reading.rejectedPercent === null || reading.rejectedPercent < 1) return {};
+  return { rejectedPercent: Math.floor(reading.rejectedPercent) };
 }
 
 /** No firmware tunes a model to less than this share of its nominal joules per terahash. */
