@@ -119,7 +119,7 @@ function observeDevice(
   const { reading } = device;
   const host = reading?.kind === 'gpu-node' ? hostWattsOf(reading, model) : 0;
   const implausible = reading?.kind === 'miner' && claimsTooLittle(reading, model?.modelName ?? null);
-  return {
+  const seen: ObservedDevice = {
     id: device.id,
     inventory: device.inventory,
     activity: activityOf(reading),
@@ -150,14 +150,10 @@ function observeDevice(
           }))
         : null,
     implausible,
-    ...rejects(reading),
   };
-}
-
-/** Whole, and nothing below 1: what it is worth does not change with every share, and the journal stays small. */
-function rejects(reading: LoadReading | null): { rejectedPercent?: Percent } {
-  if (reading?.kind !== 'miner' || reading.rejectedPercent === null || reading.rejectedPercent < 1) return {};
-  return { rejectedPercent: Math.floor(reading.rejectedPercent) };
+  // Whole, and nothing below 1: what it is worth does not change with every share, and the journal stays small.
+  const rejectedPercent = reading?.kind === 'miner' ? Math.floor(reading.rejectedPercent ?? 0) : 0;
+  return rejectedPercent < 1 ? seen : { ...seen, rejectedPercent };
 }
 
 /** No firmware tunes a model to less than this share of its nominal joules per terahash. */
