@@ -84,6 +84,11 @@ export interface MinerReading extends SampleTime {
   readonly boardTemperatureCelsius: Celsius | null;
   readonly fanRpm: readonly RevolutionsPerMinute[];
   readonly uptimeSeconds: Seconds | null;
+  /**
+   * 0 to 100: shares that pools rejected, of all accepted and rejected since the miner began to count, weighed by
+   * difficulty where it says that. `null` where it does not say, or found too few to tell.
+   */
+  readonly rejectedPercent: Percent | null;
   readonly boards: readonly MinerBoard[];
   readonly pools: readonly MinerPool[];
   readonly errors: readonly DeviceFault[];

@@ -16,7 +16,7 @@ export function renderMiner(
     `${miner.address}: ${miner.model ?? 'unknown model'}, ${miner.firmware} ${miner.firmwareVersion ?? ''}`.trimEnd(),
     `  state        ${miner.state}${miner.uptimeSeconds === null ? '' : `, up ${Math.round(miner.uptimeSeconds / 60)} min`}`,
     `  power        ${formatWatts(miner.powerWatts)}${miner.powerSource === null ? ' (not said)' : ` (${miner.powerSource})`}${miner.powerLimitWatts === null ? '' : `, limit ${formatWatts(miner.powerLimitWatts)}`}`,
-    `  hashrate     ${said(miner.hashrateThs, 'TH/s')} of ${said(miner.nominalHashrateThs, 'TH/s')}, ${said(miner.efficiencyJoulesPerTh, 'J/TH')}`,
+    `  hashrate     ${said(miner.hashrateThs, 'TH/s')} of ${said(miner.nominalHashrateThs, 'TH/s')}, ${said(miner.efficiencyJoulesPerTh, 'J/TH')}${miner.rejectedPercent === null ? '' : `, ${said(miner.rejectedPercent, '%')} of its shares rejected`}`,
     `  temperature  chips ${said(miner.chipTemperatureCelsius, '°C')}, boards ${said(miner.boardTemperatureCelsius, '°C')}, fans ${miner.fanRpm.join(' ') || '-'} rpm`,
     `  identity     MAC ${miner.macAddress ?? '-'}, serial ${miner.serialNumber ?? '-'}`,
     `  control      ${[miner.control.sleep ? 'sleep' : null, miner.control.wake ? 'wake' : null, limit === null ? null : `power ${limit.minWatts} to ${limit.maxWatts} W (${limit.kind})`].filter((word) => word !== null).join(', ') || 'none: reads only'}`,

@@ -12,6 +12,7 @@ import type {
   LimitId,
   Milliseconds,
   MonotonicMs,
+  Percent,
   TerahashesPerSecond,
   Watts,
 } from '../../protocols/units.ts';
@@ -65,6 +66,8 @@ export interface ObservedDevice {
   readonly gpus: readonly ObservedGpu[] | null;
   /** It claims far fewer watts than its hash rate can be had for: its figure is not used. */
   readonly implausible: boolean;
+  /** Shares that pools reject, whole per cent rounded down; absent below 1 and where it is not known. */
+  readonly rejectedPercent?: Percent;
 }
 
 export interface ObservedGpu {
@@ -116,7 +119,7 @@ function observeDevice(
   const { reading } = device;
   const host = reading?.kind === 'gpu-node' ? hostWattsOf(reading, model) : 0;
   const implausible = reading?.kind === 'miner' && claimsTooLittle(reading, model?.modelName ?? null);
-  return {
+  const seen: ObservedDevice = {
     id: device.id,
     inventory: device.inventory,
     activity: activityOf(reading),
@@ -148,6 +151,9 @@ function observeDevice(
         : null,
     implausible,
   };
+  // Whole, and nothing below 1: what it is worth does not change with every share, and the journal stays small.
+  const rejectedPercent = reading?.kind === 'miner' ? Math.floor(reading.rejectedPercent ?? 0) : 0;
+  return rejectedPercent < 1 ? seen : { ...seen, rejectedPercent };
 }
 
 /** No firmware tunes a model to less than this share of its nominal joules per terahash. */

@@ -95,8 +95,10 @@ export function minerFacts(
   );
   // Its own figure counts upwards at once, downwards never: a liar must not make room.
   const fullWatts = Math.min(nameplateWatts, Math.ceil(Math.max(nominalWatts, memory.observedWatts)));
+  // Of what it hashes, pools pay what they accept; the energy is spent all the same.
+  const paid = (1 - economics.poolFeePercent / 100) * (1 - (device.rejectedPercent ?? 0) / 100);
   const value = (watts: Watts, ths: number): DollarsPerHour =>
-    (ths * economics.hashpriceDollarsPerPhDay * (1 - economics.poolFeePercent / 100)) / 24_000 -
+    (ths * economics.hashpriceDollarsPerPhDay * paid) / 24_000 -
     (watts * economics.energyDollarsPerMwh) / 1e6;
   const points: OperatingPoint[] = [];
   const { control } = device;

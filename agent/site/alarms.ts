@@ -110,6 +110,9 @@ function absentCondition(device: DeviceState): Condition {
   };
 }
 
+/** Recorded miners show less than 1 %, from the way to the pool; so many have a cause of their own. */
+const MANY_REJECTED_PERCENT = 5;
+
 function readingConditions(device: DeviceState, conditions: Condition[]): void {
   if (device.failure?.kind === 'wrong-device') {
     conditions.push({
@@ -131,6 +134,15 @@ function readingConditions(device: DeviceState, conditions: Condition[]): void {
       target: device.id,
       message: `${device.id} reports a fault${first === undefined ? '' : `: ${first.message} (${first.code})`}.`,
       nextStep: `Run \`switchyard miner ${device.id}\` and look at its boards.`,
+    });
+  }
+  if (reading.kind === 'miner' && (reading.rejectedPercent ?? 0) >= MANY_REJECTED_PERCENT) {
+    conditions.push({
+      code: 'rejects-shares',
+      severity: 'minor',
+      target: device.id,
+      message: `Pools rejected ${Math.floor(reading.rejectedPercent ?? 0)} % of the shares of ${device.id} since it began to count: that work is not paid.`,
+      nextStep: 'Look at its pool and clock, or its overclock.',
     });
   }
   if (reading.kind === 'gpu-node' && reading.gpus.some((gpu) => gpu.state !== 'ok')) {

@@ -4,6 +4,7 @@ import { AVALON_TIMING } from '../../config/miners/timing.ts';
 import { type CgminerBody, sectionRecords } from '../../protocols/cgminer-reply.ts';
 import type { DeviceFault, LoadControl, MinerBoard, MinerState } from '../load-driver.ts';
 import {
+  cgminerRejectedPercent,
   efficiencyJoulesPerTh,
   firstNumber,
   firstText,
@@ -75,6 +76,7 @@ export function decodeAvalon(
       return typeof rpm === 'number' && rpm >= 0 ? [rpm] : [];
     }),
     uptimeSeconds,
+    rejectedPercent: cgminerRejectedPercent(summary, replies.pools),
     boards: boardsOf(fields),
     pools: poolsOf(replies.pools ?? {}),
     errors: errorsOf(fields),

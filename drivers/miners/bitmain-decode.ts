@@ -21,9 +21,11 @@ import {
   nothingSaid,
   numberedChains,
   numberedFans,
+  poolRecords,
   poolsOf,
   rateUnitOf,
   recentHashrateThs,
+  rejectedPercent,
 } from './reply-fields.ts';
 
 /**
@@ -101,6 +103,7 @@ export function decodeBitmain(replies: BitmainReplies, context: BitmainContext):
     ),
     fanRpm: fansOf(stats),
     uptimeSeconds,
+    rejectedPercent: rejectedPercent(poolRecords(replies.pools ?? {})),
     boards,
     pools: poolsOf(replies.pools ?? {}),
     errors: errorsOf(mergedRecords(replies.summary, 'SUMMARY')),

@@ -10,6 +10,7 @@ import {
   type MinerFields,
   macOf,
   nothingSaid,
+  rejectedPercent,
 } from './reply-fields.ts';
 import { recordAt, recordsAt } from './web-json.ts';
 
@@ -84,6 +85,7 @@ export function decodeBraiinsRest(replies: BraiinsRestReplies, controllable = fa
     ),
     fanRpm: fansOf(recordsAt(replies.cooling, 'fans')),
     uptimeSeconds: firstNumber(details, 'bosminer_uptime_s'),
+    rejectedPercent: rejectedPercent([recordAt(replies.stats, 'pool_stats')]),
     boards: boards.map(restBoard),
     pools: groupsOf(replies.pools).flatMap((group) => recordsAt(group, 'pools').map(restPool)),
     errors: errorsOf(recordsAt(replies.errors, 'errors')),
@@ -105,6 +107,7 @@ export function decodeBraiinsGraphql(replies: BraiinsGraphqlReplies): MinerField
   const powerWatts = notNegative(firstNumber(power, 'approxConsumptionW'));
   const boards = recordsAt(replies.boards, 'data', 'bosminer', 'info', 'workSolver', 'childSolvers');
   const groups = recordsAt(replies.pools, 'data', 'bosminer', 'info', 'poolGroups');
+  const pools = groups.flatMap((group) => recordsAt(group, 'pools'));
   return {
     ...nothingSaid('braiins'),
     vendor: 'Bitmain',
@@ -121,6 +124,7 @@ export function decodeBraiinsGraphql(replies: BraiinsGraphqlReplies): MinerField
     boardTemperatureCelsius: hottest(boards.map((board) => sensorOf(board, /board/i))),
     fanRpm: fansOf(recordsAt(info, 'fans')),
     uptimeSeconds: firstNumber(recordAt(bos, 'uptime'), 'durationS'),
+    rejectedPercent: rejectedPercent(pools.map((pool) => recordAt(pool, 'shares'))),
     boards: boards.map((board, position) => ({
       index: firstNumber(board, 'name') ?? position,
       hashrateThs: hashrateThs(firstNumber(recordAt(board, 'realHashrate'), 'mhs5S'), 'MH'),
@@ -128,14 +132,12 @@ export function decodeBraiinsGraphql(replies: BraiinsGraphqlReplies): MinerField
       chipsAlive: null,
       chips: firstNumber(recordAt(board, 'hwDetails'), 'chips'),
     })),
-    pools: groups.flatMap((group) =>
-      recordsAt(group, 'pools').map((pool) => ({
-        url: firstText(pool, 'url') ?? '',
-        user: firstText(pool, 'user'),
-        status: poolStatus(firstText(pool, 'status')),
-        priority: null,
-      })),
-    ),
+    pools: pools.map((pool) => ({
+      url: firstText(pool, 'url') ?? '',
+      user: firstText(pool, 'user'),
+      status: poolStatus(firstText(pool, 'status')),
+      priority: null,
+    })),
   };
 }
 

@@ -56,7 +56,10 @@ const GRAPHQL_READS = [
     'boards',
     '{bosminer{info{workSolver{childSolvers{name nominalMhs realHashrate{mhs5S} temperatures{name degreesC} hwDetails{chips}}}}}}',
   ],
-  ['pools', '{bosminer{info{poolGroups{name pools{active status url user}}}}}'],
+  [
+    'pools',
+    '{bosminer{info{poolGroups{name pools{active status url user shares{acceptedSolutions rejectedSolutions}}}}}}',
+  ],
   ['model', '{bosminer{info{modelName}}}'],
 ] as const;
 const GRAPHQL_SYSTEM =

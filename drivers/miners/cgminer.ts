@@ -17,9 +17,11 @@ import {
   nothingSaid,
   numberedChains,
   numberedFans,
+  poolRecords,
   poolsOf,
   rateUnitOf,
   recentHashrateThs,
+  rejectedPercent,
 } from './reply-fields.ts';
 import { createSlowPart } from './slow-part.ts';
 
@@ -70,6 +72,7 @@ export function decodeCgminer(
     efficiencyJoulesPerTh: efficiencyJoulesPerTh(powerWatts, ths),
     fanRpm,
     uptimeSeconds: firstNumber(summary, 'Elapsed'),
+    rejectedPercent: rejectedPercent([summary]) ?? slow.rejectedPercent,
     boards,
     pools,
   };
@@ -77,7 +80,10 @@ export function decodeCgminer(
 
 /** What `devs`, `stats` and `pools` say, which readings ask now and then: far smaller than the replies. */
 export interface CgminerSlowFields
-  extends Pick<MinerFields, 'model' | 'hashrateThs' | 'nominalHashrateThs' | 'fanRpm' | 'boards' | 'pools'> {
+  extends Pick<
+    MinerFields,
+    'model' | 'hashrateThs' | 'nominalHashrateThs' | 'fanRpm' | 'rejectedPercent' | 'boards' | 'pools'
+  > {
   /** A device is listed as dead. */
   readonly broken: boolean;
 }
@@ -90,6 +96,7 @@ function cgminerSlowFields({ devs, stats: statsReply, pools }: CgminerReplies): 
     hashrateThs: recentHashrateThs(stats),
     nominalHashrateThs: hashrateThs(firstNumber(stats, 'total_rateideal'), rateUnitOf(stats)),
     fanRpm: numberedFans(stats),
+    rejectedPercent: rejectedPercent(poolRecords(pools ?? {})),
     boards: chains.length > 0 ? chains : devices(devs),
     pools: poolsOf(pools ?? {}),
     broken: sectionRecords(devs ?? {}, 'DEVS').some((device) =>

@@ -20,6 +20,7 @@ import {
   nothingSaid,
   numberedNames,
   numberOf,
+  rejectedPercent,
 } from './reply-fields.ts';
 import { recordAt, recordsAt } from './web-json.ts';
 
@@ -70,6 +71,7 @@ export function decodeEpic(
     boardTemperatureCelsius: onBoard ? hottestBoard : null,
     fanRpm: fansOf(recordAt(summary, 'Fans Rpm')),
     uptimeSeconds: firstNumber(recordAt(summary, 'Session'), 'Uptime'),
+    rejectedPercent: rejectedPercent([recordAt(summary, 'Session')]),
     boards,
     pools: poolsOf(summary),
     errors: errorsOf(summary),

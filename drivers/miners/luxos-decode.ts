@@ -3,6 +3,7 @@ import { type CgminerBody, sectionRecords } from '../../protocols/cgminer-reply.
 import type { Watts } from '../../protocols/units.ts';
 import type { DeviceFault, LoadControl, MinerBoard, MinerState } from '../load-driver.ts';
 import {
+  cgminerRejectedPercent,
   efficiencyJoulesPerTh,
   firstNumber,
   firstText,
@@ -81,6 +82,7 @@ export function decodeLuxos(
     boardTemperatureCelsius: hottestBoard(stats),
     fanRpm: numberedFans(stats),
     uptimeSeconds,
+    rejectedPercent: cgminerRejectedPercent(summary, replies.pools),
     boards: boardsOf(stats, replies.devs),
     pools: poolsOf(replies.pools ?? {}),
     errors: errorsOf(replies.events, config),

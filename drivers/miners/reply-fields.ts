@@ -37,6 +37,7 @@ function emptyReading(firmware: MinerFirmware): MinerFields {
     boardTemperatureCelsius: null,
     fanRpm: Object.freeze([]),
     uptimeSeconds: null,
+    rejectedPercent: null,
     boards: Object.freeze([]),
     pools: Object.freeze([]),
     errors: Object.freeze([]),
@@ -210,14 +211,22 @@ const RATES = ['5s', '1m', '5m', 'av'].flatMap((window) => [
 
 /** Pools as cgminer lists them, in order of priority where it is given. */
 export function poolsOf(body: CgminerBody): readonly MinerPool[] {
-  return sectionRecords(body, 'POOLS')
-    .slice(0, MOST_POOLS)
-    .map((pool) => ({
-      url: firstText(pool, 'URL', 'Stratum URL', 'url') ?? '',
-      user: firstText(pool, 'User', 'user', 'account'),
-      status: poolStatus(firstText(pool, 'Status', 'status')),
-      priority: firstNumber(pool, 'Priority', 'priority', 'pool-priority'),
-    }));
+  return poolRecords(body).map((pool) => ({
+    url: poolUrl(pool),
+    user: firstText(pool, 'User', 'user', 'account'),
+    status: poolStatus(firstText(pool, 'Status', 'status')),
+    priority: firstNumber(pool, 'Priority', 'priority', 'pool-priority'),
+  }));
+}
+
+/** What is said of each pool. */
+export function poolRecords(body: CgminerBody): readonly CgminerBody[] {
+  return sectionRecords(body, 'POOLS').slice(0, MOST_POOLS);
+}
+
+/** Where a pool is, "" where it is not said. */
+export function poolUrl(pool: CgminerBody): string {
+  return firstText(pool, 'URL', 'Stratum URL', 'url') ?? '';
 }
 
 function poolStatus(said: string | null): MinerPool['status'] {
@@ -233,6 +242,46 @@ function poolStatus(said: string | null): MinerPool['status'] {
     default:
       return 'unknown';
   }
+}
+
+/** With fewer shares than this, one more or less is half a per cent and more: it tells nothing of the miner. */
+const FEWEST_SHARES = 200;
+
+const ACCEPTED = ['Accepted', 'accepted', 'accepted_shares', 'acceptedSolutions'];
+const REJECTED = ['Rejected', 'rejected', 'rejected_shares', 'rejectedSolutions'];
+
+/**
+ * Per cent of the shares in `records` (a summary, or each pool) that pools rejected. A share is worth its difficulty:
+ * where every record tells that, shares are weighed by it. A record that does not count both kinds is left out;
+ * `null` where too few shares remain.
+ */
+export function rejectedPercent(records: readonly CgminerBody[]): number | null {
+  const counts = { accepted: 0, rejected: 0 };
+  const weighed = { accepted: 0, rejected: 0 };
+  let weighs = true;
+  for (const record of records) {
+    const [accepted, rejected] = [firstNumber(record, ...ACCEPTED), firstNumber(record, ...REJECTED)];
+    if (accepted === null || rejected === null || accepted < 0 || rejected < 0) continue;
+    const difficulty = {
+      accepted: Math.max(0, firstNumber(record, 'Difficulty Accepted') ?? 0),
+      rejected: Math.max(0, firstNumber(record, 'Difficulty Rejected') ?? 0),
+    };
+    // A difficulty that is missing, or not kept, where there are shares.
+    if (accepted > 0 !== difficulty.accepted > 0 || rejected > 0 !== difficulty.rejected > 0) weighs = false;
+    counts.accepted += accepted;
+    counts.rejected += rejected;
+    weighed.accepted += difficulty.accepted;
+    weighed.rejected += difficulty.rejected;
+  }
+  if (counts.accepted + counts.rejected < FEWEST_SHARES) return null;
+  const { accepted, rejected } = weighs ? weighed : counts;
+  const total = accepted + rejected;
+  return Number.isFinite(total) ? (rejected / total) * 100 : null;
+}
+
+/** The same from cgminer's replies: of the summary, else of its pools together. */
+export function cgminerRejectedPercent(summary: CgminerBody, pools: CgminerBody | undefined): number | null {
+  return rejectedPercent([summary]) ?? rejectedPercent(poolRecords(pools ?? {}));
 }
 
 /** Boards of the numbered `chain_*` fields that Bitmain's firmware and its descendants report. */

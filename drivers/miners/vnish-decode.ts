@@ -15,6 +15,9 @@ import {
   mergedRecords,
   nothingSaid,
   numberedNames,
+  poolRecords,
+  poolUrl,
+  rejectedPercent,
 } from './reply-fields.ts';
 import { recordAt, recordsAt } from './web-json.ts';
 
@@ -88,7 +91,10 @@ export function decodeVnish(
     chipTemperatureCelsius: hottestChip(stats),
     boardTemperatureCelsius: hottestBoard(stats),
     // The maker's own share is no pool of the operator.
-    pools: base.pools.filter(({ url }) => url !== 'DevFee'),
+    rejectedPercent:
+      rejectedPercent(poolRecords(replies.pools ?? {}).filter((pool) => poolUrl(pool) !== DEV_FEE)) ??
+      base.rejectedPercent,
+    pools: base.pools.filter(({ url }) => url !== DEV_FEE),
     errors: FAULTS.flatMap((name, index) => {
       const fault = firstText(stats, name);
       return fault === null ? [] : [{ code: `CHAIN${index + 1}`, message: fault }];
@@ -97,6 +103,7 @@ export function decodeVnish(
   };
 }
 
+const DEV_FEE = 'DevFee';
 const FAULTS = numberedNames('chain_fault', 4);
 const CONSUMPTIONS = numberedNames('chain_consumption', 16);
 

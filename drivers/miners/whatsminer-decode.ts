@@ -10,6 +10,7 @@ import { type CgminerBody, isRecord, sectionRecords } from '../../protocols/cgmi
 import type { Watts } from '../../protocols/units.ts';
 import type { DeviceFault, LoadControl, MinerBoard, MinerState } from '../load-driver.ts';
 import {
+  cgminerRejectedPercent,
   efficiencyJoulesPerTh,
   firstNumber,
   firstText,
@@ -84,6 +85,7 @@ export function decodeWhatsminer(replies: WhatsminerReplies, context: Whatsminer
       return rpm === null || rpm < 0 ? [] : [rpm];
     }),
     uptimeSeconds,
+    rejectedPercent: cgminerRejectedPercent(summary, replies.pools),
     boards: boardsOf(replies.devs),
     pools: poolsOf(replies.pools ?? {}),
     errors: errorsOf(summary, replies.get_error_code),

@@ -190,6 +190,7 @@ function show(unit: Unit, page: string): unknown {
     case 'miner/stats':
       return {
         miner_stats: { nominal_hashrate: nominal, real_hashrate: windows },
+        pool_stats: { accepted_shares: 10464, rejected_shares: 18, stale_shares: 0 },
         power_stats: { approximated_consumption: { watt: Math.round(miner.claimedWatts) } },
       };
     case 'miner/hw/hashboards':
@@ -268,6 +269,7 @@ function graphql(unit: Unit, request: PageRequest): PageAnswer {
         name: 'Default',
         pools: poolRecords(mhs > 0).map((pool) => ({
           active: pool['Stratum Active'],
+          shares: { acceptedSolutions: pool['Accepted'], rejectedSolutions: pool['Rejected'] },
           status: 'ALIVE',
           url: pool['URL'],
           user: pool['User'],

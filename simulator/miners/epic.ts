@@ -149,6 +149,8 @@ function summary(unit: Unit): unknown {
     Session: {
       'Average MHs': rounded(miner.hashrateThs * 1e6, 1),
       Uptime: Math.floor(miner.uptimeMs / 1000),
+      Accepted: 1862,
+      Rejected: 2,
     },
     'Power Supply Stats': { 'Input Power': rounded(miner.claimedWatts, 4), 'Input Voltage': 0 },
     Status: { 'Last Error': null, 'Operating State': state[miner.state] },

@@ -36,6 +36,8 @@ export interface ContractSubject {
   readonly hasTokens?: boolean;
   /** A limit that a wide-awake unit can hold, in watts; `null` where it has none. */
   readonly limitWatts: number | null;
+  /** What its counters of shares come to; `null` where it has none. */
+  readonly rejectedPercent: number | null;
   open(): Promise<ContractBench>;
 }
 
@@ -86,6 +88,8 @@ function readContract(subject: ContractSubject, open: Open): void {
     expect(reading.requestedAt).toBeGreaterThanOrEqual(before);
     expect(reading.sampledAt).toBeGreaterThanOrEqual(reading.requestedAt);
     expect(reading.pools.length).toBeGreaterThan(0);
+    if (subject.rejectedPercent === null) expect(reading.rejectedPercent).toBeNull();
+    else expect(reading.rejectedPercent).toBeCloseTo(subject.rejectedPercent, 9);
   });
 
   it('keeps to one request in flight', async () => {

@@ -119,6 +119,7 @@ const FAMILIES: readonly Family[] = [
     hasIdentity: false,
     commands: false,
     limitWatts: null,
+    rejectedPercent: 100 / 1484,
   },
   {
     name: 'bfgminer',
@@ -130,6 +131,7 @@ const FAMILIES: readonly Family[] = [
     hasIdentity: false,
     commands: false,
     limitWatts: null,
+    rejectedPercent: 100 / 1484,
   },
   {
     name: 'LuxOS',
@@ -142,6 +144,7 @@ const FAMILIES: readonly Family[] = [
     commands: true,
     locates: true,
     limitWatts: 1800,
+    rejectedPercent: 0,
   },
   {
     name: 'stock Bitmain',
@@ -154,6 +157,7 @@ const FAMILIES: readonly Family[] = [
     commands: true,
     locates: true,
     limitWatts: 3000,
+    rejectedPercent: 0,
   },
   {
     name: 'Whatsminer',
@@ -166,6 +170,7 @@ const FAMILIES: readonly Family[] = [
     commands: true,
     locates: true,
     limitWatts: 2400,
+    rejectedPercent: 0,
     hasTokens: true,
   },
   {
@@ -179,6 +184,7 @@ const FAMILIES: readonly Family[] = [
     commands: true,
     locates: true,
     limitWatts: 2400,
+    rejectedPercent: null,
   },
   {
     name: 'Braiins OS 25.07',
@@ -191,6 +197,7 @@ const FAMILIES: readonly Family[] = [
     commands: true,
     locates: true,
     limitWatts: 2000,
+    rejectedPercent: 1800 / 10_482,
     hasTokens: true,
   },
   {
@@ -203,6 +210,7 @@ const FAMILIES: readonly Family[] = [
     hasIdentity: false,
     commands: true,
     limitWatts: null,
+    rejectedPercent: 0,
   },
   {
     name: 'VNish',
@@ -215,6 +223,7 @@ const FAMILIES: readonly Family[] = [
     commands: true,
     locates: true,
     limitWatts: 2500,
+    rejectedPercent: 0,
     hasTokens: true,
   },
   {
@@ -228,6 +237,7 @@ const FAMILIES: readonly Family[] = [
     commands: true,
     locates: true,
     limitWatts: null,
+    rejectedPercent: 0,
   },
   {
     name: 'Avalon Q',
@@ -240,6 +250,7 @@ const FAMILIES: readonly Family[] = [
     commands: true,
     locates: true,
     limitWatts: 1400,
+    rejectedPercent: 0,
   },
   {
     name: 'ePIC PowerPlay',
@@ -251,6 +262,7 @@ const FAMILIES: readonly Family[] = [
     hasIdentity: true,
     commands: true,
     limitWatts: 2300,
+    rejectedPercent: 200 / 1864,
   },
   {
     name: 'FluxOS',
@@ -263,6 +275,7 @@ const FAMILIES: readonly Family[] = [
     commands: true,
     locates: true,
     limitWatts: 2600,
+    rejectedPercent: 0,
     hasTokens: true,
   },
 ];

@@ -64,6 +64,8 @@ describe('Avalon, A1246', () => {
 
   it('says the rest as recorded', () => {
     expect(reading).toMatchObject({ vendor: 'Canaan', firmware: 'avalon', state: 'hashing', errors: [] });
+    // Its statistics count no shares.
+    expect(reading.rejectedPercent).toBeNull();
     expect(reading.boards.map(({ hashrateThs, chips }) => [hashrateThs, chips])).toEqual([
       [26907.01 / 1e3, 120],
       [26025.06 / 1e3, 120],
@@ -145,6 +147,7 @@ describe('Braiins OS over REST, S19 XP, 25.07', () => {
       uptimeSeconds: 69685,
     });
     expect(reading.nominalHashrateThs).toBeCloseTo(142.876598290866, 9);
+    expect(reading.rejectedPercent).toBeCloseTo((100 * 18) / (10464 + 18), 9);
     expect(reading.boards[0]).toEqual({
       index: 1,
       hashrateThs: 50137.72942148807 / 1e3,
@@ -192,9 +195,10 @@ describe('Braiins OS over REST, S19 XP, 25.07', () => {
 });
 
 describe.each([
-  ['braiins/s21plus-25.05.1-plus', 69.5, 54.5],
-  ['braiins/s9-22.08-plus', 89.25, 75.375],
-])('Braiins OS over GraphQL, %s', (folder, chipCelsius, boardCelsius) => {
+  ['braiins/s21plus-25.05.1-plus', 69.5, 54.5, (100 * 164) / (92875 + 164 + 18 + 6)],
+  // 49 shares are too few.
+  ['braiins/s9-22.08-plus', 89.25, 75.375, null],
+])('Braiins OS over GraphQL, %s', (folder, chipCelsius, boardCelsius, rejectedPercent) => {
   const { expected, derived } = expectedOf(folder);
   const reading = decodeBraiinsGraphql({
     system: jsonOf(folder, 'gql_system'),
@@ -223,6 +227,8 @@ describe.each([
       chipTemperatureCelsius: chipCelsius,
       boardTemperatureCelsius: boardCelsius,
     });
+    if (rejectedPercent === null) expect(reading.rejectedPercent).toBeNull();
+    else expect(reading.rejectedPercent).toBeCloseTo(rejectedPercent, 9);
     expect(reading.pools.every(({ status }) => status === 'alive')).toBe(true);
     expect(recogniseMiner({ version: replyOf(folder, 'version') })).toBe('braiins');
   });
@@ -274,6 +280,7 @@ describe('ePIC PowerPlay, S19 XP, BMS 1.5.13', () => {
       errors: [{ code: 'BOARD_OFF', message: 'Hash board 0 is switched off' }],
     });
     expect(reading.hashrateThs).toBeCloseTo(49.440724 + 49.925124, 9);
+    expect(reading.rejectedPercent).toBeCloseTo((100 * 2) / 1864, 9);
     const status = { 'Operating State': 'Idling', 'Last Error': 'Overheat' };
     const idle = decodeEpic({ summary: { ...summary, Status: status } });
     expect(idle.state).toBe('stopped');
@@ -307,6 +314,7 @@ describe("FluxOS, AT1500, the vendor's examples", () => {
     expect(reading).toMatchObject({ vendor: 'Auradine', powerSource: 'reported', boardTemperatureCelsius: 47.5 });
     expect(reading.chipTemperatureCelsius).toBeCloseTo(51.41230102539066, 9);
     expect(reading.fanRpm).toEqual([7080, 7020, 7100, 7020]);
+    expect(reading.rejectedPercent).toBeCloseTo((100 * 32768) / (829210624 + 32768), 9);
     expect(decodeFluxos({ ...replies, mode: { Mode: [{ Mode: 'eco', Sleep: 'on' }] } })).toMatchObject({
       state: 'sleeping',
       powerLimitWatts: null,
@@ -341,6 +349,8 @@ describe('VNish, S21 Pro, 1.2.7', () => {
     expect(reading.boardTemperatureCelsius).toBe((derived['pcb_temp'] as { max: number }).max);
     const pools = derived['pools'] as string[];
     expect(reading.pools.map(({ url }) => url)).toEqual(pools.filter((url) => url !== 'DevFee'));
+    // What the maker's own pool rejected costs the operator nothing.
+    expect(reading.rejectedPercent).toBeCloseTo((100 * 1179648) / (159888384 + 1179648), 9);
   });
 
   it('reports the sum of its chains where the web says nothing', () => {

@@ -92,6 +92,8 @@ describe('LuxOS, S19k Pro, 2025.4.8', () => {
       ['dead', 'asic-rs.user2', 3],
     ]);
     expect(reading.efficiencyJoulesPerTh).toBeCloseTo(1051 / 59.75606, 9);
+    // It says so itself, cut off: "Pool Rejected%" 0.0773.
+    expect(reading.rejectedPercent).toBeCloseTo((100 * 32768) / (42323968 + 32768), 9);
   });
 
   it('offers its profiles as power limits', () => {
@@ -143,6 +145,8 @@ describe('stock Bitmain, S19 Pro, 2022-12', () => {
       { index: 1, hashrateThs: 35536.22 / 1e3, chipTemperatureCelsius: 71, chipsAlive: 114, chips: 114 },
       { index: 2, hashrateThs: 37427.38 / 1e3, chipTemperatureCelsius: 69, chipsAlive: 114, chips: 114 },
     ]);
+    // 11 of 4068 shares by count would be 0.27; its own "Pool Rejected%" says 0.0.
+    expect(reading.rejectedPercent).toBeCloseTo((100 * 2490368) / (1305083904 + 2490368), 9);
     expect(reading.pools).toHaveLength(3);
     expect(reading.pools[0]).toEqual({
       url: 'stratum+tcp://btc.global.luxor.tech:700',
@@ -201,6 +205,7 @@ describe('Whatsminer, M20S, API 1.4', () => {
       powerSource: 'reported',
       chipTemperatureCelsius: 92.5,
       boardTemperatureCelsius: 71.5,
+      rejectedPercent: 0,
     });
     expect(reading.boards.map(({ hashrateThs, chipsAlive }) => [hashrateThs, chipsAlive])).toEqual([
       [20053438.74 / 1e6, 105],
@@ -235,6 +240,8 @@ describe('Whatsminer, M50S VH50, API 2.0.5', () => {
     expect(reading.uptimeSeconds).toBe(valueOf(expected['uptime']));
     expect(reading.state).toBe('hashing');
     expect(reading.fanRpm).toEqual([5400, 5280]);
+    // Its summary counts accepted shares only; its pools count both.
+    expect(reading.rejectedPercent).toBe(0);
     expect(reading.pools).toHaveLength(expected['pools[0].length'] as number);
     expect(reading.errors).toEqual([]);
   });
@@ -290,6 +297,7 @@ describe('Whatsminer, M60S VK40, API 3.0.2', () => {
       chipTemperatureCelsius: 82,
       boardTemperatureCelsius: 41.5,
       fanRpm: [5400, 5280],
+      rejectedPercent: null,
       control: { sleep: true, powerLimit: { kind: 'watts', minWatts: 1440, maxWatts: 3600, stepWatts: 36 } },
     });
     expect(reading.boards.map(({ index, hashrateThs, chipsAlive }) => [index, hashrateThs, chipsAlive])).toEqual([
@@ -341,6 +349,7 @@ describe('miners without a driver of their own, over the cgminer API', () => {
     const reading = decodeCgminer('fluxos', bodies('fluxos/at1500-2023-12'));
     expect(reading).toMatchObject({ uptimeSeconds: 56696, state: 'hashing', powerWatts: null, powerSource: null });
     expect(reading.hashrateThs).toBeCloseTo(20.5997671774699, 9);
+    expect(reading.rejectedPercent).toBeCloseTo((100 * 32768) / (829210624 + 32768), 9);
     expect(reading.boards.map(({ hashrateThs }) => hashrateThs)).toEqual([6.8, 6.9, 7]);
     expect(reading.pools.map(({ status }) => status)).toEqual(['alive', 'dead', 'dead']);
   });
@@ -358,6 +367,7 @@ describe('miners without a driver of their own, over the cgminer API', () => {
       state: 'starting',
       uptimeSeconds: 80,
       powerWatts: null,
+      rejectedPercent: null,
     });
     expect(idle.pools).toEqual([
       { url: 'stratum+tcp://127.0.0.1:3399', user: 'acct.worker=1|a', status: 'alive', priority: 0 },
@@ -365,6 +375,8 @@ describe('miners without a driver of their own, over the cgminer API', () => {
     ]);
     const cpu = decodeCgminer('bfgminer', bodies('cgminer/bfgminer-5.5.0_cpu-driver'), 'Antminer S9');
     expect(cpu).toMatchObject({ firmwareVersion: '5.5.0-34-g866fd36f', state: 'hashing', uptimeSeconds: 14 });
+    // 18 shares are too few.
+    expect(cpu.rejectedPercent).toBeNull();
     expect(cpu.hashrateThs).toBeCloseTo(0.448e-6, 12);
     expect(cpu.boards.map(({ hashrateThs }) => hashrateThs)).toEqual([0.247 / 1e6, 0.193 / 1e6]);
     expect(cpu.powerSource).toBe('estimated');

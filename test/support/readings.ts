@@ -24,6 +24,7 @@ export function minerReading(sampledAt: number, changes: Partial<MinerReading> =
     boardTemperatureCelsius: 60,
     fanRpm: [5000],
     uptimeSeconds: 1000,
+    rejectedPercent: null,
     boards: [],
     pools: [],
     errors: [],

@@ -85,6 +85,7 @@ export function virtualMiner(
       boardTemperatureCelsius: null,
       fanRpm: [],
       uptimeSeconds: miner.uptimeMs / 1000,
+      rejectedPercent: null,
       boards: [],
       pools: [],
       errors: [],

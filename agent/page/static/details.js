@@ -107,6 +107,7 @@ function minerFacts(reading) {
       `${formatNumber(reading.hashrateThs, 1, 'TH/s')} of ${formatNumber(reading.nominalHashrateThs, 1, 'TH/s')}`,
     ],
     ['Efficiency', formatNumber(reading.efficiencyJoulesPerTh, 1, 'J/TH')],
+    ['Rejected shares', formatNumber(reading.rejectedPercent, 1, '%')],
     ['Chips', formatNumber(reading.chipTemperatureCelsius, 0, '°C')],
     ['Fans', fans(reading.fanRpm)],
     ['Running for', reading.uptimeSeconds === null ? UNKNOWN : formatAge(reading.uptimeSeconds * 1000)],

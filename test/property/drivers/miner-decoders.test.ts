@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { recogniseMiner } from '../../../drivers/miners/recognise.ts';
+import { rejectedPercent } from '../../../drivers/miners/reply-fields.ts';
 import { parseRepaired } from '../../../protocols/cgminer-repair.ts';
 import { accepted, decodeCgminerReply, joinedSections } from '../../../protocols/cgminer-reply.ts';
 import { decryptWhatsminerText, md5Crypt } from '../../../protocols/whatsminer-crypto.ts';
@@ -116,6 +117,31 @@ describe('decoders of miner replies, on anything', () => {
       }),
       { seed, numRuns: cases(1500) },
     );
+  });
+
+  it('the share of rejected shares is a per cent or nothing, whatever the counters say', () => {
+    const names = [
+      'Accepted',
+      'Rejected',
+      'accepted',
+      'rejected',
+      'Difficulty Accepted',
+      'Difficulty Rejected',
+    ];
+    const counter = fc.oneof(leaf, fc.nat(5000), fc.double({ min: 0, noNaN: true }));
+    const records = fc.array(fc.dictionary(fc.constantFrom(...names), counter), { maxLength: 4 });
+    let told = 0;
+    fc.assert(
+      fc.property(records, (said) => {
+        const percent = rejectedPercent(said);
+        if (percent === null) return;
+        told += 1;
+        expect(percent).toBeGreaterThanOrEqual(0);
+        expect(percent).toBeLessThanOrEqual(100);
+      }),
+      { seed, numRuns: cases(3000) },
+    );
+    expect(told, 'something was told').toBeGreaterThan(0);
   });
 });
 

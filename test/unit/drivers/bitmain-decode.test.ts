@@ -79,6 +79,7 @@ describe('stock Bitmain: who it is', () => {
       boardTemperatureCelsius: null,
       fanRpm: [],
       uptimeSeconds: null,
+      rejectedPercent: null,
       boards: [],
       pools: [],
       errors: [],

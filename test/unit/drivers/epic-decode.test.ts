@@ -127,6 +127,7 @@ describe('ePIC: a reading', () => {
       boardTemperatureCelsius: null,
       fanRpm: [],
       uptimeSeconds: null,
+      rejectedPercent: null,
       boards: [],
       pools: [],
       errors: [],

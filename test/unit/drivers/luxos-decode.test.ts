@@ -112,6 +112,7 @@ describe('LuxOS: a reading', () => {
       boardTemperatureCelsius: null,
       fanRpm: [],
       uptimeSeconds: null,
+      rejectedPercent: null,
       boards: [],
       pools: [],
       errors: [],

@@ -186,7 +186,7 @@ type Part = readonly [firmware: string, part: string, unit: Unit, without: objec
 
 /** Asked now and then. */
 const SLOW: readonly Part[] = [
-  ['bitmain', 'pools', BITMAIN, { pools: [] }],
+  ['bitmain', 'pools', BITMAIN, { pools: [], rejectedPercent: null }],
   ['bitmain', '/cgi-bin/summary.cgi', BITMAIN, { errors: [] }],
   ['braiins', '/api/v1/cooling/state', BRAIINS, { fanRpm: [] }],
   [

@@ -360,6 +360,7 @@ it('a device that said nothing has no figure and takes no command', () => {
     boardTemperatureCelsius: null,
     fanRpm: [],
     uptimeSeconds: null,
+    rejectedPercent: null,
     boards: [],
     pools: [],
     errors: [],

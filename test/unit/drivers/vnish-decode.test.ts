@@ -151,6 +151,7 @@ describe('VNish: a reading', () => {
       boardTemperatureCelsius: null,
       fanRpm: [],
       uptimeSeconds: null,
+      rejectedPercent: null,
       boards: [],
       pools: [],
       errors: [],

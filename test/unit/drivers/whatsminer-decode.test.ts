@@ -38,6 +38,7 @@ const NOTHING = {
   boardTemperatureCelsius: null,
   fanRpm: [],
   uptimeSeconds: null,
+  rejectedPercent: null,
   boards: [],
   pools: [],
   errors: [],

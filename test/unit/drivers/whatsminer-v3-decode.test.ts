@@ -94,6 +94,7 @@ describe('Whatsminer API 3: a reading', () => {
       boardTemperatureCelsius: null,
       fanRpm: [],
       uptimeSeconds: null,
+      rejectedPercent: null,
       boards: [],
       pools: [],
       errors: [],

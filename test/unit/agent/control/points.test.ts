@@ -24,6 +24,42 @@ describe('minerFacts', () => {
     expect(low.points.at(-1)?.dollarsPerHour).toBeCloseTo(full.points.at(-1)!.dollarsPerHour, 6);
     expect(low.points.at(-1)?.dollarsPerHour).toBeGreaterThan(0);
   });
+
+  describe('of a miner whose pools reject shares', () => {
+    const site = controlSite(1, 1, false);
+    const device = site.cycle().observation.devices[0]!;
+    const { model } = site.context.devices[0]!;
+    const memory = { observedWatts: 2760, normalLimitWatts: 2760 };
+    const range = { minWatts: 1400, maxWatts: 2760, kind: 'watts', stepWatts: 10 } as const;
+    const control = { ...device.control!, sleep: true, wake: true, powerLimit: range, wakeMs: 300_000 };
+    const factsAt = (rejects: { rejectedPercent?: number }) =>
+      minerFacts(model, { ...device, control, limitWatts: 2760, ...rejects }, memory, ECONOMICS, true);
+    const none = factsAt({});
+    const energyOf = ({ watts }: { watts: number }) => (watts * ECONOMICS.energyDollarsPerMwh) / 1e6;
+
+    it('takes its part off what every point earns, and nothing off what its energy costs', () => {
+      expect(none.points.map(({ id }) => id)).toEqual(['sleep', 'low-1', 'low-2', 'low-3', 'normal']);
+      expect(none.points.at(-1)!.dollarsPerHour).toBeGreaterThan(0);
+      const some = factsAt({ rejectedPercent: 8 });
+      for (const [index, point] of none.points.entries()) {
+        const earned = point.dollarsPerHour + energyOf(point);
+        const left = some.points[index]!;
+        expect(left.dollarsPerHour).toBeCloseTo(earned * 0.92 - energyOf(point), 12);
+        expect({ ...left, dollarsPerHour: 0 }).toEqual({ ...point, dollarsPerHour: 0 });
+      }
+      expect(some.wakeDollars).toBeLessThan(none.wakeDollars);
+    });
+
+    it('earns nothing where all are rejected, and sleeping is worth more', () => {
+      const { points } = factsAt({ rejectedPercent: 100 });
+      for (const point of points) expect(point.dollarsPerHour).toBeCloseTo(-energyOf(point), 12);
+      expect(points[0]!.dollarsPerHour).toBeGreaterThan(points.at(-1)!.dollarsPerHour);
+    });
+
+    it('is to the last digit what it was where nothing is said', () => {
+      expect(factsAt({ rejectedPercent: 0 })).toEqual(none);
+    });
+  });
 });
 
 describe('gpuNodeFacts', () => {

@@ -158,6 +158,28 @@ describe('a device', () => {
     expect(ofDevice({ reading, inventory: 'held' })).toEqual([]);
   });
 
+  it('whose pools reject 5 % of its shares or more is told with what to look at', () => {
+    const rejecting = (rejectedPercent: number | null) =>
+      ofDevice({ reading: minerReading(0, { rejectedPercent }) });
+    expect(rejecting(7.96)).toEqual([
+      {
+        code: 'rejects-shares',
+        severity: 'minor',
+        target: 'd',
+        message: 'Pools rejected 7 % of the shares of d since it began to count: that work is not paid.',
+        nextStep: 'Look at its pool and clock, or its overclock.',
+      },
+    ]);
+    expect(rejecting(5)).toHaveLength(1);
+    expect(rejecting(4.99)).toEqual([]);
+    expect(rejecting(0)).toEqual([]);
+    expect(rejecting(null)).toEqual([]);
+    const reading = minerReading(0, { rejectedPercent: 50 });
+    expect(ofDevice({ reading, inventory: 'absent' }).map(({ code }) => code)).not.toContain(
+      'rejects-shares',
+    );
+  });
+
   it('with GPUs that cannot be read says how many of them', () => {
     const node = gpuNodeReading(0, 3, 300, 500);
     const gpus = node.gpus.map((gpu, n) => (n === 1 ? { ...gpu, state: 'lost' as never } : gpu));
