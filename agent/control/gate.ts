@@ -20,8 +20,8 @@ export interface GateInput {
   readonly orders: Permitted;
   readonly now: MonotonicMs;
   readonly rampTokensWatts: Watts;
-  /** What may fall for money alone; `null`: all of it at once. */
-  readonly fallTokensWatts?: Watts | null;
+  /** What may fall for money alone, where the rules have a ramp for it. */
+  readonly fallTokensWatts: Watts;
   /** Where set points are held: who makes up for the moment, and what else there is room for. */
   readonly following?: Following | null;
 }
@@ -120,15 +120,15 @@ function pacedFalls(
   falls: readonly Move[],
   room: Room,
 ): Pick<Gated, 'heldFalls'> & { falls: readonly Move[]; tokensWatts: Watts | null } {
-  const given = input.fallTokensWatts ?? null;
-  if (given === null) return { falls, tokensWatts: null, heldFalls: null };
+  const percent = input.context.rules.fallRampPercentPerMinute;
+  if (percent === undefined) return { falls, tokensWatts: null, heldFalls: null };
   const isAsked = ({ candidate }: Move) =>
     candidate.overGrant ||
     room
       .path(candidate.facts.limit)
       .some(({ id }) => input.plan.over.has(id) || input.following?.rooms.has(id) === true);
-  let tokens = given;
-  const full = fullBucket(input, input.context.rules.fallRampPercentPerMinute ?? 0);
+  let tokens = input.fallTokensWatts;
+  const full = fullBucket(input, percent);
   const held = { count: 0, watts: 0 };
   const lets = ({ candidate, target }: Move): boolean => {
     const watts = candidate.current.watts - target.watts;

@@ -200,7 +200,7 @@ export function step(
   const { rampPercentPerMinute, fallRampPercentPerMinute } = context.rules;
   const fallTokensWatts =
     fallRampPercentPerMinute === undefined
-      ? null
+      ? 0
       : refill(before.fallTokensWatts ?? 0, size, fallRampPercentPerMinute, elapsedMs);
   const gated = commandsOf({
     context,

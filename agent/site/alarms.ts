@@ -136,12 +136,13 @@ function readingConditions(device: DeviceState, conditions: Condition[]): void {
       nextStep: `Run \`switchyard miner ${device.id}\` and look at its boards.`,
     });
   }
-  if (reading.kind === 'miner' && (reading.rejectedPercent ?? 0) >= MANY_REJECTED_PERCENT) {
+  const rejectedPercent = reading.kind === 'miner' ? (reading.rejectedPercent ?? 0) : 0;
+  if (rejectedPercent >= MANY_REJECTED_PERCENT) {
     conditions.push({
       code: 'rejects-shares',
       severity: 'minor',
       target: device.id,
-      message: `Pools rejected ${Math.floor(reading.rejectedPercent ?? 0)} % of the shares of ${device.id} since it began to count: that work is not paid.`,
+      message: `Pools rejected ${Math.floor(rejectedPercent)} % of the shares of ${device.id} since it began to count: that work is not paid.`,
       nextStep: 'Look at its pool and clock, or its overclock.',
     });
   }

@@ -91,7 +91,7 @@ function gate(inputs: readonly DeviceInput[], wanted: Readonly<Record<string, st
     orders: { reservedWatts: {}, ceilings: {}, ...given.orders },
     now: NOW,
     rampTokensWatts: given.tokens ?? 1e6,
-    ...(given.fall === undefined ? {} : { fallTokensWatts: given.fall.tokens }),
+    fallTokensWatts: given.fall?.tokens ?? 0,
     ...(given.following === undefined ? {} : { following: given.following }),
   });
 }
@@ -100,7 +100,7 @@ const ids = (gated: ReturnType<typeof gate>) =>
 
 describe('falls for money alone, where they have a ramp', () => {
   // The grid has 100 kW: at 60 % a minute the bucket holds 6 kW, at 10 % 1 kW.
-  const both = [device('a'), device('b'), device('c')];
+  const both = [device('c'), device('a'), device('b')];
   const down = { a: 'sleep', b: 'sleep', c: 'sleep' };
 
   it('go as far as it lets them, who gains most first', () => {

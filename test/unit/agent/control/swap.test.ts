@@ -115,6 +115,7 @@ function gate(capacityWatts: number) {
     orders: { reservedWatts: {}, ceilings: {} },
     now: NOW,
     rampTokensWatts: 100_000,
+    fallTokensWatts: 0,
   });
 }
 
