@@ -15,6 +15,8 @@ const LEDGER = [
   'plan',
   'derived-limits',
   'follow',
+  'fairness',
+  'plan-limit',
 ];
 
 /**
@@ -40,7 +42,7 @@ export const MUTATION_PARTS: Readonly<Record<string, MutationPart>> = {
     files: LEDGER.map((name) => `agent/control/${name}.ts`),
     tests: [
       'test/unit/agent/control/{ledger,class-memory,derived-limits,swap}*.test.ts',
-      'test/unit/agent/control/{gate,node-sums,unseen,limit-memory,plan,follow}*.test.ts',
+      'test/unit/agent/control/{gate,node-sums,unseen,limit-memory,plan,plan-limit,follow,fairness}*.test.ts',
       'test/property/control/*.test.ts',
     ],
     atLeastPercent: 85,
