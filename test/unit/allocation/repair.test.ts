@@ -63,6 +63,25 @@ describe('a choice that breaks a limit or misses a floor', () => {
     expect(repair(roomy, [1, 1]).modes).toEqual([1, 1]);
   });
 
+  test('counts what a device frees at the limit that is over, and what it loses from where it stands', () => {
+    const halls = siteOf(
+      [limitOf('site', null, 60), limitOf('a', 'site', 1000, { gain: 2 }), limitOf('b', 'site', 1000)],
+      [deviceOf('a1', 'a', on(60, 15)), deviceOf('b1', 'b', on(60, 10))],
+    );
+    // 180 W: a1 frees 120 of them for 15 $, b1 60 for 10 $.
+    expect(repair(halls, [1, 1])).toMatchObject({ repaired: true, modes: [0, 1] });
+    // One step down: 40 W less for 1 $ from the highest, 60 W for 4 $ from the middle.
+    const steps = (id: string, middle: number, most: number) =>
+      deviceOf(id, 'site', [
+        [0, 0],
+        [60, middle],
+        [100, most],
+      ]);
+    const ladder = siteOf([limitOf('site', null, 120)], [steps('s', 4, 5), steps('t', 4, 5)]);
+    expect(repair(ladder, [1, 2]).modes).toEqual([1, 1]);
+    expect(repair(ladder, [2, 1]).modes).toEqual([1, 1]);
+  });
+
   /** The floor is met by a and b alone, whose steps are larger than the room: one must go down as the other goes up. */
   const exact = siteOf(
     [limitOf('site', null, 100)],

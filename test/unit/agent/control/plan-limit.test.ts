@@ -77,3 +77,40 @@ describe('by when what lies over a limit is to be gone', () => {
     expect(until({ ...shows(52_001), follow })).toBe(SOON);
   });
 });
+
+describe('what a limit offers otherwise', () => {
+  const plan = (memory: Partial<LimitMemory>, more: { blindWatts?: number; reservedWatts?: number } = {}) =>
+    planLimit(
+      { ...CONTROL_RULES, edition: 3 },
+      stepLimit({ metered: true, ratingWatts: 60_000, loadWorstWatts: 2000 }),
+      { ...newLimitMemory(50_000, NOW), ...memory },
+      { reservedWatts: 0, blindWatts: null, overshedShare: 0.1, now: NOW, ...more },
+    );
+
+  it('is less by what is not seen and by what is promised', () => {
+    expect(plan({}).capacityWatts).toBe(49_000);
+    expect(plan({}, { blindWatts: 3000, reservedWatts: 200 }).capacityWatts).toBe(45_800);
+  });
+
+  it('is taken first by what nobody controls, and by what the meter shows beyond, to a thousandth', () => {
+    expect(plan({ biasWatts: 61 }).fixedWatts).toBe(2120);
+    expect(plan({ biasWatts: 60 }).fixedWatts).toBe(2060);
+    expect(plan({}).fixedWatts).toBe(2000);
+  });
+
+  it('is aimed at a set point, up to its band less the reserve', () => {
+    const at = (targetWatts: number) =>
+      plan({
+        follow: { targetWatts, aheadWatts: 500, ceilingWatts: 52_000, isSeen: true } as NonNullable<
+          LimitMemory['follow']
+        >,
+      }).capacityWatts;
+    expect([at(50_000), at(52_000), at(40_000)]).toEqual([50_500, 51_000, 49_000]);
+  });
+
+  it('lets nothing rise for a while after something was shed', () => {
+    const held = CONTROL_RULES.restoreHoldMs;
+    expect(plan({ lastShedAt: NOW - held + 1 }).noRise).toBe(true);
+    expect(plan({ lastShedAt: NOW - held }).noRise).toBe(false);
+  });
+});
