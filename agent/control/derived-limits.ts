@@ -36,6 +36,10 @@ interface PhaseBound {
   readonly watts: Watts | null;
   /** What the sample before said. */
   readonly before: Watts;
+  /** How far what flows may rise if what comes lands where it is fullest; absent while nothing says that phases are unequal. */
+  readonly riseWatts?: Watts;
+  /** The same by the latest sample alone. */
+  readonly lastRiseWatts?: Watts;
   /** Lowest in each stretch of `STRETCH_MS`, by the start of the stretch. */
   readonly lowest: readonly (readonly [MonotonicMs, Watts])[];
 }
@@ -59,6 +63,8 @@ const LEAST_SHARE = 0.3;
 const STRETCH_MS: Milliseconds = 10_000;
 /** A bound that was lower within this time still counts: phases that swing are not followed up and down. */
 const REMEMBER_MS: Milliseconds = 60_000;
+/** What comes may be this many times as unequal as what is there: nobody says which phase a machine hangs on. */
+const SKEW = 6;
 /** A moment before any sample, in plain data. */
 const NEVER = -1e12;
 const PARTS = 30;
@@ -130,7 +136,7 @@ export function moveBounds(bounds: Bounds, moved: (at: MonotonicMs) => Monotonic
  */
 function phaseBound(limit: BoundedLimit, before: PhaseBound | null, sample: BoundSample): PhaseBound | null {
   const share = sample.worstAmps === null ? 0 : sample.worstAmps / limit.ratingAmps!;
-  if (share < LEAST_SHARE || sample.watts <= 0) return before;
+  if (share < LEAST_SHARE || sample.watts <= 0) return beforeLoad(limit, before, sample, share);
   const candidate = Math.floor(sample.watts / share);
   const believed = share > 1 || before === null ? candidate : Math.max(candidate, before.before);
   const start = Math.floor(sample.at / STRETCH_MS) * STRETCH_MS;
@@ -142,8 +148,33 @@ function phaseBound(limit: BoundedLimit, before: PhaseBound | null, sample: Boun
   const recent = lowest.filter(([at]) => start - at <= REMEMBER_MS);
   const least = Math.min(...recent.map(([, watts]) => watts));
   // Within a step of the rating the phases are as equal as phases are.
-  const watts = least >= limit.ratingWatts * (1 - GRAIN) ? null : coarse(least, limit.ratingWatts);
-  return { watts, before: candidate, lowest: recent };
+  if (least >= limit.ratingWatts * (1 - GRAIN)) return { watts: null, before: candidate, lowest: recent };
+  const lastRiseWatts = riseWatts(limit, sample.watts, share, limit.ratingWatts / least);
+  return {
+    watts: coarse(least, limit.ratingWatts),
+    before: candidate,
+    lowest: recent,
+    riseWatts: Math.min(lastRiseWatts, before?.lastRiseWatts ?? lastRiseWatts),
+    lastRiseWatts,
+  };
+}
+
+/** With too little load to tell its proportions, phases that were unequal are taken for as unequal as they can be. */
+function beforeLoad(
+  limit: BoundedLimit,
+  before: PhaseBound | null,
+  { watts, worstAmps }: BoundSample,
+  share: number,
+): PhaseBound | null {
+  if (before?.riseWatts === undefined || worstAmps === null) return before;
+  const most = riseWatts(limit, Math.max(0, watts), share, 3);
+  return { ...before, riseWatts: most, lastRiseWatts: most };
+}
+
+/** `unequal`: what the fullest phase carries over what it would carry if all were equal, 1 to 3. */
+function riseWatts(limit: BoundedLimit, watts: Watts, share: number, unequal: number): Watts {
+  const part = Math.min(1, (1 + SKEW * (unequal - 1)) / 3);
+  return Math.floor(watts + (Math.max(0, 1 - share) * limit.ratingWatts) / 3 / part);
 }
 
 /**

@@ -8,7 +8,7 @@ import type { LimitMemory } from './limit-memory.ts';
 import type { NodeSums } from './node-sums.ts';
 import type { Candidate, Plan } from './plan.ts';
 import type { OperatingPoint } from './points.ts';
-import { type Permitted, RAMP_BUCKET_MS, type StepContext } from './step-context.ts';
+import { editionOf, type Permitted, RAMP_BUCKET_MS, type StepContext } from './step-context.ts';
 
 export interface GateInput {
   readonly context: StepContext;
@@ -293,12 +293,17 @@ class Room {
     return null;
   }
 
-  /** The limit in force; at a set point more, as far as it can be taken back within seconds. */
+  /**
+   * The limit in force; at a set point more, as far as it can be taken back within seconds. Where phases are unequal no
+   * more than fits if what comes lands on the fullest.
+   */
   private mostWatts(candidate: Candidate, limit: LimitId, memory: LimitMemory): Watts {
-    const { following } = this.input;
+    const { context, following } = this.input;
+    const earlier = editionOf(context.rules) < 3;
+    const phases = (earlier ? undefined : memory.bounds?.phases?.riseWatts) ?? Infinity;
     const room = following?.rooms.get(limit);
-    if (following == null || room === undefined) return memory.inForceWatts;
-    return following.quick.has(candidate.facts.id) ? room.quick : room.slow;
+    if (following == null || room === undefined) return Math.min(phases, memory.inForceWatts);
+    return Math.min(phases, following.quick.has(candidate.facts.id) ? room.quick : room.slow);
   }
 
   take(candidate: Candidate, target: OperatingPoint): void {

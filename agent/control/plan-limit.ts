@@ -19,6 +19,7 @@ export function planLimit(
   },
 ): PlanLimit {
   const reserve = memory.inForceWatts * rules.reserveShare;
+  const riseWatts = editionOf(rules) >= 3 ? memory.bounds?.phases?.riseWatts : undefined;
   const overshed =
     Math.max(0, fallsFrom(rules, memory, at.blindWatts) - memory.inForceWatts) * at.overshedShare;
   return {
@@ -30,6 +31,9 @@ export function planLimit(
     authority: limit.authority,
     noRise:
       at.blindWatts !== null || memory.drop !== null || at.now - memory.lastShedAt < rules.restoreHoldMs,
+    ...(riseWatts === undefined
+      ? {}
+      : { riseWatts: riseWatts * (1 - rules.reserveShare) - at.reservedWatts }),
     deadlineAt: memory.drop?.deadlineAt ?? overDeadline(rules, memory, at.now),
   };
 }

@@ -16,6 +16,8 @@ export interface PlanLimit {
   readonly authority: Authority;
   /** Nothing below may rise: its meter is silent, or it was shed a moment ago. */
   readonly noRise: boolean;
+  /** How far what is below may rise, where that is less: phases are unequal. Never a reason to go down. */
+  readonly riseWatts?: Watts;
   /** By when a fallen limit must be met; devices that are too slow for it are used last. */
   readonly deadlineAt: MonotonicMs | null;
 }
@@ -86,7 +88,7 @@ export function buildPlan(
     candidates.set(input.facts.id, candidate);
     problemDevices.push(problemDevice(candidate, path, rules));
   }
-  const problemLimits = limits.map(
+  const held = limits.map(
     (limit): ProblemLimit => ({
       id: limit.limit,
       parent: limit.parent,
@@ -95,28 +97,31 @@ export function buildPlan(
       gain: limit.gain,
     }),
   );
+  const totals = totalsNow(held, candidates);
+  const problemLimits = held.map((limit, index): ProblemLimit => {
+    const most = Math.max(Math.floor(limits[index]!.riseWatts ?? Infinity), totals.get(limit.id)!);
+    return most < limit.capacityWatts ? { ...limit, capacityWatts: most } : limit;
+  });
   return {
     problem: { limits: problemLimits, devices: problemDevices, floors: problemFloors(floors, candidates) },
     candidates,
-    over: overNow(problemLimits, candidates),
+    over: new Set(
+      held.filter(({ id, capacityWatts }) => totals.get(id)! > capacityWatts).map(({ id }) => id),
+    ),
   };
 }
 
-/** Limits (parents stand before children) whose total at the present points is above their capacity. */
-function overNow(
+/** What every limit (parents stand before children) holds at the present points. */
+function totalsNow(
   limits: readonly ProblemLimit[],
   candidates: ReadonlyMap<string, Candidate>,
-): ReadonlySet<LimitId> {
+): ReadonlyMap<LimitId, Watts> {
   const totals = new Map(limits.map((limit) => [limit.id, limit.fixedWatts]));
   for (const { facts, current } of candidates.values())
     totals.set(facts.limit, totals.get(facts.limit)! + current.watts);
-  const over = new Set<LimitId>();
-  for (const limit of limits.toReversed()) {
-    const total = totals.get(limit.id)!;
-    if (total > limit.capacityWatts) over.add(limit.id);
-    if (limit.parent !== null) totals.set(limit.parent, totals.get(limit.parent)! + total * limit.gain);
-  }
-  return over;
+  for (const { id, parent, gain } of limits.toReversed())
+    if (parent !== null) totals.set(parent, totals.get(parent)! + totals.get(id)! * gain);
+  return totals;
 }
 
 function pathOf(limitOf: ReadonlyMap<string, PlanLimit>, limit: string): PlanLimit[] {

@@ -53,6 +53,32 @@ describe('phases of a limit that is rated in amperes', () => {
     expect(said.at(-1)!.watts).toBeLessThanOrEqual(54_545);
   });
 
+  it('say how far what flows may rise if what comes lands on the fullest: all of it where a third too much is there', () => {
+    // 40 kW, 80 A on one phase where 58 A would be a third: 20 A of 230 V are left there.
+    const { bounds, at } = feed(FEEDER, repeat(5, [40_000, 80]));
+    expect(bounds!.phases!.riseWatts).toBe(40_000 + 4600);
+    // A little unequal: what comes may be six times as unequal.
+    const little = feed(FEEDER, repeat(5, [40_000, 63.768])).bounds!.phases!;
+    expect(little.watts).toBe(62_100);
+    expect(little.riseWatts).toBeCloseTo(40_000 + (23_000 * (1 - 0.63768)) / ((1 + 6 * 0.1) / 3), -2);
+    // What a sample says alone counts where it is less, that of before where it said less.
+    const risen = feed(FEEDER, [[44_000, 92]], { at, bounds });
+    expect(risen.bounds!.phases!.riseWatts).toBe(44_000 + 1840 - 1240);
+    expect(feed(FEEDER, [[44_000, 92]], risen).bounds!.phases!.riseWatts).toBe(45_840);
+    expect(feed(FEEDER, repeat(2, [46_000, 104]), risen).bounds!.phases!.riseWatts).toBe(46_000);
+  });
+
+  it('leave the rise alone while they are equal, and are at their most unequal where too little flows to tell', () => {
+    const equal = feed(FEEDER, [...repeat(3, [60_000, 87] as const), [10_000, 20]]);
+    expect(equal.bounds!.phases!.riseWatts).toBeUndefined();
+    const unequal = feed(FEEDER, repeat(3, [40_000, 80]));
+    const low = feed(FEEDER, [[10_000, 20]], unequal);
+    expect(low.bounds!.phases).toMatchObject({ watts: 49_680, riseWatts: 10_000 + 18_400 });
+    const silent = feed(FEEDER, [[10_000, null]], unequal);
+    expect(silent.bounds!.phases!.riseWatts).toBe(44_600);
+    expect(feed(FEEDER, [[-10_000, 5]], unequal).bounds!.phases!.riseWatts).toBe(21_850);
+  });
+
   it('are not judged by one sample whose current and power come from two refreshes', () => {
     const { said } = feed(FEEDER, [...repeat(5, [60_000, 87] as const), [45_000, 87], [60_000, 87]]);
     expect(said.slice(-2)).toEqual([null, null]);

@@ -238,6 +238,20 @@ describe('rises', () => {
     expect(held({ sums: { hall: [95_761, null] } })).toBe('the worst case of hall (99001 W of 99000 W)');
     expect(held({ sums: { grid: [92_520, null] } })).toBeNull();
     expect(held({ sums: { grid: [92_521, null] } })).toBe('the worst case of grid (99001 W of 99000 W)');
+    const phases = (riseWatts: number) => ({
+      hall: {
+        bounds: {
+          sampledAt: 0,
+          sampleWatts: 0,
+          average: null,
+          phases: { watts: 60_000, before: 0, lowest: [], riseWatts },
+        },
+      },
+    });
+    const nearly = { sums: { hall: [40_000, null] } as const };
+    expect(held({ ...nearly, memory: phases(43_676) })).toBe('the worst case of hall (43240 W of 43239 W)');
+    expect(held({ ...nearly, memory: phases(43_677) })).toBeNull();
+    expect(held({ ...nearly, memory: phases(0) })).toBe('the worst case of hall (43240 W of 0 W)');
     expect(held({ sums: { hall: [90_000, null] }, orders: { reservedWatts: { hall: 5760 } } })).toBeNull();
     expect(held({ sums: { hall: [90_000, null] }, orders: { reservedWatts: { hall: 5761 } } })).toContain(
       'hall',

@@ -87,6 +87,17 @@ describe('what a limit offers otherwise', () => {
       { reservedWatts: 0, blindWatts: null, overshedShare: 0.1, now: NOW, ...more },
     );
 
+  it('says how far it may rise where phases are unequal, by what is promised less', () => {
+    const phases = { watts: 45_000, before: 0, lowest: [], riseWatts: 30_000 };
+    const memory = { bounds: { sampledAt: 0, sampleWatts: 0, average: null, phases } };
+    expect(plan(memory, { reservedWatts: 1000 }).riseWatts).toBe(30_000 * 0.98 - 1000);
+    expect(plan({ bounds: { ...memory.bounds, phases: null } })).not.toHaveProperty('riseWatts');
+    const rules = { ...CONTROL_RULES, edition: 2 };
+    const at = { reservedWatts: 0, blindWatts: null, overshedShare: 0, now: NOW };
+    const before = planLimit(rules, stepLimit(), { ...newLimitMemory(50_000, NOW), ...memory }, at);
+    expect(before).not.toHaveProperty('riseWatts');
+  });
+
   it('is less by what is not seen and by what is promised', () => {
     expect(plan({}).capacityWatts).toBe(49_000);
     expect(plan({}, { blindWatts: 3000, reservedWatts: 200 }).capacityWatts).toBe(45_800);

@@ -117,6 +117,17 @@ describe('the problem of a cycle', () => {
     expect([...tree(4899, 3200)]).toEqual(['grid']);
     expect([...tree(4900, 3199)]).toEqual(['hall']);
   });
+
+  it('lets no more rise than unequal phases can take, and nothing fall for them', () => {
+    const room = (riseWatts: number, capacityWatts = 10_000) => {
+      const plan = planned(input(), { limits: [limit({ capacityWatts, fixedWatts: 100, riseWatts })] });
+      return [plan.problem.limits[0]!.capacityWatts, [...plan.over]];
+    };
+    expect(room(4000.9)).toEqual([4000, []]);
+    expect(room(11_000)).toEqual([10_000, []]);
+    expect(room(2000)).toEqual([3100, []]);
+    expect(room(2000, 3000)).toEqual([3000, ['grid']]);
+  });
 });
 
 describe('what a device takes that cannot be commanded', () => {
