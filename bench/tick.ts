@@ -4,7 +4,7 @@ import { sortAllSegments } from '../agent/allocation/floors.ts';
 import type { Problem } from '../agent/allocation/problem.ts';
 import { solveProblem } from '../agent/allocation/solve.ts';
 import { createTick, runTick, updateDevice } from '../agent/allocation/tick.ts';
-import { CYCLE_SEARCH } from '../agent/control/step.ts';
+import { CYCLE_SEARCH } from '../agent/control/solve-plan.ts';
 import { seededRandom } from '../protocols/random.ts';
 import { loadOracle } from '../test/support/highs-oracle.ts';
 import { choiceDollars, leastEfficientFirst, measuredHeadroom } from './tick-baselines.ts';

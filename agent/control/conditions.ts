@@ -3,7 +3,7 @@ import type { Condition } from '../site/alarms.ts';
 import type { InForce } from '../site/view.ts';
 import type { Observation } from './observation.ts';
 import type { StepResult } from './step.ts';
-import type { StepContext } from './step-context.ts';
+import { pathOf, type StepContext } from './step-context.ts';
 
 /** A device that woke by itself is worth a look for this long. */
 const ROSE_SHOWN_MS = 15 * 60_000;
@@ -108,7 +108,19 @@ export function controlConditions(
     }
   }
   for (const { target, watts } of result.decision.shortfalls) {
-    const isFloor = context.floors.some((floor) => floor.id === target);
+    const floor = context.floors.find((candidate) => candidate.id === target);
+    const isFloor = floor !== undefined;
+    const yieldsTo = floor === undefined ? null : firmYieldsTo(context, result, floor.devices);
+    if (yieldsTo !== null) {
+      conditions.push({
+        code: 'cannot-be-met',
+        severity: 'critical',
+        target,
+        message: `The firm power of ${target} gives way to ${yieldsTo}: ${watts} W are missing, and everything else below ${yieldsTo} is down.`,
+        nextStep: `Raise ${yieldsTo}, or move the work of ${target} elsewhere: what it was promised does not fit.`,
+      });
+      continue;
+    }
     conditions.push({
       code: 'cannot-be-met',
       severity: 'critical',
@@ -132,4 +144,15 @@ export function controlConditions(
     });
   }
   return conditions;
+}
+
+/** The limit that takes from the firm power of these nodes, the lowest first; `null`: none does. */
+function firmYieldsTo(context: StepContext, result: StepResult, devices: readonly string[]): LimitId | null {
+  const limitOf = new Map(context.devices.map(({ model }) => [model.id, model.limit]));
+  for (const device of devices) {
+    const path = pathOf(context.limits, limitOf.get(device) ?? '');
+    const found = path.find((id) => result.state.limits[id]?.firm?.yields === true);
+    if (found !== undefined) return found;
+  }
+  return null;
 }

@@ -1,6 +1,7 @@
 import type { Milliseconds, MonotonicMs, Watts } from '../../protocols/units.ts';
 import type { SetPointInForce } from '../orders/set-points.ts';
 import { type BoundedLimit, type BoundKind, type Bounds, deriveLimit } from './derived-limits.ts';
+import type { FirmMemory } from './firm-power.ts';
 import { type Follow, updateFollow } from './follow.ts';
 import type { ObservedMeter } from './observation.ts';
 
@@ -27,6 +28,8 @@ export interface LimitMemory {
   readonly heldBy?: BoundKind;
   /** The set point that is held here; absent where none is, or something else holds it lower. */
   readonly follow?: Follow;
+  /** What is asked of firm power here; absent where floors fit. */
+  readonly firm?: FirmMemory;
 }
 
 export interface Drop {

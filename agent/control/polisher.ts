@@ -3,7 +3,7 @@ import { programThread } from '../../config/program-files.ts';
 import type { Clock } from '../../protocols/clock.ts';
 import type { DeviceId, Milliseconds, MonotonicMs } from '../../protocols/units.ts';
 import type { Problem } from '../allocation/problem.ts';
-import { CYCLE_SEARCH } from './step.ts';
+import { CYCLE_SEARCH } from './solve-plan.ts';
 
 /** Mode by device. */
 export type Modes = Readonly<Record<DeviceId, string>>;

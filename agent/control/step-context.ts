@@ -72,6 +72,15 @@ export function editionOf({ edition }: Pick<ControlRules, 'edition'>): number {
   return edition ?? 1;
 }
 
+/** A limit and those above it, up to its root. Pure. */
+export function pathOf(limits: readonly StepLimit[], limit: LimitId): LimitId[] {
+  const path: LimitId[] = [];
+  const find = (id: LimitId) => limits.find((candidate) => candidate.id === id);
+  for (let at = find(limit); at !== undefined; at = at.parent === null ? undefined : find(at.parent))
+    path.push(at.id);
+  return path;
+}
+
 /** What hand-overs allow and withhold at this moment. */
 export interface Permitted {
   /** Watts below a limit that are promised to somebody and may not be used by anybody else. */

@@ -1,7 +1,6 @@
 import type { DeviceId, LimitId, MonotonicMs, Watts } from '../../protocols/units.ts';
-import { withoutImpossible } from '../allocation/least-harm.ts';
 import type { Solver } from '../allocation/planner.ts';
-import type { Answer, Problem } from '../allocation/problem.ts';
+import type { Problem } from '../allocation/problem.ts';
 import { solveProblem } from '../allocation/solve.ts';
 import type { SetPointInForce } from '../orders/set-points.ts';
 import { correctBias } from './bias.ts';
@@ -15,9 +14,9 @@ import {
 } from './class-memory.ts';
 import type { Decision } from './decision.ts';
 import { favours, rememberTenants, type TenantMemories } from './fairness.ts';
+import { withFirm } from './firm-power.ts';
 import { followSetPoints } from './follow.ts';
 import { commandsOf } from './gate.ts';
-import { levelJobs } from './job-caps.ts';
 import {
   type DeviceInput,
   type Entry,
@@ -30,9 +29,9 @@ import {
 import { type LimitMemory, newLimitMemory, updateLimit } from './limit-memory.ts';
 import { type NodeInput, sumNodes } from './node-sums.ts';
 import type { Observation, ObservedDevice } from './observation.ts';
-import { buildPlan, type Plan, type PlanFloor, type PlanLimit, type PlanRules } from './plan.ts';
 import { planLimit } from './plan-limit.ts';
 import { type DeviceFacts, type Economics, gpuNodeFacts, minerFacts } from './points.ts';
+import { solvePlan } from './solve-plan.ts';
 import {
   type ControlRules,
   editionOf,
@@ -111,12 +110,6 @@ export const INITIAL_STATE: ControlState = {
 };
 
 /**
- * The search of one cycle, where a gap is left: some milliseconds, enough for a few per cent with the coarsest blocks.
- * The gap is certified either way.
- */
-export const CYCLE_SEARCH = { workUnits: 60_000, smallGap: 0.0001, smallGapUnits: 20_000 } as const;
-
-/**
  * Decides one cycle. Pure: the same arguments always give the same result. `solve` may remember the problem before
  * (a planner does, to be fast); whatever it remembers, its answers are those of `solveProblem`. `solveMoment` is asked about
  * the moment where set points are followed: a planner of its own, as its problems are not those of the plan.
@@ -183,7 +176,7 @@ export function step(
     unseen,
     favours: tenants.favours,
   };
-  const { plan, answer, gap, shortfalls } = solveWithGrants(
+  const { plan, answer, gap, shortfalls, firm } = solvePlan(
     context,
     orders,
     limits,
@@ -192,6 +185,7 @@ export function step(
     planRules,
     searchAsRuled(context, solve),
   );
+  for (const { id } of context.limits) limits[id] = withFirm(limits[id]!, firm.get(id));
   const following = followSetPoints(context, limits, plan, answer, searchAsRuled(context, solveMoment));
   for (const [id, unusedWatts] of following?.unused ?? [])
     limits[id] = { ...limits[id]!, follow: { ...limits[id]!.follow!, unusedWatts } };
@@ -284,71 +278,6 @@ function searchAsRuled({ limits, rules }: StepContext, solve: Solver): Solver {
   const wholeBreakers = edition >= 2 && new Set(metered);
   return (problem, options) =>
     solve(problem, { ...options, wholeBreakers, mendFloors: edition >= 2, repair: edition >= 3 });
-}
-
-/** What was decided for one cycle. */
-interface Solved {
-  readonly plan: Plan;
-  readonly answer: Answer;
-  readonly gap: number | null;
-  /** What nothing can meet: the answer is the best with that left out. */
-  readonly shortfalls: Answer['infeasible'];
-}
-
-/**
- * What is granted to AI is planned like a floor, so that mining does not take what was freed for it. It gives
- * way where a limit has just fallen, and where it cannot be met: grants are then withdrawn, not insisted on. What then
- * still cannot be met anywhere puts to sleep what hangs there, and nothing else.
- */
-function solveWithGrants(
-  context: StepContext,
-  orders: StepOrders,
-  limits: Readonly<Record<LimitId, LimitMemory>>,
-  planLimits: readonly PlanLimit[],
-  inputs: readonly DeviceInput[],
-  rules: PlanRules,
-  solver: Solver,
-): Solved {
-  const solve = (floors: readonly PlanFloor[], without: Answer | null = null): Solved => {
-    const built = buildPlan(planLimits, inputs, floors, rules);
-    const plan = without === null ? built : { ...built, problem: withoutImpossible(built.problem, without) };
-    const first = solver(plan.problem, { ...CYCLE_SEARCH, known: orders.polished ?? null });
-    const gap = first.status === 'feasible' ? first.gap : null;
-    const answer = levelJobs(plan.problem, first, context.jobs ?? [], solver);
-    return { plan, answer, gap, shortfalls: (without ?? answer).infeasible };
-  };
-  const floors = grantedFloors(context, orders, limits, inputs);
-  const granted = solve(floors);
-  if (granted.answer.status !== 'infeasible') return granted;
-  const plain = floors === context.floors ? granted : solve(context.floors);
-  if (plain.answer.status !== 'infeasible' || editionOf(context.rules) < 3) return plain;
-  for (const asked of new Set([floors, context.floors])) {
-    const rest = solve(asked, plain.answer);
-    if (rest.answer.status !== 'infeasible') return rest;
-  }
-  return plain;
-}
-
-function grantedFloors(
-  context: StepContext,
-  orders: StepOrders,
-  limits: Readonly<Record<string, LimitMemory>>,
-  inputs: readonly DeviceInput[],
-): readonly PlanFloor[] {
-  const falling = context.limits.some((limit) => limits[limit.id]!.drop !== null);
-  if (falling || context.floors.every((floor) => floor.devices.every((id) => !(id in orders.ceilings))))
-    return context.floors;
-  const pointsOf = new Map(inputs.map((input) => [input.facts.id, input.facts.points]));
-  return context.floors.map((floor) => {
-    let watts = 0;
-    for (const id of floor.devices) {
-      const ceiling = orders.ceilings[id];
-      if (ceiling === undefined) continue;
-      const allowed = (pointsOf.get(id) ?? []).filter((point) => point.watts <= ceiling);
-      watts += allowed.at(-1)?.watts ?? 0;
-    }
-    return { ...floor, watts: Math.max(floor.watts, watts) };
-  });
 }
 
 function learnAll(

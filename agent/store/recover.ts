@@ -134,9 +134,10 @@ function moveLimit(
   movedAhead: (at: MonotonicMs) => MonotonicMs,
 ): LimitMemory {
   // A set point is taken up afresh: what was made up for belongs to another moment.
-  const { drop, follow: _, overSince: __, ...kept } = memory;
+  const { drop, firm, follow: _, overSince: __, ...kept } = memory;
   return {
     ...kept,
+    ...(firm === undefined ? {} : { firm: { ...firm, since: moved(firm.since) } }),
     drop:
       drop === null
         ? null

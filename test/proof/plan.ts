@@ -1,6 +1,6 @@
 import type { Answer, Problem, ProblemDevice } from '../../agent/allocation/problem.ts';
 import { solveProblem } from '../../agent/allocation/solve.ts';
-import { CYCLE_SEARCH } from '../../agent/control/step.ts';
+import { CYCLE_SEARCH } from '../../agent/control/solve-plan.ts';
 import { ADVERSARIAL, adversarialSite } from '../support/adversarial-trees.ts';
 import { coarseSite, FAMILIES, randomSite } from '../support/allocation-problems.ts';
 import { judge } from '../support/brute-force.ts';

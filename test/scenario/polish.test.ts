@@ -6,7 +6,7 @@ import type { Problem } from '../../agent/allocation/problem.ts';
 import { solveProblem } from '../../agent/allocation/solve.ts';
 import type { Controller } from '../../agent/control/controller.ts';
 import type { Modes } from '../../agent/control/polisher.ts';
-import { CYCLE_SEARCH } from '../../agent/control/step.ts';
+import { CYCLE_SEARCH } from '../../agent/control/solve-plan.ts';
 import { JOURNAL_FILE, openForReading } from '../../agent/store/database.ts';
 import { type Journal, openJournal } from '../../agent/store/journal.ts';
 import { replayJournal } from '../../agent/store/replay.ts';

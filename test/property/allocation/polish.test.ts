@@ -3,7 +3,7 @@ import { createPlanner } from '../../../agent/allocation/planner.ts';
 import type { Problem } from '../../../agent/allocation/problem.ts';
 import { solveProblem } from '../../../agent/allocation/solve.ts';
 import { searchInThread } from '../../../agent/control/polisher.ts';
-import { CYCLE_SEARCH } from '../../../agent/control/step.ts';
+import { CYCLE_SEARCH } from '../../../agent/control/solve-plan.ts';
 import { seededRandom } from '../../../protocols/random.ts';
 import { coarseSite, FAMILIES, randomSite } from '../../support/allocation-problems.ts';
 import { judge } from '../../support/brute-force.ts';

@@ -29,3 +29,32 @@ test('what cannot be met is named in watts: a limit is over, a floor is missed',
     ],
   ]);
 });
+
+test('firm power that gives way is named with the limit that it gives way to', () => {
+  const site = controlSite(14, 3, false);
+  const { observation, context, result } = site.cycle();
+  const { id, limit } = context.devices[0]!.model;
+  const { state, decision } = result;
+  const said = (yields: boolean) =>
+    controlConditions(
+      { ...context, floors: [{ id: 'train', devices: ['elsewhere', id], watts: 1000 }] },
+      {
+        ...result,
+        decision: { ...decision, shortfalls: [{ target: 'train', watts: 300 }] },
+        state: {
+          ...state,
+          limits: { ...state.limits, [limit]: { ...state.limits[limit]!, firm: { since: 0, yields } } },
+        },
+      },
+      observation,
+      new Map(),
+      null,
+    )
+      .filter(({ code }) => code === 'cannot-be-met')
+      .map(({ message, nextStep }) => `${message} ${nextStep}`);
+  expect(said(true)).toEqual([
+    `The firm power of train gives way to ${limit}: 300 W are missing, and everything else below ${limit} is down. ` +
+      `Raise ${limit}, or move the work of train elsewhere: what it was promised does not fit.`,
+  ]);
+  expect(said(false)[0]).toMatch(/^The firm power of train cannot be met by its nodes/);
+});

@@ -1,0 +1,101 @@
+import { describe, expect, it } from 'vitest';
+import { startVirtualSite, type VirtualSite } from '../support/virtual-site.ts';
+
+/** 30 miners (83 kW) and four nodes of one job, 20 kW of it firm: 2 kW and eight GPUs of 700 W each. */
+const NODES = ['g1', 'g2', 'g3', 'g4'];
+const CONFIG = `
+site: { id: t }
+limits:
+  - { id: grid, rating: 125 kW, meter: gm, authority: full }
+  - { id: hall, parent: grid, rating: 95 kW, meter: hm }
+${NODES.map((id) => `  - { id: rack-${id}, parent: grid, rating: 11 kW, meter: m-${id} }`).join('\n')}
+meters:
+${['gm', 'hm', ...NODES.map((id) => `m-${id}`)].map((id, index) => `  - { id: ${id}, profile: eastron-sdm630, transport: { kind: modbus-tcp, host: 127.0.0.1, unit: ${index + 1} } }`).join('\n')}
+miners:
+  - { id: a, limit: hall, hosts: [10.0.0.1-10.0.0.30], firmware: luxos, model: "Antminer S19k Pro" }
+gpuNodes:
+${NODES.map((id) => `  - { id: ${id}, limit: rack-${id}, nameplate: 10.2 kW, hostWatts: 2 kW, reader: { kind: nvidia-smi }, cap: { kind: nvidia-smi } }`).join('\n')}
+workloads:
+  - { id: train, nodes: [${NODES.join(', ')}], firm: 26 kW, flexible: 4 kW, dollarsPerGpuHour: 2.3 }
+control: { restoreRampPercentPerMinute: 20 }
+`;
+const FIRM_WATTS = 26_000;
+const MINUTE = 60_000;
+const allowed = (virtual: VirtualSite) =>
+  NODES.reduce(
+    (sum, id) => sum + 2000 + virtual.nodes.get(id)!.gpus.reduce((watts, gpu) => watts + gpu.limitWatts, 0),
+    0,
+  );
+const minersAwake = (virtual: VirtualSite) =>
+  [...virtual.miners.values()].filter((miner) => miner.powerWatts > 200).length;
+const short = (virtual: VirtualSite) =>
+  virtual.conditions().filter((condition) => condition.code === 'cannot-be-met');
+
+function start(seed: number, utilization: number) {
+  const virtual = startVirtualSite({ seed, config: CONFIG });
+  for (const node of virtual.nodes.values()) node.setUtilization(utilization);
+  return virtual;
+}
+
+describe('a limit below what AI was promised', () => {
+  it.each([1, 2, 3])(
+    'is held: firm power gives way once every miner is down, no sooner and no further than it must (seed %i)',
+    async (seed) => {
+      const virtual = start(seed, 1);
+      await virtual.run(2 * MINUTE);
+      expect(allowed(virtual)).toBe(4 * 7600);
+      const deadline = virtual.clock.monotonicMs() + MINUTE;
+      let over = 0;
+      let tooSoon = 0;
+      virtual.watch = (now) => {
+        if (now >= deadline && virtual.site.watts('grid') > 24_000) over += 1;
+        if (minersAwake(virtual) > 0 && allowed(virtual) < FIRM_WATTS) tooSoon += 1;
+      };
+      const answer = virtual.order('set_limit', { limit: 'grid', watts: 24_000, withinMs: MINUTE });
+      expect(answer.status).toBe('accepted');
+      expect(answer.shortfallWatts).toBeGreaterThan(2000);
+      await virtual.run(10 * MINUTE);
+      expect({ over, tooSoon }).toEqual({ over: 0, tooSoon: 0 });
+      // Thirty sleepers draw 1.8 kW at most: what is left is used.
+      expect(allowed(virtual)).toBeGreaterThan(24_000 - 1800 - 2500);
+      expect(short(virtual)).toMatchObject([{ target: 'train', severity: 'critical' }]);
+      expect(short(virtual)[0]!.message).toMatch(
+        /^The firm power of train gives way to grid: \d+ W are missing/,
+      );
+      virtual.order('restore', {});
+      await virtual.run(3 * MINUTE);
+      expect(allowed(virtual)).toBeGreaterThanOrEqual(FIRM_WATTS);
+      expect(short(virtual)).toEqual([]);
+      virtual.stop();
+    },
+  );
+
+  it('takes from a job that is idle too: it may start at any moment', async () => {
+    const virtual = start(4, 0);
+    await virtual.run(2 * MINUTE);
+    virtual.order('set_limit', { limit: 'grid', watts: 24_000, withinMs: MINUTE });
+    await virtual.run(5 * MINUTE);
+    let over = 0;
+    virtual.watch = () => {
+      if (virtual.site.watts('grid') > 24_000) over += 1;
+    };
+    for (const node of virtual.nodes.values()) node.setUtilization(1);
+    await virtual.run(2 * MINUTE);
+    expect(over).toBe(0);
+    expect(virtual.site.watts('grid')).toBeGreaterThan(19_000);
+    virtual.stop();
+  });
+
+  it('does not take from it for miners that are set aside and, by the meter, draw nothing', async () => {
+    const virtual = start(5, 1);
+    await virtual.run(2 * MINUTE);
+    virtual.order('set_limit', { limit: 'grid', watts: 32_000, withinMs: MINUTE });
+    await virtual.run(3 * MINUTE);
+    expect(minersAwake(virtual)).toBeLessThanOrEqual(1);
+    for (const device of [...virtual.miners.keys()].slice(0, 10))
+      virtual.controller.intervene({ kind: 'quarantine', device, why: 'a test' });
+    await virtual.run(5 * MINUTE);
+    expect(allowed(virtual)).toBeGreaterThanOrEqual(FIRM_WATTS);
+    virtual.stop();
+  });
+});
