@@ -426,7 +426,11 @@ export function promise(
     const takesMs = pending.kind === 'sleep' ? facts.sleepMs : facts.changeMs;
     if (takesMs === null || pending.sentAt + takesMs > deadlineAt) later += drop;
   }
-  const expectedWatts = Math.max(0, Math.round((sum?.expectedWatts ?? 0) - falls + later));
+  const flows = Math.max(0, Math.round((sum?.expectedWatts ?? 0) - falls + later));
+  // What nothing commanded can meet, whatever flows now: an idle job may start in the next second.
+  const short = result.decision.shortfalls.find(({ target }) => target === lease.limit)?.watts ?? 0;
+  const over = Math.floor(short - lease.watts * context.rules.reserveShare);
+  const expectedWatts = over > 0 ? Math.max(flows, lease.watts + over) : flows;
   return { expectedWatts, shortfallWatts: Math.max(0, expectedWatts - lease.watts) };
 }
 

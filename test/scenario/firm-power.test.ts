@@ -73,7 +73,11 @@ describe('a limit below what AI was promised', () => {
   it('takes from a job that is idle too: it may start at any moment', async () => {
     const virtual = start(4, 0);
     await virtual.run(2 * MINUTE);
-    virtual.order('set_limit', { limit: 'grid', watts: 24_000, withinMs: MINUTE });
+    // It draws a third of that now, and is told to be short all the same.
+    expect(virtual.site.watts('grid')).toBeGreaterThan(24_000);
+    const answer = virtual.order('set_limit', { limit: 'grid', watts: 24_000, withinMs: MINUTE });
+    expect(answer.shortfallWatts).toBeGreaterThan(2000);
+    expect(answer.expectedWatts).toBe(24_000 + answer.shortfallWatts!);
     await virtual.run(5 * MINUTE);
     let over = 0;
     virtual.watch = () => {
