@@ -1,6 +1,8 @@
+import { formatWatts } from '../../config/quantity.ts';
 import type { LimitId } from '../../protocols/units.ts';
 import type { Condition } from '../site/alarms.ts';
 import type { InForce } from '../site/view.ts';
+import { worstOf } from './ledger.ts';
 import type { Observation } from './observation.ts';
 import type { StepResult } from './step.ts';
 import { pathOf, type StepContext } from './step-context.ts';
@@ -107,6 +109,7 @@ export function controlConditions(
       });
     }
   }
+  conditions.push(...unprovedSleep(context, result, inForce));
   for (const { target, watts } of result.decision.shortfalls) {
     const floor = context.floors.find((candidate) => candidate.id === target);
     const isFloor = floor !== undefined;
@@ -155,4 +158,40 @@ function firmYieldsTo(context: StepContext, result: StepResult, devices: readonl
     if (found !== undefined) return found;
   }
   return null;
+}
+
+/** Limits without a meter where nothing may wake as long as nobody can tell that the sleepers sleep. */
+function unprovedSleep(
+  context: StepContext,
+  result: StepResult,
+  inForce: ReadonlyMap<LimitId, InForce>,
+): Condition[] {
+  const unmetered = new Map(
+    context.limits.filter(({ metered }) => !metered).map((limit) => [limit.id, limit]),
+  );
+  if (unmetered.size === 0) return [];
+  const unproved = new Map<LimitId, { count: number; watts: number }>();
+  for (const { entry, facts, device } of result.inputs) {
+    if (device.reported || device.activity !== 'asleep' || entry.pointId !== 'sleep') continue;
+    const watts = worstOf(entry, facts, device) - (device.powerWatts ?? 0);
+    for (let at = unmetered.get(facts.limit); at !== undefined; at = unmetered.get(at.parent ?? '')) {
+      const { count, watts: before } = unproved.get(at.id) ?? { count: 0, watts: 0 };
+      unproved.set(at.id, { count: count + 1, watts: before + watts });
+    }
+  }
+  return result.decision.sums.flatMap(({ limit: id, sumWorstWatts }): Condition[] => {
+    const found = unproved.get(id);
+    const watts = inForce.get(id)?.watts ?? unmetered.get(id)?.ratingWatts ?? 0;
+    const over = sumWorstWatts - watts;
+    if (found === undefined || over <= 0 || found.watts < over) return [];
+    return [
+      {
+        code: 'sleep-unproved',
+        severity: 'minor',
+        target: id,
+        message: `${id} has no meter and ${found.count} of its sleeping miners tell no watts: they count as ${formatWatts(found.watts)}, so nothing below ${id} may wake.`,
+        nextStep: `Put a meter at ${id}, or a firmware that tells its watts on those miners.`,
+      },
+    ];
+  });
 }

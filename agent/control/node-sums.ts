@@ -33,6 +33,8 @@ export interface NodeInput {
 export interface RiseRules {
   readonly driftShare: number;
   readonly sleepersAtLeast: number;
+  /** Up to this many sleepers one is enough: that two come back within the same minute is once in years; absent: never. */
+  readonly fewSleepers?: number;
   /** What a meter shows is at most this much older than its sample. */
   readonly meterLagMs: Milliseconds;
   readonly now: MonotonicMs;
@@ -74,6 +76,7 @@ export function sumNodes(
       own.largest = [...own.largest, ...below.largest.map((watts) => watts * child.gain)]
         .sort((a, b) => b - a)
         .slice(0, rules.sleepersAtLeast);
+      own.sleepers += below.sleepers;
       own.pendingDrops += child.gain * below.pendingDrops;
       own.ups += child.gain * below.ups;
     }
@@ -108,6 +111,7 @@ interface Carried {
   ups: number;
   drift: number;
   largest: number[];
+  sleepers: number;
   pendingDrops: number;
 }
 
@@ -121,6 +125,7 @@ function ownPart(node: NodeInput, devices: readonly DeviceInput[], rules: RiseRu
     ups: 0,
     drift: 0,
     largest: [],
+    sleepers: 0,
     pendingDrops: 0,
   };
   const sampledAt = node.measured?.sampledAt ?? null;
@@ -138,6 +143,7 @@ function ownPart(node: NodeInput, devices: readonly DeviceInput[], rules: RiseRu
       const back = Math.max(0, (gone ? facts.nameplateWatts : facts.points.at(-1)!.watts) - drawn);
       own.drift += back;
       own.largest.push(back);
+      own.sleepers += 1;
     }
     own.pendingDrops += dropAhead(entry, device, sampledAt, rules.meterLagMs);
     const { pending } = entry;
@@ -208,7 +214,8 @@ function riseOf(
 }
 
 function meteredWorst(measuredWatts: Watts, own: Carried, rules: RiseRules): Watts {
-  const largest = own.largest.slice(0, rules.sleepersAtLeast).reduce((sum, watts) => sum + watts, 0);
+  const atLeast = own.sleepers <= (rules.fewSleepers ?? 0) ? 1 : rules.sleepersAtLeast;
+  const largest = own.largest.slice(0, atLeast).reduce((sum, watts) => sum + watts, 0);
   const drift = Math.max(own.drift * rules.driftShare, largest);
   // What the meter shows beyond the devices is uncontrolled load; it may rise to its worst.
   const uncontrolled = Math.max(0, measuredWatts - own.drawn);

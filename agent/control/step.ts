@@ -147,6 +147,7 @@ export function step(
   const sums = sumNodes(nodeInputs(context, limits, now), inputs, {
     driftShare: context.rules.driftShare,
     sleepersAtLeast: 2,
+    ...(editionOf(context.rules) >= 3 ? { fewSleepers: FEW_SLEEPERS } : {}),
     meterLagMs: context.rules.meterLagMs,
     now,
     gone: (id) => unseen.get(id) === 0,
@@ -395,6 +396,9 @@ function evidenceComplete(
   }
   return observation.devices.every((device) => device.requestedAt !== null || device.failure !== null);
 }
+
+/** Below so many sleepers, at one restart in a hundred hours each, two hardly ever come back in the same minute. */
+const FEW_SLEEPERS = 20;
 
 /** What the site may draw by its limits in force: ramps are shares of it. */
 function siteWatts(context: StepContext, orders: StepOrders): Watts {

@@ -83,4 +83,41 @@ describe('machines that tell no watts of their own', () => {
       virtual.stop();
     },
   );
+
+  it('count whole asleep where no meter proves them, and that is told', async () => {
+    const racks = (first: number) => `
+site: { id: t }
+limits:
+  - { id: grid, rating: 100 kW, meter: gm, authority: full }
+  - { id: r1, parent: grid, rating: ${first} kW }
+  - { id: r2, parent: grid, rating: 45 kW }
+meters:
+  - { id: gm, profile: eastron-sdm630, transport: { kind: modbus-tcp, host: 127.0.0.1, unit: 1 } }
+miners:
+  - { id: a, limit: r1, hosts: [10.0.0.1-10.0.0.10], firmware: bitmain, model: "Antminer S21" }
+  - { id: b, limit: r2, hosts: [10.0.1.1-10.0.1.10], firmware: bitmain, model: "Antminer S21" }
+control: { restoreRampPercentPerMinute: 50, dwell: 60s }
+`;
+    const run = async (first: number) => {
+      const virtual = startVirtualSite({ seed: 53, config: racks(first) });
+      await virtual.run(60_000);
+      virtual.order('set_limit', { limit: 'grid', watts: 20_000, withinMs: 60_000 });
+      await virtual.run(3 * 60_000);
+      virtual.order('restore', {});
+      await virtual.run(20 * 60_000);
+      const told = virtual.conditions().filter(({ code }) => code === 'sleep-unproved');
+      const awake = working(virtual);
+      virtual.stop();
+      return { told, inFirst: awake.filter((id) => id.startsWith('a')).length, awake: awake.length };
+    };
+    // Ten of them come to 38.5 kW at most.
+    expect(await run(40)).toEqual({ told: [], inFirst: 10, awake: 20 });
+    const tight = await run(30);
+    expect(tight.inFirst).toBeLessThan(8);
+    expect(tight.awake - tight.inFirst).toBe(10);
+    expect(tight.told).toMatchObject([{ target: 'r1', severity: 'minor' }]);
+    expect(tight.told[0]!.message).toMatch(
+      /^r1 has no meter and \d+ of its sleeping miners tell no watts: they count as [\d.]+ kW, so nothing below r1 may wake\.$/,
+    );
+  });
 });

@@ -180,6 +180,11 @@ describe('the two sums of a limit', () => {
     expect(largest.get('grid')!.meteredWorstWatts! - 30_000).toBe(2940);
     const first = { measured: measured(10_000) };
     expect(sumsOf([one(small), asleep()], first, { sleepersAtLeast: 1 }).meteredWorstWatts).toBe(12_940);
+    // Of few sleepers one is enough, wherever they hang.
+    const few = (fewSleepers: number) =>
+      sumNodes(tree, devices, { ...RULES, fewSleepers }).get('grid')!.meteredWorstWatts! - 30_000;
+    expect(few(3)).toBe(2940);
+    expect(few(2)).toBe(3940);
     const alone = sumsOf([one(small), asleep(), one(small)], { measured: measured(10_000) });
     expect(alone.meteredWorstWatts).toBe(13_940);
   });
