@@ -9,6 +9,7 @@ import { proveModel } from './model.ts';
 import { proveMutation } from './mutation.ts';
 import { provePackage } from './package.ts';
 import { provePlan } from './plan.ts';
+import { proveSites } from './sites.ts';
 import { proveSoak } from './soak.ts';
 import { proveSpool } from './spool.ts';
 import { proveWire } from './wire.ts';
@@ -28,6 +29,7 @@ const PROOFS: Readonly<Record<string, (args: readonly string[]) => Promise<boole
   mutation: proveMutation,
   plan: async ([trees = '1000', seconds = '2', firstSeed = '1', minutes = 'Infinity']) =>
     (await provePlan(Number(trees), Number(seconds), Number(firstSeed), Number(minutes))) === 0,
+  sites: ([runs = '100', firstSeed = '1']) => proveSites(Number(runs), Number(firstSeed)),
   soak: proveSoak,
   wire: ([runs = '20', miners = '1000', seed = '1']) => proveWire(Number(runs), Number(miners), Number(seed)),
   spool: ([kills = '100', messages = '70000']) => proveSpool(Number(kills), Number(messages)),
