@@ -175,45 +175,17 @@ function takeInOrder(c: Compiled, w: Workspace, energyPrice: number, choice: Cho
   }
 }
 
-/**
- * Without floors the relaxed answer less its parts of segments is feasible as it stands. Only limits whose list or cut
- * has changed are gone through.
- */
-function takeWhole(c: Compiled, unswept: Unswept, choice: Choice): void {
-  const { lists, cuts, wholeTaken, wholeWatts } = unswept;
+/** Without floors the relaxed answer less its parts of segments is feasible as it stands. */
+function takeWhole(c: Compiled, { whole }: Unswept, choice: Choice): void {
   const { limitFixed, limitParent, limitGain } = c;
   const { slackWatts } = choice;
-  for (let n = 0; n < c.limitIds.length; n += 1) {
-    if (lists.repaired[n] === 1 || wholeTaken[n] !== cuts.taken[n]) takeLimit(c, unswept, n);
-    slackWatts[n] = limitFixed[n]! + wholeWatts[n]!;
-  }
-  choice.mode.set(unswept.wholeMode);
+  choice.mode.set(whole.mode);
+  for (let n = 0; n < c.limitIds.length; n += 1) slackWatts[n] = limitFixed[n]! + whole.watts[n]!;
   for (let n = c.limitIds.length - 1; n >= 0; n -= 1) {
     const parent = limitParent[n]!;
     if (parent >= 0) slackWatts[parent]! += limitGain[n]! * slackWatts[n]!;
     slackWatts[n] = c.limitCapacity[n]! - slackWatts[n]!;
   }
-}
-
-function takeLimit(c: Compiled, unswept: Unswept, n: number): void {
-  const { lists, wholeMode } = unswept;
-  const { limitStart, limitDevices, strideBits, hullMode, modeWatts } = c;
-  const start = limitStart[n]! << strideBits;
-  const taken = unswept.cuts.taken[n]!;
-  for (let d = limitStart[n]!; d < limitStart[n + 1]!; d += 1) wholeMode[limitDevices[d]!] = 0;
-  // The segments of a device stand in its own order: the last one says where it ends.
-  for (let t = start; t < start + taken; t += 1) {
-    const segment = lists.segment[t]!;
-    wholeMode[segment >> strideBits] = hullMode[segment]!;
-  }
-  let watts = 0;
-  for (let d = limitStart[n]!; d < limitStart[n + 1]!; d += 1) {
-    const i = limitDevices[d]!;
-    watts += modeWatts[(i << strideBits) + wholeMode[i]!]!;
-  }
-  unswept.wholeTaken[n] = taken;
-  unswept.wholeWatts[n] = watts;
-  lists.repaired[n] = 0;
 }
 
 /** Raises the devices of floor `f` by whole segments, best after path prices first, until it is met. */

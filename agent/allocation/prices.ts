@@ -1,5 +1,6 @@
 import type { Compiled } from './compile.ts';
 import type { Workspace } from './sweep.ts';
+import { lostBy, type WholeModes } from './whole-modes.ts';
 
 /**
  * Prices that go with the relaxed answer of the last sweep: `pathPrice` per limit and `floorPrice` of the
@@ -100,6 +101,34 @@ export function dualBound(c: Compiled, w: Workspace, energyPrice: number): numbe
     lost += sum - (next - added) + (term - added);
     sum = next;
     magnitude += Math.abs(term);
+  }
+  w.boundRounding = 4e-15 * magnitude;
+  return sum + lost + w.boundRounding;
+}
+
+/**
+ * The same bound without floors, from the sums of each limit's whole modes: at the price of its path these are the best
+ * modes that its devices have, and what of segments is left out or in part is worth that price.
+ */
+export function boundByLimits(c: Compiled, w: Workspace, whole: WholeModes, energyPrice: number): number {
+  const { pathPrice, baseSlack } = w;
+  const { limitParent, limitRootGain } = c;
+  let sum = 0;
+  let lost = 0;
+  let magnitude = 0;
+  for (let n = 0; n < c.limitIds.length; n += 1) {
+    const parent = limitParent[n]!;
+    const gain = limitRootGain[n]!;
+    const price = pathPrice[n]! - (parent >= 0 ? pathPrice[parent]! : 0);
+    const room = price > 0 ? price * baseSlack[n]! : 0;
+    const energy = energyPrice * gain * (whole.watts[n]! + whole.lostWatts[n]!);
+    const perWatt = pathPrice[n]! * gain;
+    const term = whole.dollars[n]! - energy - perWatt * whole.raisedWatts[n]! + room;
+    lost += lostBy(sum, term);
+    sum += term;
+    const mostPerWatt = perWatt + Math.abs(energyPrice) * gain;
+    magnitude +=
+      whole.absoluteDollars[n]! + mostPerWatt * whole.mostRaisedWatts[n]! + Math.abs(energy) + room;
   }
   w.boundRounding = 4e-15 * magnitude;
   return sum + lost + w.boundRounding;

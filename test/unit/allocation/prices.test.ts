@@ -3,7 +3,7 @@ import { dualValue, relax } from '../../support/relaxed.ts';
 import { deviceOf, floorOf, limitOf, siteOf } from '../../support/small-site.ts';
 
 describe('the bound is rounded up, by what rounding can have taken and no more', () => {
-  test('a limit that binds', () => {
+  test.each([true, false])('a limit that binds, from sums per limit or from every mode (%s)', (perLimit) => {
     // 1 + 100 W at a cent, less 0.8 cents of energy for 150 W: 0.80. Of 3.6 that are summed up: best 1, least and most
     // apart 2, energy 0.4, room 0.2.
     const { bound } = relax(
@@ -17,6 +17,8 @@ describe('the bound is rounded up, by what rounding can have taken and no more',
         ],
       ),
       0.008,
+      false,
+      perLimit,
     );
     expect(bound! - 0.8).toBeGreaterThan(1.25e-14);
     expect(bound! - 0.8).toBeLessThan(1.65e-14);
@@ -73,9 +75,11 @@ describe('the bound is rounded up, by what rounding can have taken and no more',
         -count,
       ],
     ] as const) {
-      const over = relax(problem).bound! - 1e16 - sum;
-      expect(over).toBeGreaterThanOrEqual(0);
-      expect(over).toBeLessThan(50);
+      for (const perLimit of [true, false]) {
+        const over = relax(problem, 0, problem.floors.length > 0, perLimit).bound! - 1e16 - sum;
+        expect(over).toBeGreaterThanOrEqual(0);
+        expect(over).toBeLessThan(50);
+      }
     }
   });
 });
