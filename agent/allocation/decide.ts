@@ -14,9 +14,12 @@ import {
   createChoice,
   fillUp,
   isFeasible,
+  NOTHING,
   refreshChoice,
   roundByOrder,
   roundDown,
+  type Worth,
+  worthOf,
 } from './fill.ts';
 import { solveRelaxed, sortAllSegments } from './floors.ts';
 import { leastChoice } from './infeasible.ts';
@@ -106,12 +109,11 @@ export function decide(bench: Bench, options: DecideOptions): Decision {
   if (bound === null) return giveUp(bench, energyPrice, 0);
   roundDown(c, w, energyPrice, choice);
   fillUp(c, energyPrice, choice, 4, w.unswept?.lists.leastStepWatts ?? null);
-  let holds = isFeasible(c, choice);
-  if (!holds) {
+  let own = worthOf(c, choice, energyPrice);
+  if (own === NOTHING) {
     leastChoice(c, energyPrice, choice);
-    holds = isFeasible(c, choice);
+    own = worthOf(c, choice, energyPrice);
   }
-  const own = holds ? choiceValue(c, choice.mode, energyPrice) : NOTHING;
   const found = takeKnown(bench, options, own);
   const noGap = Math.max(NO_GAP * Math.abs(bound), 2 * w.boundRounding);
   const mended = mendCrossing(bench, bound, found, noGap, options);
@@ -139,14 +141,6 @@ export function decide(bench: Bench, options: DecideOptions): Decision {
   };
 }
 
-interface Worth {
-  readonly value: number;
-  readonly magnitude: number;
-}
-
-/** Worth of a choice that does not hold. */
-const NOTHING: Worth = { value: Number.NEGATIVE_INFINITY, magnitude: 0 };
-
 /** Takes the known choice if every limit and floor holds with it and it is worth more. */
 function takeKnown(bench: Bench, options: DecideOptions, own: Worth): Worth {
   const { compiled: c, choice, trial } = bench;
@@ -160,7 +154,7 @@ function takeKnown(bench: Bench, options: DecideOptions, own: Worth): Worth {
 function fillTrial({ compiled: c, trial }: Bench, energyPrice: number): Worth {
   if (!isFeasible(c, trial)) return NOTHING;
   fillUp(c, energyPrice, trial, 2);
-  return isFeasible(c, trial) ? choiceValue(c, trial.mode, energyPrice) : NOTHING;
+  return worthOf(c, trial, energyPrice);
 }
 
 /** The trial becomes the choice where it is worth more than `best`; what is best then. */

@@ -41,7 +41,6 @@ export function dualBound(c: Compiled, w: Workspace, energyPrice: number): numbe
   const { pathPrice, floorPrice, likelyBest } = w;
   const { strideBits, modeWatts, modeValue, modeCount, limitStart, limitDevices, deviceFloor } = c;
   const hasFloors = c.floorIds.length > 0;
-  // Knuth's two-sum, written out: a helper that keeps the sums would put them on the heap at every term.
   let sum = 0;
   let lost = 0;
   let magnitude = 0;
@@ -72,10 +71,8 @@ export function dualBound(c: Compiled, w: Workspace, energyPrice: number): numbe
       likelyBest[i] = bestMode;
       const energy = energyPerWatt * least;
       const term = best - energy;
-      const next = sum + term;
-      const added = next - sum;
-      lost += sum - (next - added) + (term - added);
-      sum = next;
+      lost += lostBy(sum, term);
+      sum += term;
       magnitude += Math.abs(best) + Math.abs(perWatt) * (modeWatts[start + last]! - least) + Math.abs(energy);
     }
   }
@@ -84,10 +81,8 @@ export function dualBound(c: Compiled, w: Workspace, energyPrice: number): numbe
     const price = pathPrice[n]! - (parent >= 0 ? pathPrice[parent]! : 0);
     if (price <= 0) continue;
     const term = price * w.baseSlack[n]!;
-    const next = sum + term;
-    const added = next - sum;
-    lost += sum - (next - added) + (term - added);
-    sum = next;
+    lost += lostBy(sum, term);
+    sum += term;
     magnitude += Math.abs(term);
   }
   for (let f = 0; f < c.floorIds.length; f += 1) {
@@ -96,10 +91,8 @@ export function dualBound(c: Compiled, w: Workspace, energyPrice: number): numbe
     let base = 0;
     for (const i of c.floorDevices[f]!) base += modeWatts[i << strideBits]!;
     const term = -price * (c.floorWatts[f]! - base);
-    const next = sum + term;
-    const added = next - sum;
-    lost += sum - (next - added) + (term - added);
-    sum = next;
+    lost += lostBy(sum, term);
+    sum += term;
     magnitude += Math.abs(term);
   }
   w.boundRounding = 4e-15 * magnitude;
