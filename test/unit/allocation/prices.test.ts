@@ -84,6 +84,40 @@ describe('the bound is rounded up, by what rounding can have taken and no more',
   });
 });
 
+describe('the bound from sums per limit', () => {
+  test('watts that rounding took from a great sum are paid for as well', () => {
+    const tenth = Array.from({ length: 1000 }, (_, n) => deviceOf(`d${n}`, 'site', [[0.4, 0]]));
+    const great = deviceOf('a', 'site', [[2 ** 53, 0]]);
+    const { bound, w } = relax(siteOf([limitOf('site', null, 2 ** 60)], [great, ...tenth]), 1);
+    // Each of the 1,000 alone is lost beside the great one: together 400 W at a dollar.
+    expect(bound! + 2 ** 53 + 400).toBeCloseTo(w.boundRounding, -1);
+    expect(w.boundRounding).toBeGreaterThan(4e-15 * 2 ** 53);
+    expect(w.boundRounding).toBeLessThan(4.1e-15 * 2 ** 53);
+  });
+
+  test('is raised by what each part can have lost, energy that is paid for being used among them', () => {
+    // The PDU has room for 50 of 100 W more, worth 1 cent each; a watt there is 1.25 W at the site.
+    const problem = siteOf(
+      [limitOf('site', null, 1000), limitOf('pdu', 'site', 150, { gain: 1.25 })],
+      [
+        deviceOf('a', 'pdu', [
+          [100, -3],
+          [200, -2],
+        ]),
+      ],
+    );
+    for (const price of [0, 0.004, -0.004]) {
+      const { bound, w } = relax(problem, price);
+      const energy = 1.25 * price;
+      expect(bound).toBeCloseTo(-2.5 - energy * 150, 12);
+      // As it stands 3, energy of 100 W, all 100 W more at the price of the path and of energy, the room of 50 W.
+      const path = 0.01 - energy;
+      const parts = 3 + 100 * Math.abs(energy) + 100 * (path + Math.abs(energy)) + 50 * path;
+      expect(w.boundRounding / 4e-15).toBeCloseTo(parts, 9);
+    }
+  });
+});
+
 describe('prices inside a floor', () => {
   test('a limit that fills while its floor is served, in a part of the tree with losses', () => {
     // b has 100 W of the inner PDU for the floor, c 150 W more of the hall, 312.5 W of the site for both; a the rest.
