@@ -100,8 +100,9 @@ export function dualBound(c: Compiled, w: Workspace, energyPrice: number): numbe
 }
 
 /**
- * The same bound without floors, from the sums of each limit's whole modes: at the price of its path these are the best
- * modes that its devices have, and what of segments is left out or in part is worth that price.
+ * The same bound without floors, from the sums of each limit's whole modes: what these take earns the price of its path
+ * or more, what they leave no more than that, so they are the best at that price. That lists and cuts are right is taken
+ * for granted here, unlike in `dualBound`, which the tests hold it against. Only its last digits differ.
  */
 export function boundByLimits(c: Compiled, w: Workspace, whole: WholeModes, energyPrice: number): number {
   const { pathPrice, baseSlack } = w;
