@@ -14,9 +14,12 @@ import {
   createChoice,
   fillUp,
   isFeasible,
+  NOTHING,
   refreshChoice,
   roundByOrder,
   roundDown,
+  type Worth,
+  worthOf,
 } from './fill.ts';
 import { solveRelaxed, sortAllSegments } from './floors.ts';
 import { leastChoice } from './infeasible.ts';
@@ -77,6 +80,8 @@ export interface DecideOptions {
   readonly mendFloors?: boolean;
   /** What then still breaks a limit or misses a floor is repaired device by device; default: so. */
   readonly repair?: boolean;
+  /** Without floors the bound is put together from sums kept per limit: other last digits; default: so. */
+  readonly boundPerLimit?: boolean;
 }
 
 const MOST_STATES = 2_000_000;
@@ -100,16 +105,15 @@ export function decide(bench: Bench, options: DecideOptions): Decision {
   const { compiled: c, workspace: w, choice } = bench;
   const energyPrice = options.energyDollarsPerWattHour;
   if (!computeBaseSlack(c, w)) return giveUp(bench, energyPrice, 0);
-  const bound = solveRelaxed(c, w, energyPrice);
+  const bound = solveRelaxed(c, w, energyPrice, options.boundPerLimit !== false);
   if (bound === null) return giveUp(bench, energyPrice, 0);
   roundDown(c, w, energyPrice, choice);
   fillUp(c, energyPrice, choice, 4, w.unswept?.lists.leastStepWatts ?? null);
-  let holds = isFeasible(c, choice);
-  if (!holds) {
+  let own = worthOf(c, choice, energyPrice);
+  if (own === NOTHING) {
     leastChoice(c, energyPrice, choice);
-    holds = isFeasible(c, choice);
+    own = worthOf(c, choice, energyPrice);
   }
-  const own = holds ? choiceValue(c, choice.mode, energyPrice) : NOTHING;
   const found = takeKnown(bench, options, own);
   const noGap = Math.max(NO_GAP * Math.abs(bound), 2 * w.boundRounding);
   const mended = mendCrossing(bench, bound, found, noGap, options);
@@ -137,14 +141,6 @@ export function decide(bench: Bench, options: DecideOptions): Decision {
   };
 }
 
-interface Worth {
-  readonly value: number;
-  readonly magnitude: number;
-}
-
-/** Worth of a choice that does not hold. */
-const NOTHING: Worth = { value: Number.NEGATIVE_INFINITY, magnitude: 0 };
-
 /** Takes the known choice if every limit and floor holds with it and it is worth more. */
 function takeKnown(bench: Bench, options: DecideOptions, own: Worth): Worth {
   const { compiled: c, choice, trial } = bench;
@@ -158,7 +154,7 @@ function takeKnown(bench: Bench, options: DecideOptions, own: Worth): Worth {
 function fillTrial({ compiled: c, trial }: Bench, energyPrice: number): Worth {
   if (!isFeasible(c, trial)) return NOTHING;
   fillUp(c, energyPrice, trial, 2);
-  return isFeasible(c, trial) ? choiceValue(c, trial.mode, energyPrice) : NOTHING;
+  return worthOf(c, trial, energyPrice);
 }
 
 /** The trial becomes the choice where it is worth more than `best`; what is best then. */
@@ -236,6 +232,9 @@ function mendCrossing(
 /** How often the choices of breakers are looked at anew, at the prices that those before led to. */
 const ROUNDS = 3;
 
+/** With less no breaker could begin: each has two devices at least. */
+const LEAST_WHOLE_UNITS = 16;
+
 /** Share of the work for the choices of breakers, and of what is left then for the search among them. */
 const COLUMN_SHARE = 0.75;
 const WHOLE_SHARE = 0.5;
@@ -270,7 +269,8 @@ function improveWholes(
   const { compiled: c, workspace: w, memory: m } = bench;
   const energyPrice = options.energyDollarsPerWattHour;
   const wholes: Wholes = { best: start, bound: Number.POSITIVE_INFINITY, proved: false, workUnits: 0 };
-  if (options.wholeBreakers === false || !isWide(bound, start, noGap, options)) return wholes;
+  if (options.workUnits < LEAST_WHOLE_UNITS || options.wholeBreakers === false) return wholes;
+  if (!isWide(bound, start, noGap, options)) return wholes;
   computeLosses(c, w, m, energyPrice);
   const only = typeof options.wholeBreakers === 'object' ? options.wholeBreakers : null;
   const breakers = findBreakers(c, w, m, energyPrice, only);
@@ -279,7 +279,8 @@ function improveWholes(
   // As with the searches: what cannot end within the budget is not begun.
   if (devices === 0 || devices * 8 > options.workUnits) return wholes;
   computeRooms(c, m);
-  const { mostStates = MOST_STATES, repair = true } = options;
+  const { mostStates = MOST_STATES, repair = true, boundPerLimit = true } = options;
+  const kept = { mostStates, repair, boundPerLimit };
   let last: WholeSite | null = null;
   for (let round = 0; round < ROUNDS && !wholes.proved; round += 1) {
     const workUnits = Math.floor(options.workUnits * COLUMN_SHARE) - wholes.workUnits;
@@ -290,11 +291,11 @@ function improveWholes(
     const site = createBench(compileProblem(wholeBreakerSite(c, whole, energyPrice)));
     sortAllSegments(site.compiled, site.workspace);
     last = { breakers: whole, bench: site };
-    decideWholes(bench, last, energyPrice, { workUnits: 0, mostStates, repair }, wholes);
+    decideWholes(bench, last, energyPrice, { ...kept, workUnits: 0 }, wholes);
   }
   if (last !== null && !wholes.proved) {
     const workUnits = Math.floor((options.workUnits - wholes.workUnits) * WHOLE_SHARE);
-    decideWholes(bench, last, energyPrice, { workUnits, mostStates, repair }, wholes);
+    decideWholes(bench, last, energyPrice, { ...kept, workUnits }, wholes);
   }
   return wholes;
 }
@@ -304,7 +305,7 @@ function decideWholes(
   bench: Bench,
   site: WholeSite,
   energyPrice: number,
-  search: { readonly workUnits: number; readonly mostStates: number; readonly repair: boolean },
+  search: Pick<DecideOptions, 'workUnits' | 'mostStates' | 'repair' | 'boundPerLimit'>,
   wholes: Wholes,
 ): void {
   const { compiled: c, memory: m, trial } = bench;

@@ -2,6 +2,7 @@ import type { Compiled } from './compile.ts';
 import { sortByFallingKey } from './order.ts';
 import { ACCEPTED_WATTS } from './problem.ts';
 import { countAbove, type Unswept, type Workspace } from './sweep.ts';
+import { lostBy } from './whole-modes.ts';
 
 /** A choice of one mode per device (local mode index), with what is left at every limit in its own watts. */
 export interface Choice {
@@ -33,6 +34,11 @@ export function limitTotals(c: Compiled, mode: Int32Array, totals: Float64Array)
     }
     totals[n] = watts;
   }
+  carryUp(c, totals);
+}
+
+/** Adds to what is at each limit itself what the limits below it carry. */
+function carryUp(c: Compiled, totals: Float64Array): void {
   for (let n = c.limitIds.length - 1; n >= 0; n -= 1) {
     const parent = c.limitParent[n]!;
     if (parent >= 0) totals[parent]! += c.limitGain[n]! * totals[n]!;
@@ -42,10 +48,13 @@ export function limitTotals(c: Compiled, mode: Int32Array, totals: Float64Array)
 /** Recomputes slack and floors of a choice from its modes. */
 export function refreshChoice(c: Compiled, choice: Choice): void {
   limitTotals(c, choice.mode, choice.slackWatts);
-  for (let n = 0; n < c.limitIds.length; n += 1) {
-    choice.slackWatts[n] = c.limitCapacity[n]! - choice.slackWatts[n]!;
-  }
-  for (let f = 0; f < c.floorIds.length; f += 1) choice.floorWatts[f] = floorTotal(c, choice.mode, f);
+  leaveSlack(c, choice);
+}
+
+/** Slack where the totals stand, and the floors of the choice. */
+function leaveSlack(c: Compiled, { mode, slackWatts, floorWatts }: Choice): void {
+  for (let n = 0; n < c.limitIds.length; n += 1) slackWatts[n] = c.limitCapacity[n]! - slackWatts[n]!;
+  for (let f = 0; f < c.floorIds.length; f += 1) floorWatts[f] = floorTotal(c, mode, f);
 }
 
 /** Watts of the devices of a floor. */
@@ -58,38 +67,61 @@ export function floorTotal(c: Compiled, mode: Int32Array, f: number): number {
 /** Whether every limit and floor holds, from totals computed afresh. */
 export function isFeasible(c: Compiled, choice: Choice): boolean {
   refreshChoice(c, choice);
-  for (let n = 0; n < c.limitIds.length; n += 1) if (choice.slackWatts[n]! < -ACCEPTED_WATTS) return false;
-  for (let f = 0; f < c.floorIds.length; f += 1) {
-    if (choice.floorWatts[f]! < c.floorWatts[f]! - ACCEPTED_WATTS) return false;
-  }
+  return holds(c, choice);
+}
+
+function holds(c: Compiled, { slackWatts, floorWatts }: Choice): boolean {
+  for (let n = 0; n < c.limitIds.length; n += 1) if (slackWatts[n]! < -ACCEPTED_WATTS) return false;
+  for (let f = 0; f < c.floorIds.length; f += 1)
+    if (floorWatts[f]! < c.floorWatts[f]! - ACCEPTED_WATTS) return false;
   return true;
 }
 
+/** What a choice earns, net of energy, and the sum of the absolute values of its parts: dollars per hour. */
+export interface Worth {
+  readonly value: number;
+  readonly magnitude: number;
+}
+
+/** Worth of a choice that does not hold. */
+export const NOTHING: Worth = { value: Number.NEGATIVE_INFINITY, magnitude: 0 };
+
+/** `isFeasible` and `choiceValue` in one walk over the devices; `NOTHING` where a limit or floor does not hold. */
+export function worthOf(c: Compiled, choice: Choice, energyPrice: number): Worth {
+  const worth = choiceValue(c, choice.mode, energyPrice, choice.slackWatts);
+  carryUp(c, choice.slackWatts);
+  leaveSlack(c, choice);
+  return holds(c, choice) ? worth : NOTHING;
+}
+
 /**
- * Value of a choice, net of energy, and the sum of the absolute values of its parts. What rounding loses at each sum
- * is kept (Knuth's two-sum: no branch that the processor could guess wrong).
+ * Worth of a choice, whether it holds or not. What rounding loses at each sum is kept (Knuth's two-sum: no branch that
+ * the processor could guess wrong). `ownTotals`, where given: what each limit then has on itself, as in `limitTotals`.
  */
 export function choiceValue(
   c: Compiled,
   mode: Int32Array,
   energyPrice: number,
-): { value: number; magnitude: number } {
+  ownTotals: Float64Array | null = null,
+): Worth {
   let value = 0;
   let lost = 0;
   let magnitude = 0;
   const { limitStart, limitDevices, strideBits, modeWatts, modeValue } = c;
   for (let n = 0; n < c.limitIds.length; n += 1) {
     const energyPerWatt = energyPrice * c.limitRootGain[n]!;
+    let total = c.limitFixed[n]!;
     for (let d = limitStart[n]!; d < limitStart[n + 1]!; d += 1) {
       const i = limitDevices[d]!;
       const s = (i << strideBits) + mode[i]!;
-      const term = modeValue[s]! - energyPerWatt * modeWatts[s]!;
-      const next = value + term;
-      const added = next - value;
-      lost += value - (next - added) + (term - added);
-      value = next;
+      const watts = modeWatts[s]!;
+      total += watts;
+      const term = modeValue[s]! - energyPerWatt * watts;
+      lost += lostBy(value, term);
+      value += term;
       magnitude += Math.abs(term);
     }
+    if (ownTotals !== null) ownTotals[n] = total;
   }
   return { value: value + lost, magnitude };
 }
@@ -175,45 +207,17 @@ function takeInOrder(c: Compiled, w: Workspace, energyPrice: number, choice: Cho
   }
 }
 
-/**
- * Without floors the relaxed answer less its parts of segments is feasible as it stands. Only limits whose list or cut
- * has changed are gone through.
- */
-function takeWhole(c: Compiled, unswept: Unswept, choice: Choice): void {
-  const { lists, cuts, wholeTaken, wholeWatts } = unswept;
+/** Without floors the relaxed answer less its parts of segments is feasible as it stands. */
+function takeWhole(c: Compiled, { whole }: Unswept, choice: Choice): void {
   const { limitFixed, limitParent, limitGain } = c;
   const { slackWatts } = choice;
-  for (let n = 0; n < c.limitIds.length; n += 1) {
-    if (lists.repaired[n] === 1 || wholeTaken[n] !== cuts.taken[n]) takeLimit(c, unswept, n);
-    slackWatts[n] = limitFixed[n]! + wholeWatts[n]!;
-  }
-  choice.mode.set(unswept.wholeMode);
+  choice.mode.set(whole.mode);
+  for (let n = 0; n < c.limitIds.length; n += 1) slackWatts[n] = limitFixed[n]! + whole.watts[n]!;
   for (let n = c.limitIds.length - 1; n >= 0; n -= 1) {
     const parent = limitParent[n]!;
     if (parent >= 0) slackWatts[parent]! += limitGain[n]! * slackWatts[n]!;
     slackWatts[n] = c.limitCapacity[n]! - slackWatts[n]!;
   }
-}
-
-function takeLimit(c: Compiled, unswept: Unswept, n: number): void {
-  const { lists, wholeMode } = unswept;
-  const { limitStart, limitDevices, strideBits, hullMode, modeWatts } = c;
-  const start = limitStart[n]! << strideBits;
-  const taken = unswept.cuts.taken[n]!;
-  for (let d = limitStart[n]!; d < limitStart[n + 1]!; d += 1) wholeMode[limitDevices[d]!] = 0;
-  // The segments of a device stand in its own order: the last one says where it ends.
-  for (let t = start; t < start + taken; t += 1) {
-    const segment = lists.segment[t]!;
-    wholeMode[segment >> strideBits] = hullMode[segment]!;
-  }
-  let watts = 0;
-  for (let d = limitStart[n]!; d < limitStart[n + 1]!; d += 1) {
-    const i = limitDevices[d]!;
-    watts += modeWatts[(i << strideBits) + wholeMode[i]!]!;
-  }
-  unswept.wholeTaken[n] = taken;
-  unswept.wholeWatts[n] = watts;
-  lists.repaired[n] = 0;
 }
 
 /** Raises the devices of floor `f` by whole segments, best after path prices first, until it is met. */

@@ -3,9 +3,10 @@ import { findCuts } from './cuts.ts';
 import { listAll } from './limit-lists.ts';
 import { minimiseBound } from './multipliers.ts';
 import { mergeOrders, sortByFallingKey } from './order.ts';
-import { computePrices, dualBound } from './prices.ts';
+import { boundByLimits, computePrices, dualBound } from './prices.ts';
 import { ACCEPTED_WATTS } from './problem.ts';
 import { measureFloors, serveFloors, sweepRelaxed, type Workspace } from './sweep.ts';
+import { takeWholeModes } from './whole-modes.ts';
 
 /** Collects and sorts all segments afresh. */
 export function sortAllSegments(c: Compiled, w: Workspace): void {
@@ -28,12 +29,18 @@ export function sortAllSegments(c: Compiled, w: Workspace): void {
  * Returns the bound in dollars per hour, net of energy; `null`: the floors cannot be met. The workspace holds the relaxed
  * answer and its prices afterwards.
  */
-export function solveRelaxed(c: Compiled, w: Workspace, energyPrice: number): number | null {
+export function solveRelaxed(
+  c: Compiled,
+  w: Workspace,
+  energyPrice: number,
+  boundPerLimit = true,
+): number | null {
   if (w.unswept !== null) {
     findCuts(c, w.unswept.lists, w.unswept.cuts, w.baseSlack, energyPrice, w.limitKey);
     w.limitKeyFloor.fill(-1);
+    takeWholeModes(c, w.unswept.lists, w.unswept.cuts, w.unswept.whole);
     computePrices(c, w, energyPrice);
-    return dualBound(c, w, energyPrice);
+    return boundPerLimit ? boundByLimits(c, w, w.unswept.whole, energyPrice) : dualBound(c, w, energyPrice);
   }
   const crossing: number[] = [];
   for (let f = 0; f < c.floorIds.length; f += 1) {

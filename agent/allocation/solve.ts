@@ -22,6 +22,8 @@ export interface SolveOptions {
   readonly mendFloors?: boolean;
   /** What then still breaks a limit or misses a floor is repaired device by device; default: so. */
   readonly repair?: boolean;
+  /** Without floors the bound is put together from sums kept per limit: other last digits; default: so. */
+  readonly boundPerLimit?: boolean;
 }
 
 /** Enough to prove small and coarse problems optimal, a second or so on a gateway for large ones. */

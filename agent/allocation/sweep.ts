@@ -2,16 +2,13 @@ import type { Compiled } from './compile.ts';
 import { type Cuts, createCuts } from './cuts.ts';
 import { createLimitLists, type LimitLists } from './limit-lists.ts';
 import { ACCEPTED_WATTS } from './problem.ts';
+import { createWholeModes, type WholeModes } from './whole-modes.ts';
 
 /** The relaxed answer without a sweep, and the whole modes in it. */
 export interface Unswept {
   readonly lists: LimitLists;
   readonly cuts: Cuts;
-  /** Local mode of each device, and how many segments of each limit's list that stands for. */
-  readonly wholeMode: Int32Array;
-  readonly wholeTaken: Int32Array;
-  /** Watts of each limit's own devices so. */
-  readonly wholeWatts: Float64Array;
+  readonly whole: WholeModes;
 }
 
 /** Everything the sweeps write, made once per problem shape: the sweeps themselves allocate nothing. */
@@ -92,9 +89,7 @@ function createUnswept(c: Compiled): Unswept {
   return {
     lists: createLimitLists(c),
     cuts: createCuts(c),
-    wholeMode: new Int32Array(c.deviceIds.length),
-    wholeTaken: new Int32Array(c.limitIds.length),
-    wholeWatts: new Float64Array(c.limitIds.length),
+    whole: createWholeModes(c),
   };
 }
 

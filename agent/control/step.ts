@@ -278,7 +278,13 @@ function searchAsRuled({ limits, rules }: StepContext, solve: Solver): Solver {
   const metered = limits.filter((limit) => limit.metered).map((limit) => limit.id);
   const wholeBreakers = edition >= 2 && new Set(metered);
   return (problem, options) =>
-    solve(problem, { ...options, wholeBreakers, mendFloors: edition >= 2, repair: edition >= 3 });
+    solve(problem, {
+      ...options,
+      wholeBreakers,
+      mendFloors: edition >= 2,
+      repair: edition >= 3,
+      boundPerLimit: edition >= 3,
+    });
 }
 
 function learnAll(

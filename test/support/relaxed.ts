@@ -16,12 +16,17 @@ export interface RelaxedRun {
   readonly floorPrice: Readonly<Record<string, number>>;
 }
 
-/** Solves the relaxed problem afresh; `swept`: by the sweep although there are no floors. */
-export function relax(problem: Problem, energyPrice = 0, swept = problem.floors.length > 0): RelaxedRun {
+/** Solves the relaxed problem afresh; `swept`: by the sweep although there are no floors; `perLimit`: how it is bounded. */
+export function relax(
+  problem: Problem,
+  energyPrice = 0,
+  swept = problem.floors.length > 0,
+  perLimit = true,
+): RelaxedRun {
   const c = compileProblem(problem);
   const w = createWorkspace(c, swept);
   sortAllSegments(c, w);
-  const bound = computeBaseSlack(c, w) ? solveRelaxed(c, w, energyPrice) : null;
+  const bound = computeBaseSlack(c, w) ? solveRelaxed(c, w, energyPrice, perLimit) : null;
   const limitPrice = Object.fromEntries(c.limitIds.map((id, n) => [id, limitDollarsPerKwh(c, w, n) / 1000]));
   const floorPrice = Object.fromEntries(c.floorIds.map((id, f) => [id, w.floorPrice[f]!]));
   return { c, w, bound, limitPrice, floorPrice };

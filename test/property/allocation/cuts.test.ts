@@ -4,6 +4,7 @@ import { compileProblem } from '../../../agent/allocation/compile.ts';
 import { createBench, decide } from '../../../agent/allocation/decide.ts';
 import { choiceValue, createChoice, isFeasible, roundDown } from '../../../agent/allocation/fill.ts';
 import { solveRelaxed, sortAllSegments } from '../../../agent/allocation/floors.ts';
+import { dualBound } from '../../../agent/allocation/prices.ts';
 import type { Problem, ProblemDevice } from '../../../agent/allocation/problem.ts';
 import { computeBaseSlack, createWorkspace } from '../../../agent/allocation/sweep.ts';
 import {
@@ -120,6 +121,10 @@ describe(`cuts against the sweep (fast-check seed ${SEED})`, () => {
         roundDown(c, found, price, choice);
         expect(isFeasible(c, choice)).toBe(true);
         expect(choiceValue(c, choice.mode, price).value).toBeLessThanOrEqual(b);
+        // From every mode of every device: each is raised by what rounding can have taken from it, and no more.
+        const raised = found.boundRounding;
+        const everyMode = dualBound(c, found, price);
+        expect(Math.abs(b - everyMode)).toBeLessThanOrEqual(raised + found.boundRounding);
       }),
       { seed: SEED + 1, numRuns: casesOf(600) },
     );
@@ -142,10 +147,11 @@ describe(`a tick kept warm over many changes (fast-check seed ${SEED})`, () => {
           const price = [0, 0, 5, 20, -5][Math.floor(random() * 5)]!;
           updateEnergyPrice(warm, price);
           const workUnits = random() < 0.3 ? 20_000 : 0;
-          const decision = decideTick(warm, { workUnits });
+          const options = { workUnits, boundPerLimit: random() < 0.8 };
+          const decision = decideTick(warm, options);
           const cold = createBench(compileProblem(problem));
           sortAllSegments(cold.compiled, cold.workspace);
-          expect(decision).toEqual(decide(cold, { energyDollarsPerWattHour: price / 1000, workUnits }));
+          expect(decision).toEqual(decide(cold, { energyDollarsPerWattHour: price / 1000, ...options }));
           expect(warm.bench.choice.mode).toEqual(cold.choice.mode);
           expect(warm.bench.workspace.pathPrice).toEqual(cold.workspace.pathPrice);
         }

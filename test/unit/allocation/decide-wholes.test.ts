@@ -16,6 +16,7 @@ import { computeLosses } from '../../../agent/allocation/window-memory.ts';
 import { coarseSite, manyFloors, randomSite } from '../../support/allocation-problems.ts';
 import { extendOn, prepareBreakers } from '../../support/breaker-bench.ts';
 import { bruteForce, judge } from '../../support/brute-force.ts';
+import { relax } from '../../support/relaxed.ts';
 import { deviceOf, floorOf, limitOf, siteOf } from '../../support/small-site.ts';
 
 function decided(problem: Problem, options: Partial<DecideOptions> = {}): Decision {
@@ -238,6 +239,32 @@ describe('which breakers are taken as wholes', () => {
       decided(two, { workUnits: 1000, smallGap, smallGapUnits: 0 });
     expect(small(gap!)).toMatchObject({ status: 'feasible', workUnits: 0 });
     expect(small(gap! - 1e-9)).toMatchObject({ status: 'optimal', dollarsPerHour: 2 });
+  });
+});
+
+describe('the bound', () => {
+  test('is put together from sums per limit, or from every mode where it is asked so', () => {
+    const problem = { ...randomSite({ family: 'gains', deviceCount: 40, seed: 3 }), floors: [] };
+    const [perLimit, everyMode] = [true, false].map((one) => relax(problem, 0, false, one).bound);
+    // They differ in the last digits.
+    expect(perLimit).not.toBe(everyMode);
+    expect(perLimit).toBeCloseTo(everyMode!, 9);
+    expect(decided(problem).boundDollarsPerHour).toBe(perLimit);
+    expect(decided(problem, { boundPerLimit: true }).boundDollarsPerHour).toBe(perLimit);
+    expect(decided(problem, { boundPerLimit: false }).boundDollarsPerHour).toBe(everyMode);
+  });
+
+  test('is so for breakers as wholes as well', () => {
+    const problem = coarseSite(1, 60, 12, 4);
+    const [perLimit, everyMode] = [true, false].map((boundPerLimit) =>
+      decided(problem, { boundPerLimit, workUnits: 3000 }),
+    );
+    // It is that of the wholes, not that of the devices.
+    const { boundDollarsPerHour: ofDevices } = decided(problem, { wholeBreakers: false });
+    expect(everyMode!.boundDollarsPerHour).toBeLessThan(ofDevices! - 1);
+    expect(perLimit!.boundDollarsPerHour).not.toBe(everyMode!.boundDollarsPerHour);
+    expect(perLimit!.boundDollarsPerHour).toBeCloseTo(everyMode!.boundDollarsPerHour!, 9);
+    expect(perLimit!.dollarsPerHour).toBe(everyMode!.dollarsPerHour);
   });
 });
 

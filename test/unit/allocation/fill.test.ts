@@ -8,7 +8,9 @@ import {
   floorTotal,
   isFeasible,
   limitTotals,
+  NOTHING,
   refreshChoice,
+  worthOf,
 } from '../../../agent/allocation/fill.ts';
 import type { Problem } from '../../../agent/allocation/problem.ts';
 import { deviceOf, floorOf, limitOf, siteOf } from '../../support/small-site.ts';
@@ -112,7 +114,15 @@ describe('a choice', () => {
       );
       choice.slackWatts.fill(-1);
       choice.floorWatts.fill(-1);
-      return isFeasible(c, choice);
+      const holds = isFeasible(c, choice);
+      const fresh = { slackWatts: choice.slackWatts.slice(), floorWatts: choice.floorWatts.slice() };
+      choice.slackWatts.fill(-1);
+      choice.floorWatts.fill(-1);
+      // In one walk with the value: the same slack and floors, and nothing for what does not hold.
+      const worth = worthOf(c, choice, 0.1);
+      expect(worth).toEqual(holds ? choiceValue(c, choice.mode, 0.1) : NOTHING);
+      expect(choice).toMatchObject(fresh);
+      return holds;
     };
     expect(holds({})).toBe(true);
     expect([holds({ site: 359.9 }), holds({ pdu: 139.9 }), holds({ floor: 130.1 })]).toEqual([

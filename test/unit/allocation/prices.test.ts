@@ -3,7 +3,7 @@ import { dualValue, relax } from '../../support/relaxed.ts';
 import { deviceOf, floorOf, limitOf, siteOf } from '../../support/small-site.ts';
 
 describe('the bound is rounded up, by what rounding can have taken and no more', () => {
-  test('a limit that binds', () => {
+  test.each([true, false])('a limit that binds, from sums per limit or from every mode (%s)', (perLimit) => {
     // 1 + 100 W at a cent, less 0.8 cents of energy for 150 W: 0.80. Of 3.6 that are summed up: best 1, least and most
     // apart 2, energy 0.4, room 0.2.
     const { bound } = relax(
@@ -17,6 +17,8 @@ describe('the bound is rounded up, by what rounding can have taken and no more',
         ],
       ),
       0.008,
+      false,
+      perLimit,
     );
     expect(bound! - 0.8).toBeGreaterThan(1.25e-14);
     expect(bound! - 0.8).toBeLessThan(1.65e-14);
@@ -73,9 +75,45 @@ describe('the bound is rounded up, by what rounding can have taken and no more',
         -count,
       ],
     ] as const) {
-      const over = relax(problem).bound! - 1e16 - sum;
-      expect(over).toBeGreaterThanOrEqual(0);
-      expect(over).toBeLessThan(50);
+      for (const perLimit of [true, false]) {
+        const over = relax(problem, 0, problem.floors.length > 0, perLimit).bound! - 1e16 - sum;
+        expect(over).toBeGreaterThanOrEqual(0);
+        expect(over).toBeLessThan(50);
+      }
+    }
+  });
+});
+
+describe('the bound from sums per limit', () => {
+  test('watts that rounding took from a great sum are paid for as well', () => {
+    const tenth = Array.from({ length: 1000 }, (_, n) => deviceOf(`d${n}`, 'site', [[0.4, 0]]));
+    const great = deviceOf('a', 'site', [[2 ** 53, 0]]);
+    const { bound, w } = relax(siteOf([limitOf('site', null, 2 ** 60)], [great, ...tenth]), 1);
+    // Each of the 1,000 alone is lost beside the great one: together 400 W at a dollar.
+    expect(bound! + 2 ** 53 + 400).toBeCloseTo(w.boundRounding, -1);
+    expect(w.boundRounding).toBeGreaterThan(4e-15 * 2 ** 53);
+    expect(w.boundRounding).toBeLessThan(4.1e-15 * 2 ** 53);
+  });
+
+  test('is raised by what each part can have lost, energy that is paid for being used among them', () => {
+    // The PDU has room for 50 of 100 W more, worth 1 cent each; a watt there is 1.25 W at the site.
+    const problem = siteOf(
+      [limitOf('site', null, 1000), limitOf('pdu', 'site', 150, { gain: 1.25 })],
+      [
+        deviceOf('a', 'pdu', [
+          [100, -3],
+          [200, -2],
+        ]),
+      ],
+    );
+    for (const price of [0, 0.004, -0.004]) {
+      const { bound, w } = relax(problem, price);
+      const energy = 1.25 * price;
+      expect(bound).toBeCloseTo(-2.5 - energy * 150, 12);
+      // As it stands 3, energy of 100 W, all 100 W more at the price of the path and of energy, the room of 50 W.
+      const path = 0.01 - energy;
+      const parts = 3 + 100 * Math.abs(energy) + 100 * (path + Math.abs(energy)) + 50 * path;
+      expect(w.boundRounding / 4e-15).toBeCloseTo(parts, 9);
     }
   });
 });

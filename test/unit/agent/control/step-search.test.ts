@@ -22,7 +22,7 @@ describe('the search of a cycle', () => {
   test('takes small breakers that have a meter as wholes, mends floors and repairs, as the rules say', () => {
     const { asked } = cycleWith((context) => context);
     const wholeBreakers = new Set(['grid', 'feeder-a']);
-    expect(asked).toMatchObject([{ workUnits: 60_000, mendFloors: true, repair: true }]);
+    expect(asked).toMatchObject([{ workUnits: 60_000, mendFloors: true, repair: true, boundPerLimit: true }]);
     expect(asked[0]!.wholeBreakers).toEqual(wholeBreakers);
   });
 
@@ -32,7 +32,7 @@ describe('the search of a cycle', () => {
       return { ...context, rules };
     });
     expect(asked).toMatchObject([
-      { workUnits: 60_000, wholeBreakers: false, mendFloors: false, repair: false },
+      { workUnits: 60_000, wholeBreakers: false, mendFloors: false, repair: false, boundPerLimit: false },
     ]);
     const again = solveProblem(result.search.problem, asked[0]);
     expect(result.decision.upperBoundDollarsPerHour).toBe(again.upperBoundDollarsPerHour);
