@@ -1,4 +1,4 @@
-import type { DeviceId, Milliseconds, MonotonicMs, Watts } from '../../protocols/units.ts';
+import type { DeviceId, Milliseconds, MonotonicMs, Percent, Watts } from '../../protocols/units.ts';
 import type { ObservedDevice } from './observation.ts';
 import { type DeviceFacts, type OperatingPoint, pointShown } from './points.ts';
 
@@ -32,10 +32,18 @@ export interface Entry {
   readonly overCapSince?: MonotonicMs | null;
   /** A rise that showed before its end: what it may still come to, and until when. Absent where none is under way. */
   readonly rising?: Rising;
+  /** What pools rejected when it last worked; absent where they rejected nothing to speak of. */
+  readonly rejects?: Rejects;
   /** The last fall that evidence showed: meters with a lag have yet to follow. */
   readonly lastDrop: { readonly watts: Watts; readonly at: MonotonicMs } | null;
   /** Its last reading, while it is silent; `null` while it is read. A pause of the agent is no silence. */
   readonly silentSince: MonotonicMs | null;
+}
+
+/** What pools were last seen to reject of a miner's shares while it worked. */
+interface Rejects {
+  readonly percent: Percent;
+  readonly at: MonotonicMs;
 }
 
 interface Rising {

@@ -31,6 +31,7 @@ import { type NodeInput, sumNodes } from './node-sums.ts';
 import type { Observation, ObservedDevice } from './observation.ts';
 import { planLimit } from './plan-limit.ts';
 import { type DeviceFacts, type Economics, gpuNodeFacts, minerFacts } from './points.ts';
+import { learnRejects, withKnownRejects } from './rejects.ts';
 import { solvePlan } from './solve-plan.ts';
 import {
   type ControlRules,
@@ -300,11 +301,14 @@ function learnAll(
     const device = observed.get(stepDevice.model.id);
     if (device === undefined) return [];
     const known = before.entries[device.id];
-    const facts = withLearntTimes(factsOf(context, stepDevice, device, known, orders), times);
+    const remembers = editionOf(context.rules) >= 3;
+    const counted = remembers ? withKnownRejects(device, known, observation.now) : device;
+    const facts = withLearntTimes(factsOf(context, stepDevice, counted, known, orders), times);
     const entry: Entry = known ?? { ...NEW_ENTRY, id: device.id, provenWatts: facts.nameplateWatts };
     const told = intervene(entry, facts, orders.interventions, observation.now);
     const learnt = learn(told, facts, device, observation.now, findings);
-    return [{ entry: knownRise(context.rules, learnt, device), facts, device }];
+    const risen = knownRise(context.rules, learnt, device);
+    return [{ entry: remembers ? learnRejects(risen, device, observation.now) : risen, facts, device }];
   });
 }
 

@@ -146,6 +146,17 @@ function readingConditions(device: DeviceState, conditions: Condition[]): void {
       nextStep: 'Look at its pool and clock, or its overclock.',
     });
   }
+  const rejecting = reading.kind === 'miner' && reading.pools.find(({ status }) => status === 'rejecting');
+  if (rejecting) {
+    conditions.push({
+      code: 'pool-rejects',
+      severity: 'minor',
+      target: device.id,
+      // Firmware says so after a row of rejects, never of one: there is nothing to wait for.
+      message: `${rejecting.url === '' ? 'A pool' : `The pool ${rejecting.url}`} rejects share after share of ${device.id}, which has set it aside.`,
+      nextStep: `Check its worker name at that pool; \`switchyard miner ${device.id}\` shows which pool it works for now.`,
+    });
+  }
   if (reading.kind === 'gpu-node' && reading.gpus.some((gpu) => gpu.state !== 'ok')) {
     const sick = reading.gpus.filter((gpu) => gpu.state !== 'ok');
     conditions.push({

@@ -89,6 +89,7 @@ function moveEntry(
     ...(entry.rising === undefined
       ? {}
       : { rising: { ...entry.rising, until: movedAhead(entry.rising.until) } }),
+    ...(entry.rejects === undefined ? {} : { rejects: { ...entry.rejects, at: moved(entry.rejects.at) } }),
     lastDrop: entry.lastDrop === null ? null : { ...entry.lastDrop, at: moved(entry.lastDrop.at) },
   };
 }

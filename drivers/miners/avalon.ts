@@ -5,9 +5,10 @@ import { fail, ok, type Result } from '../../protocols/result.ts';
 import type { MinerEndpoint } from '../load-driver.ts';
 import { applyToAvalon } from './avalon-commands.ts';
 import { type AvalonFields, avalonFields, decodeAvalon, isSoftOff } from './avalon-decode.ts';
-import { cgminerTarget, isNo, isSilence } from './cgminer.ts';
+import { cgminerTarget, isCutOff, isNo, isSilence } from './cgminer.ts';
 import { createJustAsked } from './just-asked.ts';
 import type { MinerDeps, MinerFamily } from './miner-driver.ts';
+import { createPatience } from './patience.ts';
 import { isForeign } from './recognise.ts';
 import { firstText, type MinerFields, mergedRecords } from './reply-fields.ts';
 import { createSlowPart } from './slow-part.ts';
@@ -25,7 +26,9 @@ interface AvalonStats {
 export function avalonFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFamily {
   const target = cgminerTarget(endpoint, deps);
   const asked = createJustAsked<CgminerBody>(deps.clock);
-  const slow = createSlowPart<{ readonly pools: CgminerBody }>(deps.clock);
+  const slow = createSlowPart<{ readonly pools?: CgminerBody }>(deps.clock);
+  /** The serial number of the unit whose `version` did not come. */
+  const versionLost = createSlowPart<string>(deps.clock);
   let version: CgminerBody | undefined;
   let statsCommand: (typeof STATS_COMMANDS)[number] | null = null;
 
@@ -36,8 +39,9 @@ export function avalonFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFam
     const answer = await readCgminer(target, 'version', undefined, signal);
     if (!answer.ok) return answer;
     if (isForeign({ version: answer.value }, 'avalon')) return stranger();
-    version = answer.value.body;
-    return ok(version);
+    // Half of what says who it is, once and for all, is none of it.
+    if (!isCutOff(answer.value)) version = answer.value.body;
+    return ok(answer.value.body);
   };
 
   /** The first command of the family that tells of the management module, remembered. */
@@ -61,26 +65,31 @@ export function avalonFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFam
     if (!stats.ok) return stats;
     const dna = stats.value?.fields.get('DNA');
     // The serial number in the statistics tells whether what `version` said still holds.
-    if (
-      version === undefined ||
-      dna === undefined ||
-      firstText(mergedRecords(version, 'VERSION'), 'DNA') !== dna
-    ) {
-      version = undefined;
+    const holds = dna !== undefined && firstText(mergedRecords(version, 'VERSION'), 'DNA') === dna;
+    const patience = createPatience();
+    if (!holds) version = undefined;
+    // A unit whose statistics name it is read without its version, where that does not come.
+    if (!holds && (dna === undefined || versionLost.fresh() !== dna)) {
       const asked = await askVersion(signal);
-      if (!asked.ok && !isNo(asked.error)) return asked;
+      if (!asked.ok && (asked.error.kind === 'wrong-device' || asked.error.kind === 'cancelled'))
+        return asked;
+      if (!asked.ok && stats.value === null && !isNo(asked.error)) return asked;
+      if (!asked.ok) patience.endsAt(asked.error);
+      if (version === undefined && dna !== undefined) versionLost.keep(dna);
     }
     const kept = slow.fresh();
     const replies: { summary?: CgminerBody; pools?: CgminerBody } = { ...kept };
     for (const command of ['summary', ...(kept === null ? (['pools'] as const) : [])] as const) {
+      if (patience.isOver) break;
       const answer = await readCgminer(target, command, undefined, signal);
       if (answer.ok) replies[command] = answer.value.body;
-      else if (isSilence(answer.error)) {
-        if (stats.value === null) return answer;
-        break;
-      }
+      else if (answer.error.kind === 'cancelled' || (stats.value === null && isSilence(answer.error)))
+        return answer;
+      else patience.endsAt(answer.error);
     }
-    if (kept === null && replies.pools !== undefined) slow.keep({ pools: replies.pools });
+    // A list that does not come is not asked for at every reading either.
+    if (kept === null && !patience.isGone)
+      slow.keep(replies.pools === undefined ? {} : { pools: replies.pools });
     if (stats.value === null && replies.summary === undefined)
       return fail('malformed', `${endpoint.host}:${endpoint.port} answers neither statistics nor a summary`);
     return ok(

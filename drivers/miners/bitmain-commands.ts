@@ -19,7 +19,7 @@ export interface BitmainWebAnswer {
 
 /** The web pages, behind their login. */
 export interface BitmainWeb {
-  read(page: string, signal: AbortSignal): Promise<Result<CgminerBody>>;
+  read(page: string, signal: AbortSignal): Promise<Result<CgminerBody, ExchangeFailure>>;
   write(page: string, body: unknown, signal: AbortSignal): Promise<Result<BitmainWebAnswer, ExchangeFailure>>;
 }
 

@@ -10,9 +10,10 @@ import { utf8Text } from '../../protocols/utf8-text.ts';
 import type { MinerEndpoint } from '../load-driver.ts';
 import { applyToBitmain, type BitmainWeb, type BitmainWebAnswer } from './bitmain-commands.ts';
 import { type BitmainReplies, decodeBitmain } from './bitmain-decode.ts';
-import { cgminerTarget, isSilence } from './cgminer.ts';
+import { cgminerTarget, isCutOff, isSilence } from './cgminer.ts';
 import { createCredentialGuard } from './credential-guard.ts';
 import type { MinerDeps, MinerFamily } from './miner-driver.ts';
+import { createPatience } from './patience.ts';
 import { isForeign } from './recognise.ts';
 import type { MinerFields } from './reply-fields.ts';
 import { createSlowPart } from './slow-part.ts';
@@ -74,7 +75,11 @@ export function openBitmainWeb(endpoint: MinerEndpoint, deps: MinerDeps): Bitmai
       const answer = await ask(page, undefined, signal);
       if (!answer.ok) return answer;
       return answer.value.body === null
-        ? fail('malformed', `${endpoint.host} answers ${page} with something that is no JSON object`)
+        ? exchangeFailure(
+            true,
+            'malformed',
+            `${endpoint.host} answers ${page} with something that is no JSON object`,
+          )
         : ok(answer.value.body);
     },
     write: ask,
@@ -88,6 +93,7 @@ export function bitmainFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFa
   const context = { configuredModel: endpoint.model, controllable: web !== null };
   const slow = createSlowPart<Pick<BitmainReplies, 'pools'>>(deps.clock);
   const slowFaults = createSlowPart<Pick<BitmainReplies, 'summary'>>(deps.clock);
+  const versionLost = createSlowPart<true>(deps.clock);
   let version: CgminerBody | undefined;
 
   /** `stats` and `pools` of port 4028; one command a connection, never joined. */
@@ -96,8 +102,10 @@ export function bitmainFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFa
     wantsPools: boolean,
     signal: AbortSignal,
   ): Promise<Failure | null> => {
+    const patience = createPatience();
+    const knows = () => version !== undefined || hasType(replies.stats) || versionLost.fresh() === true;
     for (const command of ['stats', 'pools', 'version'] as const) {
-      if (command === 'version' && (version !== undefined || hasType(replies.stats))) continue;
+      if (command === 'version' && knows()) continue;
       if (command === 'pools' && !wantsPools) continue;
       const answer = await readCgminer(target, command, undefined, signal);
       if (answer.ok && command !== 'pools' && isForeign({ [command]: answer.value }, 'bitmain'))
@@ -105,8 +113,11 @@ export function bitmainFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFa
           kind: 'wrong-device',
           message: `${endpoint.host} does not answer as stock Bitmain firmware`,
         };
-      if (answer.ok) replies[command] = answer.value.body;
-      else if (isSilence(answer.error) || command === 'stats') return answer.error;
+      // Half of what says who it is, once and for all, is none of it.
+      const came = answer.ok && (command !== 'version' || !isCutOff(answer.value));
+      if (command === 'version' && !came) versionLost.keep(true);
+      if (answer.ok && came) replies[command] = answer.value.body;
+      else if (!answer.ok && (command === 'stats' || patience.endsAt(answer.error))) return answer.error;
     }
     version = replies.version ?? version;
     return null;
@@ -131,14 +142,13 @@ export function bitmainFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFa
     ] as const;
     let faults = slowFaults.fresh();
     Object.assign(replies, faults);
-    let slowPage: Failure | null = null;
+    const patience = createPatience();
     for (const [name, page] of wanted) {
       const answer = await pages.read(page, signal);
       if (answer.ok) replies[name] = answer.value;
-      else if (answer.error.kind === 'timeout' && !portIsDown && slowPage === null)
-        // Of a unit that answers otherwise, one page may be slow by itself.
-        slowPage = answer.error;
-      else if (isSilence(answer.error) || answer.error.kind === 'unauthorised') return answer.error;
+      else if (answer.error.kind === 'unauthorised' || patience.endsAt(answer.error)) return answer.error;
+      // Only of a unit that answers otherwise one page may be slow by itself.
+      else if (portIsDown && isSilence(answer.error)) return answer.error;
     }
     if (faults === null) {
       const answer = await pages.read('summary.cgi', signal);
@@ -148,7 +158,7 @@ export function bitmainFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFa
       slowFaults.keep(faults);
       Object.assign(replies, faults);
     }
-    return slowPage;
+    return null;
   };
 
   const poll = async (signal: AbortSignal): Promise<Result<MinerFields>> => {

@@ -16,6 +16,7 @@ import { openBraiinsWeb } from './braiins-web.ts';
 import { cgminerFamily, cgminerTarget, decodeCgminer, isSilence } from './cgminer.ts';
 import { createJustAsked } from './just-asked.ts';
 import type { MinerDeps, MinerFamily } from './miner-driver.ts';
+import { createPatience } from './patience.ts';
 import { recogniseMiner } from './recognise.ts';
 import type { MinerFields } from './reply-fields.ts';
 import { createSlowPart } from './slow-part.ts';
@@ -23,8 +24,6 @@ import { recordAt } from './web-json.ts';
 
 /** Limits of the tuner depend on the model and the supply: they hardly change. */
 const CONSTRAINTS_MAXIMUM_AGE_MS: Milliseconds = 600_000;
-/** Where they do not come, readings do not ask for them each time. */
-const CONSTRAINTS_AGAIN_MS: Milliseconds = 30_000;
 
 const REST_READS = [
   ['stats', 'miner/stats'],
@@ -50,8 +49,8 @@ function slowFieldsOf(fields: MinerFields): SlowFields {
   return { chipTemperatureCelsius, boardTemperatureCelsius, fanRpm, boards, pools, errors };
 }
 
-/** What is asked over GraphQL; one query each, as one unknown name fails a whole query. */
-const GRAPHQL_READS = [
+/** What is asked over GraphQL now and then; one query each, as one unknown name fails a whole query. */
+const GRAPHQL_SLOW_READS = [
   [
     'boards',
     '{bosminer{info{workSolver{childSolvers{name nominalMhs realHashrate{mhs5S} temperatures{name degreesC} hwDetails{chips}}}}}}',
@@ -79,11 +78,14 @@ export function braiinsFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFa
   let speaks: 'rest' | 'graphql' | null = null;
   const asked = createJustAsked<object>(deps.clock);
   const slow = createSlowPart<SlowFields>(deps.clock);
+  const slowGraphql = createSlowPart<BraiinsGraphqlReplies>(deps.clock);
   let pausable: boolean | null = null;
   let pausedAt: MonotonicMs = Number.NEGATIVE_INFINITY;
   let constraints: unknown;
   let constraintsAt: MonotonicMs | null = null;
-  let constraintsLostAt: MonotonicMs = Number.NEGATIVE_INFINITY;
+  /** Where they do not come, readings do not ask for them each time. */
+  const constraintsLost = createSlowPart<true>(deps.clock);
+  const portLost = createSlowPart<true>(deps.clock);
 
   /** Fails where there is no REST interface, or nobody is let in. */
   const askDetails = async (signal: AbortSignal): Promise<Result<CgminerBody>> => {
@@ -98,7 +100,7 @@ export function braiinsFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFa
     if (constraintsAt !== null && now - constraintsAt < CONSTRAINTS_MAXIMUM_AGE_MS) return ok(null);
     const answer = await web.read('configuration/constraints', signal);
     if (!answer.ok) {
-      constraintsLostAt = deps.clock.monotonicMs();
+      constraintsLost.keep(true);
       return answer;
     }
     constraints = answer.value;
@@ -109,24 +111,14 @@ export function braiinsFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFa
   const pollRest = async (details: unknown, signal: AbortSignal): Promise<Result<MinerFields>> => {
     const kept = slow.fresh();
     const replies: { -readonly [name in keyof BraiinsRestReplies]: unknown } = { details };
-    let silences = 0;
-    let isGone = false;
+    const patience = createPatience();
     for (const [name, path] of [...REST_READS, ...(kept === null ? REST_SLOW_READS : [])]) {
       const answer = await web.read(path, signal);
       if (answer.ok) replies[name] = answer.value;
       else if (name === 'stats' || answer.error.kind === 'cancelled') return answer;
-      else if (isSilence(answer.error)) {
-        isGone = answer.error.kind === 'unreachable';
-        silences += 1;
-        // One page may be slow by itself.
-        if (isGone || silences > 1) break;
-      }
+      else if (patience.endsAt(answer.error)) break;
     }
-    if (
-      controllable &&
-      silences === 0 &&
-      deps.clock.monotonicMs() - constraintsLostAt > CONSTRAINTS_AGAIN_MS
-    ) {
+    if (controllable && !patience.isOver && constraintsLost.fresh() === null) {
       const asked = await askConstraints(signal);
       if (!asked.ok && asked.error.kind === 'cancelled') return asked;
     }
@@ -134,7 +126,7 @@ export function braiinsFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFa
     const fields = decodeBraiinsRest({ ...replies, constraints }, controllable);
     if (kept !== null) return ok({ ...fields, ...kept });
     // A page that is not there, or does not come, is not asked for at every reading either.
-    if (!isGone) slow.keep(slowFieldsOf(fields));
+    if (!patience.isGone) slow.keep(slowFieldsOf(fields));
     return ok(fields);
   };
 
@@ -143,14 +135,18 @@ export function braiinsFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFa
     if (!system.ok) return system;
     if (!('info' in recordAt(system.value, 'data', 'bosminer')))
       return fail('unsupported', `${endpoint.host} does not answer GraphQL as Braiins OS`);
-    const replies: { -readonly [name in keyof BraiinsGraphqlReplies]: unknown } = { system: system.value };
-    for (const [name, query] of GRAPHQL_READS) {
+    const kept = slowGraphql.fresh();
+    const replies: { -readonly [name in keyof BraiinsGraphqlReplies]: unknown } = { ...kept };
+    const patience = createPatience();
+    for (const [name, query] of kept === null ? GRAPHQL_SLOW_READS : []) {
       const answer = await web.query(query, signal);
       if (answer.ok) replies[name] = answer.value;
-      else if (isSilence(answer.error)) break;
+      else if (answer.error.kind === 'cancelled') return answer;
+      else if (patience.endsAt(answer.error)) break;
     }
+    if (kept === null && !patience.isGone) slowGraphql.keep({ ...replies });
     speaks = 'graphql';
-    return ok(decodeBraiinsGraphql(replies));
+    return ok(decodeBraiinsGraphql({ ...replies, system: system.value }));
   };
 
   /** True when another interface may still answer; half an answer of the one that is known is no reason. */
@@ -170,10 +166,11 @@ export function braiinsFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFa
 
   /** What port 4028 makes possible, where REST does not. A pause is remembered: nothing there tells of it. */
   const withPort = async (fields: MinerFields, signal: AbortSignal): Promise<MinerFields> => {
-    if (pausable === null) {
+    if (pausable === null && portLost.fresh() === null) {
       const answer = await askPort(signal);
       if (answer.ok) pausable = true;
-      else if (!isSilence(answer.error)) pausable = false;
+      else if (isSilence(answer.error)) portLost.keep(true);
+      else pausable = false;
     }
     if (pausable !== true) return fields;
     const { sleepMs, wakeMs } = BRAIINS_TIMING;

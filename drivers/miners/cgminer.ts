@@ -1,11 +1,12 @@
 import type { MinerFirmware } from '../../config/miners/firmwares.ts';
 import { findMinerModel } from '../../config/miners/models.ts';
 import { CGMINER_LIMITS, type CgminerTarget, readCgminer } from '../../protocols/cgminer-client.ts';
-import { type CgminerBody, sectionRecords } from '../../protocols/cgminer-reply.ts';
+import { type CgminerBody, type CgminerReply, sectionRecords } from '../../protocols/cgminer-reply.ts';
 import { type Failure, ok, type Result } from '../../protocols/result.ts';
 import type { ExchangeFailure } from '../../protocols/tcp-exchange.ts';
 import type { MinerBoard, MinerEndpoint, MinerState } from '../load-driver.ts';
 import type { MinerDeps, MinerFamily } from './miner-driver.ts';
+import { createPatience } from './patience.ts';
 import {
   efficiencyJoulesPerTh,
   firstNumber,
@@ -140,6 +141,11 @@ export function isSilence(failure: Failure): boolean {
   return failure.kind === 'timeout' || failure.kind === 'unreachable' || failure.kind === 'cancelled';
 }
 
+/** True for an answer of which the rest did not come. */
+export function isCutOff(reply: CgminerReply): boolean {
+  return reply.repairs.includes('cut-off');
+}
+
 /** True when the miner understood and declined: the rest of a reading can still come. */
 export function isNo(failure: Failure): boolean {
   return failure.kind === 'refused' || failure.kind === 'unsupported' || failure.kind === 'unauthorised';
@@ -166,16 +172,21 @@ export function cgminerFamily(
     if (!summary.ok) return summary;
     replies.summary = summary.value.body;
     const kept = slow.fresh();
+    const patience = createPatience();
     for (const command of kept === null ? (['version', 'devs', 'pools', 'stats'] as const) : []) {
       if (command === 'version' && version !== undefined) continue;
       const answer = await readCgminer(target, command, undefined, signal);
+      // Half of what says who it is, once and for all, is none of it.
+      if (answer.ok && command === 'version' && isCutOff(answer.value)) continue;
       if (answer.ok) replies[command] = answer.value.body;
-      else if (isSilence(answer.error)) break;
-      if (command === 'version') version = replies.version;
+      else if (answer.error.kind === 'cancelled') return answer;
+      else if (patience.endsAt(answer.error)) break;
     }
+    version ??= replies.version;
     if (version !== undefined) replies.version = version;
     const fields = kept ?? cgminerSlowFields(replies);
-    if (kept === null && replies.devs && replies.pools && replies.stats) slow.keep(fields);
+    // A list that does not come is not asked for at every reading either.
+    if (kept === null && !patience.isGone) slow.keep(fields);
     return ok(decodeCgminer(firmware, replies, endpoint.model, fields));
   };
 

@@ -7,6 +7,7 @@ import { decodeEpic, type EpicReplies, epicControl } from './epic-decode.ts';
 import { createJustAsked } from './just-asked.ts';
 import type { MinerDeps, MinerFamily } from './miner-driver.ts';
 import type { MinerFields } from './reply-fields.ts';
+import { createSlowPart } from './slow-part.ts';
 import { exchangeJson, jsonOf, recordAt, webTarget } from './web-json.ts';
 
 /** ePIC PowerPlay: HTTP on the port where others have the cgminer API. Commands carry the password. */
@@ -14,6 +15,8 @@ export function epicFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFamil
   const target = webTarget(endpoint, deps, endpoint.port);
   const { password } = endpoint;
   const asked = createJustAsked<CgminerBody>(deps.clock);
+  /** Where they do not come, readings do not ask for them each time. */
+  const capabilitiesLost = createSlowPart<true>(deps.clock);
   let capabilities: unknown;
   let control = epicControl(capabilities, password !== null);
 
@@ -32,9 +35,11 @@ export function epicFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFamil
       return fail('wrong-device', `${target.host}:${target.port} does not answer as ePIC PowerPlay`);
     const network = await ask('network', signal);
     if (!network.ok && network.error.kind === 'cancelled') return network;
-    if (capabilities === undefined) {
+    if (capabilities === undefined && capabilitiesLost.fresh() === null) {
       const answer = await ask('capabilities', signal);
-      if (answer.ok) {
+      if (!answer.ok && answer.error.kind === 'cancelled') return answer;
+      if (!answer.ok) capabilitiesLost.keep(true);
+      else {
         capabilities = answer.value;
         control = epicControl(capabilities, password !== null);
       }

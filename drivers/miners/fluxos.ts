@@ -5,10 +5,11 @@ import { fail, ok, type Result } from '../../protocols/result.ts';
 import { type ExchangeFailure, exchangeFailure } from '../../protocols/tcp-exchange.ts';
 import type { TerahashesPerSecond, Watts } from '../../protocols/units.ts';
 import type { MinerEndpoint } from '../load-driver.ts';
-import { cgminerTarget, isSilence } from './cgminer.ts';
+import { cgminerTarget } from './cgminer.ts';
 import { applyToFluxos, type FluxosPage } from './fluxos-commands.ts';
 import { decodeFluxos, type FluxosReplies, fluxosControl, fluxosWorkingWatts } from './fluxos-decode.ts';
 import type { MinerDeps, MinerFamily } from './miner-driver.ts';
+import { createPatience } from './patience.ts';
 import { isForeign } from './recognise.ts';
 import { firstText, type MinerFields, mergedRecords } from './reply-fields.ts';
 import { createSlowPart } from './slow-part.ts';
@@ -113,13 +114,14 @@ export function fluxosFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFam
   const poll = async (signal: AbortSignal): Promise<Result<MinerFields>> => {
     const kept = slow.fresh();
     const replies: { -readonly [name in keyof FluxosReplies]: CgminerBody } = { ...kept };
+    const [patience, webPatience] = [createPatience(), createPatience()];
     for (const command of ['summary', ...(kept === null ? SLOW_COMMANDS : [])] as const) {
       const answer = await readCgminer(target, command, undefined, signal);
       if (answer.ok && command === 'version' && isForeign({ version: answer.value }, 'fluxos'))
         return stranger();
       if (answer.ok) replies[command] = answer.value.body;
-      else if (command === 'summary') return answer;
-      else if (isSilence(answer.error)) break;
+      else if (command === 'summary' || answer.error.kind === 'cancelled') return answer;
+      else if (patience.endsAt(answer.error)) break;
     }
     const pages = kept === null ? [...WEB_READS, ...SLOW_WEB_READS] : WEB_READS;
     for (const name of user === null ? [] : pages) {
@@ -127,7 +129,7 @@ export function fluxosFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFam
       if (answer.ok) replies[name] = answer.value;
       else if (answer.error.kind === 'cancelled') return answer;
       // What the open port said is a reading all the same.
-      else if (isSilence(answer.error) || answer.error.kind === 'unauthorised') break;
+      else if (answer.error.kind === 'unauthorised' || webPatience.endsAt(answer.error)) break;
     }
     // Who it is stands in the report; where that did not come, the open port is asked.
     if (kept !== null && replies.ipreport === undefined) {
@@ -136,8 +138,15 @@ export function fluxosFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFam
       if (!answer.ok && answer.error.kind === 'cancelled') return answer;
     }
     const { version, devs, pools, temperature, fan } = replies;
-    if (kept === null && version && devs && pools && temperature && fan)
-      slow.keep({ version, devs, pools, temperature, fan });
+    // What does not come is not asked for at every reading either.
+    if (kept === null && !patience.isGone)
+      slow.keep({
+        ...(version && { version }),
+        ...(devs && { devs }),
+        ...(pools && { pools }),
+        ...(temperature && { temperature }),
+        ...(fan && { fan }),
+      });
     const said = decodeFluxos(replies, endpoint.model);
     const known = fluxosWorkingWatts(said);
     if (known !== null && known > (greatestWatts ?? 0)) greatestWatts = known;

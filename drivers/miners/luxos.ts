@@ -5,7 +5,7 @@ import { fail, ok, type Result } from '../../protocols/result.ts';
 import { exchangeFailure } from '../../protocols/tcp-exchange.ts';
 import type { Milliseconds, MonotonicMs } from '../../protocols/units.ts';
 import type { MinerEndpoint } from '../load-driver.ts';
-import { cgminerTarget, isSilence } from './cgminer.ts';
+import { cgminerTarget, isCutOff, isSilence } from './cgminer.ts';
 import { createJustAsked } from './just-asked.ts';
 import { applyToLuxos, type LuxosAsk } from './luxos-commands.ts';
 import {
@@ -18,13 +18,20 @@ import {
   luxosProfiles,
 } from './luxos-decode.ts';
 import type { MinerDeps, MinerFamily } from './miner-driver.ts';
+import { createPatience } from './patience.ts';
 import { type MinerFields, mergedRecords } from './reply-fields.ts';
+import { createSlowPart } from './slow-part.ts';
 
 /** Least time between two connections; 2026.4.3 shuts its port on bursts. Source: field notes. */
 const SPACING_MS: Milliseconds = 1000;
 /** After a refused connection the port stays shut for a while. */
 const REFUSED_MS: Milliseconds = 30_000;
 const PROFILES_MAXIMUM_AGE_MS: Milliseconds = 600_000;
+
+/** Asked now and then of a unit that answers one command a connection. */
+function isSlow(command: LuxosCommand): boolean {
+  return command === 'pools' || command === 'events';
+}
 
 /** In its own section most often, so that the rest need not be looked through. */
 function namesLuxos(version: CgminerBody): boolean {
@@ -61,6 +68,10 @@ export function luxosFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFami
   const asked = createJustAsked<CgminerBody>(deps.clock);
   let points: LuxosPoints | null = null;
   let profilesAt: MonotonicMs = 0;
+  /** Of a unit that is asked one by one. */
+  const slow = createSlowPart<LuxosReplies>(deps.clock);
+  /** Where they do not come, it is not asked for them at every reading. */
+  const profilesLost = createSlowPart<true>(deps.clock);
   /** Parameterless reads can be joined; a unit that cannot is asked one by one from then on. */
   let joins = true;
 
@@ -68,16 +79,28 @@ export function luxosFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFami
     commands: readonly LuxosCommand[],
     signal: AbortSignal,
   ): Promise<Result<LuxosReplies>> => {
+    const patience = createPatience();
+    const kept = slow.fresh();
     const replies: { [command in LuxosCommand]?: CgminerBody } = {};
     for (const command of commands) {
+      if (isSlow(command) && kept !== null) continue;
+      if (command === 'profiles' && profilesLost.fresh() === true) continue;
       const answer = await ask(command, undefined, signal);
-      if (answer.ok) replies[command] = answer.value.body;
-      else if (isSilence(answer.error)) {
-        if (replies.summary === undefined) return answer;
-        break;
+      const came = answer.ok && (command !== 'profiles' || !isCutOff(answer.value));
+      if (command === 'profiles' && !came) profilesLost.keep(true);
+      if (answer.ok) {
+        if (came) replies[command] = answer.value.body;
       }
+      // A reading rests on what it is set to and what it does.
+      else if (isSilence(answer.error) && (command === 'config' || command === 'summary')) return answer;
+      else if (answer.error.kind === 'cancelled') return answer;
+      else if (patience.endsAt(answer.error)) break;
     }
-    return ok(replies);
+    const { pools, events } = replies;
+    // What does not come is not asked for at every reading either.
+    if (kept === null && !patience.isGone && commands.some(isSlow))
+      slow.keep({ ...(pools && { pools }), ...(events && { events }) });
+    return ok({ ...kept, ...replies });
   };
 
   const askJoined = async (
@@ -91,6 +114,7 @@ export function luxosFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFami
     const replies: { [command in LuxosCommand]?: CgminerBody } = {};
     for (const command of commands) {
       const section = sections.get(command);
+      if (section !== undefined && command === 'profiles' && isCutOff(section)) continue;
       if (section !== undefined && accepted(section, command).ok) replies[command] = section.body;
     }
     if (replies.config !== undefined || replies.summary !== undefined) return ok(replies);

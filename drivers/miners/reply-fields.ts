@@ -53,18 +53,26 @@ function emptyReading(firmware: MinerFirmware): MinerFields {
 }
 
 /**
- * A number as miners write it: 12.5, "12.5", "58.94W", "4052.00 RPM". `null` for "", "N/A", "nan", lists and
+ * A number as miners write it: 12.5, "12.5", "58.94W", "4052.00 RPM", "262K" (a difficulty). `null` for "", "N/A", "nan", lists and
  * everything else: not knowing is not 0.
  */
 export function numberOf(value: unknown): number | null {
   if (typeof value === 'number') return Number.isFinite(value) ? value : null;
   if (typeof value !== 'string' || value.length > LONGEST_NUMBER) return null;
   if (isPlainNumber(value)) return Number(value);
-  const match = /^\s*([-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?)\s*[a-z%°/]*\s*$/i.exec(value);
+  const match = /^\s*([-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?)\s*([a-z%°/]*)\s*$/i.exec(value);
   if (match === null) return null;
-  const number = Number(match[1]);
+  const number = Number(match[1]) * (MULTIPLES.get(match[2]!) ?? 1);
   return Number.isFinite(number) ? number : null;
 }
+
+/** Letters behind a number that stand alone: a multiple, no unit. */
+const MULTIPLES: ReadonlyMap<string, number> = new Map([
+  ['K', 1e3],
+  ['M', 1e6],
+  ['G', 1e9],
+  ['T', 1e12],
+]);
 
 /** Nothing but digits, with a point between two of them at most: most numbers that are text, told without a pattern. */
 function isPlainNumber(text: string): boolean {

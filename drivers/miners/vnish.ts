@@ -2,8 +2,9 @@ import { readCgminer } from '../../protocols/cgminer-client.ts';
 import { fail, ok, type Result } from '../../protocols/result.ts';
 import type { Milliseconds, MonotonicMs } from '../../protocols/units.ts';
 import type { MinerEndpoint } from '../load-driver.ts';
-import { cgminerTarget, isSilence } from './cgminer.ts';
+import { cgminerTarget, isCutOff } from './cgminer.ts';
 import type { MinerDeps, MinerFamily } from './miner-driver.ts';
+import { createPatience } from './patience.ts';
 import { recogniseMiner } from './recognise.ts';
 import type { MinerFields } from './reply-fields.ts';
 import { createSlowPart } from './slow-part.ts';
@@ -26,37 +27,45 @@ export function vnishFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFami
   const web = openVnishWeb(endpoint, deps);
   const controllable = endpoint.password !== null;
   const slow = createSlowPart<Pick<VnishReplies, 'pools'>>(deps.clock);
+  /** Where they do not come, readings do not ask for them each time. */
+  const presetsLost = createSlowPart<true>(deps.clock);
   let presets: unknown;
   let control = vnishControl(presets, controllable);
   let presetsAt: MonotonicMs | null = null;
 
-  const askPresets = async (signal: AbortSignal): Promise<void> => {
+  const askPresets = async (signal: AbortSignal): Promise<Result<null>> => {
     const now = deps.clock.monotonicMs();
-    if (!controllable || (presetsAt !== null && now - presetsAt < PRESETS_MAXIMUM_AGE_MS)) return;
+    if (presetsAt !== null && now - presetsAt < PRESETS_MAXIMUM_AGE_MS) return ok(null);
     const answer = await web.read('autotune/presets', signal);
-    if (!answer.ok) return;
+    if (!answer.ok) {
+      presetsLost.keep(true);
+      return answer;
+    }
     presets = answer.value;
     control = vnishControl(presets, controllable);
     presetsAt = now;
+    return ok(null);
   };
 
   const poll = async (signal: AbortSignal): Promise<Result<MinerFields>> => {
     const kept = slow.fresh();
     const replies: { -readonly [name in keyof VnishReplies]: VnishReplies[name] } = { ...kept };
+    const [patience, webPatience] = [createPatience(), createPatience()];
     let down: Result<never> | null = null;
     for (const command of ['stats', 'summary', ...(kept === null ? (['pools'] as const) : [])] as const) {
       const answer = await readCgminer(target, command, undefined, signal);
       if (answer.ok && command === 'stats' && recogniseMiner({ stats: answer.value }) !== 'vnish')
         return fail('wrong-device', `${endpoint.host}:${endpoint.port} does not answer as VNish`);
       if (answer.ok) {
-        const { body, repairs } = answer.value;
-        replies[command] = repairs.includes('cut-off') ? withoutChainWatts(body) : body;
+        const { body } = answer.value;
+        replies[command] = isCutOff(answer.value) ? withoutChainWatts(body) : body;
       } else if (command === 'stats') {
         // Stopped, the mining program may be gone from its port; the pages still tell.
         if (answer.error.kind !== 'unreachable') return answer;
         down = answer;
         break;
-      } else if (isSilence(answer.error)) break;
+      } else if (answer.error.kind === 'cancelled') return answer;
+      else if (patience.endsAt(answer.error)) break;
     }
     for (const [name, page] of [
       ['info', 'info'],
@@ -67,11 +76,16 @@ export function vnishFamily(endpoint: MinerEndpoint, deps: MinerDeps): MinerFami
       if (answer.ok) replies[name] = answer.value;
       else if (answer.error.kind === 'cancelled') return answer;
       // Closed or behind a password: what port 4028 said is a reading all the same.
-      else if (isSilence(answer.error)) break;
+      else if (webPatience.endsAt(answer.error)) break;
     }
     if (down !== null && vnishState(replies.webSummary) === null) return down;
-    if (kept === null && replies.pools !== undefined) slow.keep({ pools: replies.pools });
-    await askPresets(signal);
+    // A list that does not come from a unit that answers is not asked for at every reading either.
+    if (kept === null && down === null && !patience.isGone)
+      slow.keep(replies.pools === undefined ? {} : { pools: replies.pools });
+    if (controllable && !webPatience.isOver && presetsLost.fresh() === null) {
+      const asked = await askPresets(signal);
+      if (!asked.ok && asked.error.kind === 'cancelled') return asked;
+    }
     return ok(decodeVnish(replies, endpoint.model, controllable, control));
   };
 

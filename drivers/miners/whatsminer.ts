@@ -4,8 +4,9 @@ import type { CgminerBody } from '../../protocols/cgminer-reply.ts';
 import { fail, ok, type Result } from '../../protocols/result.ts';
 import type { ExchangeFailure } from '../../protocols/tcp-exchange.ts';
 import type { MinerEndpoint } from '../load-driver.ts';
-import { cgminerTarget, isNo, isSilence } from './cgminer.ts';
+import { cgminerTarget, isCutOff, isNo, isSilence } from './cgminer.ts';
 import type { MinerDeps, MinerFamily } from './miner-driver.ts';
+import { createPatience } from './patience.ts';
 import type { MinerFields } from './reply-fields.ts';
 import { createSlowPart } from './slow-part.ts';
 import {
@@ -25,7 +26,7 @@ import {
 const LIVE = ['summary', 'status'] as const;
 /** Asked now and then. */
 const SLOW = ['devs', 'pools', 'get_error_code'] as const;
-/** Asked until answered once: a loop over these burdens the unit. */
+/** Asked until answered once, be it with a no: a loop over these burdens the unit. */
 const STEADY = ['get_version', 'devdetails', 'get_miner_info'] as const;
 
 /** MicroBT Whatsminer on port 4028, API 1.4 to 2.0.x (units of API 3 answer it too). */
@@ -45,6 +46,7 @@ export function whatsminerFamily(
   const context = { firmware, configuredModel: endpoint.model, controllable: writer !== null };
   const steady: { [command in (typeof STEADY)[number]]?: CgminerBody } = {};
   const slow = createSlowPart<WhatsminerReplies>(deps.clock);
+  const steadyLost = createSlowPart<true>(deps.clock);
   let latest: WhatsminerService = { off: false, searchOver: false };
 
   /** Of the replies, only what commands go by is kept. */
@@ -69,23 +71,38 @@ export function whatsminerFamily(
   const poll = async (signal: AbortSignal): Promise<Result<MinerFields>> => {
     const replies: { -readonly [command in keyof WhatsminerReplies]: CgminerBody } = {};
     const kept = slow.fresh();
-    for (const command of [...LIVE, ...(kept === null ? SLOW : []), ...STEADY]) {
-      const isSteady = (STEADY as readonly string[]).includes(command);
-      if (isSteady && command in steady) continue;
+    const patience = createPatience();
+    for (const command of [...LIVE, ...(kept === null ? SLOW : [])] as const) {
       const answer = await readCgminer(target, command, undefined, signal);
       if (answer.ok) replies[command] = answer.value.body;
-      else if (command === 'summary') {
+      else if (command === 'summary')
         // The summary carries the power: without it there is no reading, unless the unit says that it is off.
         return (await readOff(answer.error, signal)) ?? answer;
-      } else if (isSilence(answer.error)) break;
-      if (isSteady) steady[command as (typeof STEADY)[number]] = answer.ok ? answer.value.body : {};
+      else if (answer.error.kind === 'cancelled') return answer;
+      else if (patience.endsAt(answer.error)) break;
+    }
+    for (const command of patience.isOver || steadyLost.fresh() === true ? [] : STEADY) {
+      if (command in steady) continue;
+      const answer = await readCgminer(target, command, undefined, signal);
+      if (answer.ok && !isCutOff(answer.value)) steady[command] = answer.value.body;
+      else if (!answer.ok && isNo(answer.error)) steady[command] = {};
+      else {
+        if (!answer.ok && answer.error.kind === 'cancelled') return answer;
+        steadyLost.keep(true);
+        if (!answer.ok && patience.endsAt(answer.error)) break;
+      }
     }
     if (!isWhatsminer(replies.summary))
       return fail('wrong-device', `${endpoint.host}:${endpoint.port} does not answer as a Whatsminer`);
     const { devs, pools, get_error_code } = replies;
-    if (devs !== undefined && pools !== undefined && get_error_code !== undefined)
-      slow.keep({ devs, pools, get_error_code });
-    await writer?.warm(signal);
+    // What does not come is not asked for at every reading either.
+    if (kept === null && !patience.isGone)
+      slow.keep({
+        ...(devs && { devs }),
+        ...(pools && { pools }),
+        ...(get_error_code && { get_error_code }),
+      });
+    if (!patience.isOver) await writer?.warm(signal);
     return decoded({ ...kept, ...steady, ...replies });
   };
 
@@ -103,7 +120,8 @@ export function whatsminerFamily(
         if (command in steady) continue;
         const answer = await readCgminer(target, command, undefined, signal);
         if (!answer.ok && isSilence(answer.error)) break;
-        steady[command] = answer.ok ? answer.value.body : {};
+        if (answer.ok && !isCutOff(answer.value)) steady[command] = answer.value.body;
+        else if (!answer.ok && isNo(answer.error)) steady[command] = {};
         replies[command] = steady[command] ?? {};
       }
       return ok(decodeWhatsminer(replies, context));

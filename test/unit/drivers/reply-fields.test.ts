@@ -43,6 +43,14 @@ describe('one figure of a reply', () => {
         ['4.4e16', 4.4e16],
         ['4.4E+16', 4.4e16],
         ['12e-3', 0.012],
+        // Difficulties as cgminer shortens them; a unit of more letters is a unit.
+        ['262K', 262_000],
+        ['16.4K', 16_400],
+        ['1.5M', 1.5e6],
+        ['2 G', 2e9],
+        ['1.2T', 1.2e12],
+        ['12 m', 12],
+        ['3 kW', 3],
       ],
       numberOf,
     );

@@ -180,6 +180,35 @@ describe('a device', () => {
     );
   });
 
+  it('that has set a pool aside for its rejects is told with that pool', () => {
+    const pool = (url: string, status: 'alive' | 'dead' | 'disabled' | 'rejecting' | 'unknown') => ({
+      url,
+      status,
+      user: null,
+      priority: null,
+    });
+    const of = (...pools: ReturnType<typeof pool>[]) => ofDevice({ reading: minerReading(0, { pools }) });
+    expect(of(pool('stratum+tcp://one:3333', 'rejecting'), pool('stratum+tcp://two:3333', 'alive'))).toEqual([
+      {
+        code: 'pool-rejects',
+        severity: 'minor',
+        target: 'd',
+        message: 'The pool stratum+tcp://one:3333 rejects share after share of d, which has set it aside.',
+        nextStep:
+          'Check its worker name at that pool; `switchyard miner d` shows which pool it works for now.',
+      },
+    ]);
+    // One condition for a device, however many pools.
+    expect(of(pool('', 'rejecting'), pool('two', 'rejecting')).map(({ message }) => message)).toEqual([
+      'A pool rejects share after share of d, which has set it aside.',
+    ]);
+    expect(of(pool('a', 'alive'), pool('b', 'dead'), pool('c', 'disabled'), pool('d', 'unknown'))).toEqual(
+      [],
+    );
+    const reading = minerReading(0, { pools: [pool('a', 'rejecting')] });
+    expect(ofDevice({ reading, inventory: 'held' })).toEqual([]);
+  });
+
   it('with GPUs that cannot be read says how many of them', () => {
     const node = gpuNodeReading(0, 3, 300, 500);
     const gpus = node.gpus.map((gpu, n) => (n === 1 ? { ...gpu, state: 'lost' as never } : gpu));
