@@ -33,7 +33,7 @@ export interface NodeInput {
 export interface RiseRules {
   readonly driftShare: number;
   readonly sleepersAtLeast: number;
-  /** Up to this many sleepers one is enough: that two come back within the same minute is once in years; absent: never. */
+  /** Up to this many sleepers one is enough: two hardly ever come back within one minute; absent: it never is. */
   readonly fewSleepers?: number;
   /** What a meter shows is at most this much older than its sample. */
   readonly meterLagMs: Milliseconds;

@@ -407,8 +407,8 @@ function evidenceComplete(
   return observation.devices.every((device) => device.requestedAt !== null || device.failure !== null);
 }
 
-/** Below so many sleepers, at one restart in a hundred hours each, two hardly ever come back in the same minute. */
-const FEW_SLEEPERS = 20;
+/** Of so many sleepers, at one restart in a hundred hours each, two come back within one minute about once a year. */
+const FEW_SLEEPERS = 10;
 
 /** What the site may draw by its limits in force: ramps are shares of it. */
 function siteWatts(context: StepContext, orders: StepOrders): Watts {

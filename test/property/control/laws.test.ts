@@ -288,6 +288,7 @@ const LAWS: Readonly<Record<string, (moment: Moment) => void>> = {
     const sums = sumNodes(nodes, inputs, {
       driftShare: context.rules.driftShare,
       sleepersAtLeast: 2,
+      fewSleepers: 10,
       meterLagMs: context.rules.meterLagMs,
       now,
       gone: () => false,
