@@ -1,7 +1,9 @@
 import { formatWatts } from '../../config/quantity.ts';
 import { systemClock } from '../../protocols/clock.ts';
+import type { LimitId } from '../../protocols/units.ts';
 import { type ReloadReport, renderReload } from '../live-config.ts';
 import type { Lease } from '../orders/book.ts';
+import type { Alarm } from '../site/alarms.ts';
 import type { SiteView } from '../site/view.ts';
 import { renderHost } from '../telemetry/host-alarms.ts';
 import type { HostHealth } from '../telemetry/host-health.ts';
@@ -67,7 +69,9 @@ export function verdict(view: SiteView, leases: readonly Lease[] = []): string {
     (limit) => limit.powerWatts !== null && limit.powerWatts > limit.limitWatts,
   );
   const name = view.name === view.site ? view.site : `${view.name} (${view.site})`;
+  const beyond = over.filter(({ id }) => view.alarms.some((alarm) => isBeyond(alarm, id)));
   const due = over.flatMap((limit) => {
+    if (beyond.includes(limit)) return [];
     const lease = leases.find(
       (candidate) => candidate.limit === limit.id && candidate.watts === limit.limitWatts,
     );
@@ -82,7 +86,12 @@ export function verdict(view: SiteView, leases: readonly Lease[] = []): string {
     return `${name} is coming down to its limit: ${parts.join(', ')}.`;
   }
   if (over.length > 0) {
-    return `${name} is OVER its limit at ${over.map((limit) => `${limit.id} by ${formatWatts(-(limit.headroomWatts ?? 0))}`).join(', ')}.`;
+    const parts = over.map((limit) => `${limit.id} by ${formatWatts(-(limit.headroomWatts ?? 0))}`);
+    const told =
+      beyond.length === 0
+        ? ''
+        : ` The agent alone cannot bring ${beyond.map(({ id }) => id).join(', ')} under it.`;
+    return `${name} is OVER its limit at ${parts.join(', ')}.${told}`;
   }
   if (totals.powerWatts === null) return `${name}: power is not known yet.`;
   const blind = view.limits.filter((limit) => limit.quality === 'stale' || limit.quality === 'bad');
@@ -90,6 +99,11 @@ export function verdict(view: SiteView, leases: readonly Lease[] = []): string {
     blind.length > 0 ? ` The figure of ${blind.map((limit) => limit.id).join(', ')} is not fresh.` : '';
   const other = totals.otherWatts === null ? '' : `, ${formatWatts(totals.otherWatts)} other`;
   return `${name} draws ${formatWatts(totals.powerWatts)} of ${formatWatts(totals.limitWatts)}: ${formatWatts(totals.miningWatts)} mining, ${formatWatts(totals.aiWatts)} AI${other}. Mode ${view.mode}.${doubt}`;
+}
+
+/** Nothing that the agent may command brings this limit under: its deadline says nothing. */
+function isBeyond({ code, target }: Alarm, limit: LimitId): boolean {
+  return code === 'cannot-be-met' && target === limit;
 }
 
 function depthOf(view: SiteView, id: string): number {

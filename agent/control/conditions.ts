@@ -2,6 +2,7 @@ import { formatWatts } from '../../config/quantity.ts';
 import type { LimitId } from '../../protocols/units.ts';
 import type { Condition } from '../site/alarms.ts';
 import type { InForce } from '../site/view.ts';
+import { floorsBelow } from './firm-power.ts';
 import { worstOf } from './ledger.ts';
 import type { Observation } from './observation.ts';
 import type { StepResult } from './step.ts';
@@ -110,32 +111,7 @@ export function controlConditions(
     }
   }
   conditions.push(...unprovedSleep(context, result, inForce));
-  for (const { target, watts } of result.decision.shortfalls) {
-    const floor = context.floors.find((candidate) => candidate.id === target);
-    const isFloor = floor !== undefined;
-    const yieldsTo = floor === undefined ? null : firmYieldsTo(context, result, floor.devices);
-    if (yieldsTo !== null) {
-      conditions.push({
-        code: 'cannot-be-met',
-        severity: 'critical',
-        target,
-        message: `The firm power of ${target} gives way to ${yieldsTo}: ${watts} W are missing, and everything else below ${yieldsTo} is down.`,
-        nextStep: `Raise ${yieldsTo}, or move the work of ${target} elsewhere: what it was promised does not fit.`,
-      });
-      continue;
-    }
-    conditions.push({
-      code: 'cannot-be-met',
-      severity: 'critical',
-      target,
-      message: isFloor
-        ? `The firm power of ${target} cannot be met by its nodes: ${watts} W are missing.`
-        : `${target} cannot be met by anything the agent may command: ${watts} W too many.`,
-      nextStep: isFloor
-        ? `Look at the nodes of ${target} that are away or set aside, or lower its \`firm\`.`
-        : 'Switch something off by hand, or give the agent authority over more of it.',
-    });
-  }
+  conditions.push(...shortfallConditions(context, result));
   if (journalFailure !== null) {
     conditions.push({
       code: 'journal-failed',
@@ -147,6 +123,46 @@ export function controlConditions(
     });
   }
   return conditions;
+}
+
+/** What the decision could not meet: limits that stay over, floors that are missed. */
+function shortfallConditions(context: StepContext, result: StepResult): Condition[] {
+  return result.decision.shortfalls.map(({ target, watts }): Condition => {
+    const floor = context.floors.find(({ id }) => id === target);
+    const limit = floor === undefined ? null : firmYieldsTo(context, result, floor.devices);
+    if (limit !== null)
+      return {
+        code: 'cannot-be-met',
+        severity: 'critical',
+        target,
+        message: `The firm power of ${target} gives way to ${limit}: ${watts} W are missing, and everything else below ${limit} is down.`,
+        nextStep: `Raise ${limit}, or move the work of ${target} elsewhere: what it was promised does not fit.`,
+      };
+    if (floor !== undefined)
+      return {
+        code: 'cannot-be-met',
+        severity: 'critical',
+        target,
+        message: `The firm power of ${target} cannot be met by its nodes: ${watts} W are missing.`,
+        nextStep: `Look at the nodes of ${target} that are away or set aside, or lower its \`firm\`.`,
+      };
+    const keepsFirm = result.state.limits[target]?.firm?.yields !== true;
+    if (keepsFirm && floorsBelow(context, new Set([target])).length > 0)
+      return {
+        code: 'firm-above-limit',
+        severity: 'major',
+        target,
+        message: `${target} does not hold the firm power below it: ${watts} W too many.`,
+        nextStep: `Firm power gives way once everything else below ${target} is down and it still carries too much; raise ${target}, or move work elsewhere.`,
+      };
+    return {
+      code: 'cannot-be-met',
+      severity: 'critical',
+      target,
+      message: `${target} cannot be met by anything the agent may command: ${watts} W too many.`,
+      nextStep: 'Switch something off by hand, or give the agent authority over more of it.',
+    };
+  });
 }
 
 /** The limit that takes from the firm power of these nodes, the lowest first; `null`: none does. */

@@ -146,6 +146,13 @@ function explainLimit(input: ExplainInput, id: LimitId): string[] {
   const memory = input.result?.state.limits[id];
   if (memory?.drop != null)
     sentences.push('It fell and is not yet seen to be met: everything below it only goes down.');
+  const short = input.result?.decision.shortfalls.find(({ target }) => target === id);
+  if (short !== undefined)
+    sentences.push(
+      `What hangs below it comes to ${formatWatts(short.watts)} too much with all that may be asked of it.`,
+    );
+  if (memory?.firm?.yields === true)
+    sentences.push('Firm power gives way to it: everything else below it is down.');
   if (memory?.follow !== undefined)
     sentences.push(
       `A set point holds it at ${formatWatts(memory.follow.targetWatts)}; miners that take a new power limit within seconds make up for the rest.`,

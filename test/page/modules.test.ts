@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { madeUpLimit, madeUpView } from '../support/page-source.ts';
+import { madeUpAlarm, madeUpLimit, madeUpView } from '../support/page-source.ts';
 
 // The modules of the page are plain JavaScript, run here as they are served.
 const load = (name: string) => import(new URL(`../../agent/page/static/${name}.js`, import.meta.url).href);
@@ -287,6 +287,12 @@ describe('the verdict', () => {
     expect(text({ ...state(limits), leases: [{ ...lease, createdAt: now - 31_000 }] })).toMatch(
       /^alarm: Over the limit/,
     );
+    const told = (code: string) =>
+      text({ ...state(limits, { alarms: [madeUpAlarm(code, 'grid')] }), leases: [lease] });
+    expect(told('cannot-be-met')).toMatch(
+      /^alarm: Over the limit\. .* \(set by the local operator\)\. The agent alone cannot bring it under\.$/,
+    );
+    expect(told('firm-above-limit')).toMatch(/^attention: Coming down/);
   });
 
   test('never calls an old or missing figure good', () => {

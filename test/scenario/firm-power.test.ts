@@ -54,7 +54,14 @@ describe('a limit below what AI was promised', () => {
       const answer = virtual.order('set_limit', { limit: 'grid', watts: 24_000, withinMs: MINUTE });
       expect(answer.status).toBe('accepted');
       expect(answer.shortfallWatts).toBeGreaterThan(2000);
+      await virtual.run(1500);
+      expect(virtual.conditions().map(({ code }) => code)).toContain('firm-above-limit');
+      expect(short(virtual)).toEqual([]);
+      expect(virtual.explain('grid').join(' ')).toMatch(
+        /comes to [\d.]+ kW too much with all that may be asked of it/,
+      );
       await virtual.run(10 * MINUTE);
+      expect(virtual.explain('grid').join(' ')).toContain('Firm power gives way to it');
       expect({ over, tooSoon }).toEqual({ over: 0, tooSoon: 0 });
       // Thirty sleepers draw 1.8 kW at most: what is left is used.
       expect(allowed(virtual)).toBeGreaterThan(24_000 - 1800 - 2500);

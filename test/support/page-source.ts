@@ -1,4 +1,5 @@
 import type { PageSource } from '../../agent/page/source.ts';
+import type { Alarm } from '../../agent/site/alarms.ts';
 import type { SiteModel } from '../../agent/site/model.ts';
 import type { DeviceState, Snapshot } from '../../agent/site/snapshot.ts';
 import type { LimitView, SiteView } from '../../agent/site/view.ts';
@@ -58,6 +59,20 @@ export function madeUpView(limits: readonly LimitView[], more: Partial<SiteView>
     alarms: [],
     pace: null,
     ...more,
+  };
+}
+
+/** An alarm of this code about `target`. */
+export function madeUpAlarm(code: string, target: string): Alarm {
+  return {
+    id: `${code}:${target}`,
+    code,
+    severity: 'critical',
+    target,
+    message: `${target}: ${code}.`,
+    nextStep: 'Look.',
+    since: 1_790_000_000_000,
+    acknowledgedBy: null,
   };
 }
 

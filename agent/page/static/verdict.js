@@ -58,9 +58,10 @@ function overVerdict(site, leases, now) {
     .sort((a, b) => a.headroomWatts - b.headroomWatts)[0];
   if (over === undefined) return null;
   const excess = formatWatts(-over.headroomWatts);
+  const isBeyond = site.alarms.some(({ code, target }) => code === 'cannot-be-met' && target === over.id);
   const lease = leases.find((each) => each.limit === over.id && each.watts === over.limitWatts);
   const left = lease === undefined ? 0 : lease.createdAt + lease.withinMs - now;
-  if (left > 0) {
+  if (left > 0 && !isBeyond) {
     return verdict(
       'attention',
       'Coming down',
@@ -71,8 +72,8 @@ function overVerdict(site, leases, now) {
   return verdict(
     'alarm',
     'Over the limit',
-    `${over.id} draws ${formatWatts(over.powerWatts)}, ${excess} above its limit of ${formatWatts(over.limitWatts)} (set by ${setBy(over.source)}).`,
-    `over:${over.id}`,
+    `${over.id} draws ${formatWatts(over.powerWatts)}, ${excess} above its limit of ${formatWatts(over.limitWatts)} (set by ${setBy(over.source)}).${isBeyond ? ' The agent alone cannot bring it under.' : ''}`,
+    `over:${over.id}:${isBeyond}`,
   );
 }
 

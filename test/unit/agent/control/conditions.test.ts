@@ -58,3 +58,33 @@ test('firm power that gives way is named with the limit that it gives way to', (
   ]);
   expect(said(false)[0]).toMatch(/^The firm power of train cannot be met by its nodes/);
 });
+
+test('a limit that firm power overruns says so as long as that has not given way', () => {
+  const site = controlSite(14, 3, false);
+  const { observation, context, result } = site.cycle();
+  const { id, limit } = context.devices[0]!.model;
+  const { state, decision } = result;
+  const said = (devices: readonly string[], yields: boolean) =>
+    controlConditions(
+      { ...context, floors: [{ id: 'train', devices, watts: 1000 }] },
+      {
+        ...result,
+        decision: { ...decision, shortfalls: [{ target: limit, watts: 300 }] },
+        state: {
+          ...state,
+          limits: { ...state.limits, [limit]: { ...state.limits[limit]!, firm: { since: 0, yields } } },
+        },
+      },
+      observation,
+      new Map(),
+      null,
+    )
+      .filter(({ target, code }) => target === limit && /firm|cannot/.test(code))
+      .map(({ code, severity, message }) => [code, severity, message]);
+  expect(said([id], false)).toEqual([
+    ['firm-above-limit', 'major', `${limit} does not hold the firm power below it: 300 W too many.`],
+  ]);
+  const beyond = `${limit} cannot be met by anything the agent may command: 300 W too many.`;
+  expect(said([id], true)).toEqual([['cannot-be-met', 'critical', beyond]]);
+  expect(said(['elsewhere'], false)).toEqual([['cannot-be-met', 'critical', beyond]]);
+});
