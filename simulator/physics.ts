@@ -287,40 +287,46 @@ export interface SimulatedLimit {
 }
 
 interface Placed {
-  readonly limit: string;
+  /** Index of its limit. */
+  readonly at: number;
   readonly draw: { advance(nowMs: Milliseconds): void; readonly powerWatts: Watts };
 }
 
 /** The whole site: what flows through every limit, now and (for lagging meters) a moment ago. */
 export class SimulatedSite {
   readonly limits: readonly SimulatedLimit[];
+  private readonly indexOf: ReadonlyMap<string, number>;
+  /** Index of each limit's parent; -1: none. */
+  private readonly parents: readonly number[];
   private readonly placed: Placed[] = [];
-  private readonly childrenFirst: readonly SimulatedLimit[];
-  private history: { atMs: number; watts: Map<string, number> }[] = [];
+  /** Watts by index of limit. */
+  private history: { readonly atMs: number; readonly watts: Float64Array }[] = [];
   private readonly historyMs: Milliseconds;
 
   /** `limits`: parents before children. `historyMs`: the longest meter lag that will be asked for. */
   constructor(limits: readonly SimulatedLimit[], historyMs: Milliseconds = 10_000) {
     this.limits = limits;
-    this.childrenFirst = [...limits].reverse();
+    this.indexOf = new Map(limits.map(({ id }, index) => [id, index]));
+    this.parents = limits.map(({ parent }) => (parent === null ? -1 : this.indexOf.get(parent)!));
     this.historyMs = historyMs;
   }
 
   place(limit: string, draw: Placed['draw']): void {
-    this.placed.push({ limit, draw });
+    const at = this.indexOf.get(limit);
+    if (at === undefined) throw new Error(`no limit ${limit}`);
+    this.placed.push({ at, draw });
   }
 
   /** Moves every device to `nowMs` and records the flow through every limit. */
   advance(nowMs: Milliseconds): void {
-    const watts = new Map<string, number>();
-    for (const limit of this.limits) watts.set(limit.id, limit.loadWatts(nowMs));
-    for (const { limit, draw } of this.placed) {
+    const watts = Float64Array.from(this.limits, (limit) => limit.loadWatts(nowMs));
+    for (const { at, draw } of this.placed) {
       draw.advance(nowMs);
-      watts.set(limit, (watts.get(limit) ?? 0) + draw.powerWatts);
+      watts[at]! += draw.powerWatts;
     }
-    for (const limit of this.childrenFirst) {
-      if (limit.parent === null) continue;
-      watts.set(limit.parent, (watts.get(limit.parent) ?? 0) + (watts.get(limit.id) ?? 0) * limit.gain);
+    for (let child = this.limits.length - 1; child >= 0; child -= 1) {
+      const parent = this.parents[child]!;
+      if (parent >= 0) watts[parent]! += watts[child]! * this.limits[child]!.gain;
     }
     this.history.push({ atMs: nowMs, watts });
     while (this.history.length > 2 && this.history[1]!.atMs <= nowMs - this.historyMs) this.history.shift();
@@ -329,11 +335,12 @@ export class SimulatedSite {
   /** True watts through `limit`, `lagMs` ago. */
   watts(limit: string, lagMs: Milliseconds = 0): Watts {
     const latest = this.history.at(-1);
-    if (latest === undefined) return 0;
+    const at = this.indexOf.get(limit);
+    if (latest === undefined || at === undefined) return 0;
     const wantedMs = latest.atMs - lagMs;
     for (let index = this.history.length - 1; index >= 0; index -= 1) {
       const entry = this.history[index]!;
-      if (entry.atMs <= wantedMs || index === 0) return entry.watts.get(limit) ?? 0;
+      if (entry.atMs <= wantedMs || index === 0) return entry.watts[at]!;
     }
     return 0;
   }

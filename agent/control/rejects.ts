@@ -11,10 +11,14 @@ const TRIED_AGAIN_MS: Milliseconds = 6 * 3_600_000;
 
 /** The entry with what `device` shows of its rejects; only work tells. Pure. */
 export function learnRejects(entry: Entry, device: ObservedDevice, now: MonotonicMs): Entry {
-  const { rejects, ...rest } = entry;
   if (device.activity !== 'running' || !device.fresh) return entry;
   const percent = device.rejectedPercent;
-  if (percent === undefined) return rejects !== undefined && now - rejects.at > MENDED_MS ? rest : entry;
+  const { rejects } = entry;
+  if (percent === undefined) {
+    if (rejects === undefined || now - rejects.at <= MENDED_MS) return entry;
+    const { rejects: _mended, ...rest } = entry;
+    return rest;
+  }
   const isNoted = rejects?.percent === percent && now - rejects.at < NOTED_EVERY_MS;
   return isNoted ? entry : { ...entry, rejects: { percent, at: now } };
 }

@@ -1,31 +1,10 @@
 import { describe, expect, it } from 'vitest';
+import { allAllowedWatts, gpuSiteConfig } from '../support/gpu-site.ts';
 import { startVirtualSite, type VirtualSite } from '../support/virtual-site.ts';
 
-/** 30 miners (83 kW) and four nodes of one job, 20 kW of it firm: 2 kW and eight GPUs of 700 W each. */
-const NODES = ['g1', 'g2', 'g3', 'g4'];
-const CONFIG = `
-site: { id: t }
-limits:
-  - { id: grid, rating: 125 kW, meter: gm, authority: full }
-  - { id: hall, parent: grid, rating: 95 kW, meter: hm }
-${NODES.map((id) => `  - { id: rack-${id}, parent: grid, rating: 11 kW, meter: m-${id} }`).join('\n')}
-meters:
-${['gm', 'hm', ...NODES.map((id) => `m-${id}`)].map((id, index) => `  - { id: ${id}, profile: eastron-sdm630, transport: { kind: modbus-tcp, host: 127.0.0.1, unit: ${index + 1} } }`).join('\n')}
-miners:
-  - { id: a, limit: hall, hosts: [10.0.0.1-10.0.0.30], firmware: luxos, model: "Antminer S19k Pro" }
-gpuNodes:
-${NODES.map((id) => `  - { id: ${id}, limit: rack-${id}, nameplate: 10.2 kW, hostWatts: 2 kW, reader: { kind: nvidia-smi }, cap: { kind: nvidia-smi } }`).join('\n')}
-workloads:
-  - { id: train, nodes: [${NODES.join(', ')}], firm: 26 kW, flexible: 4 kW, dollarsPerGpuHour: 2.3 }
-control: { restoreRampPercentPerMinute: 20 }
-`;
+const CONFIG = gpuSiteConfig('26 kW', '4 kW');
 const FIRM_WATTS = 26_000;
 const MINUTE = 60_000;
-const allowed = (virtual: VirtualSite) =>
-  NODES.reduce(
-    (sum, id) => sum + 2000 + virtual.nodes.get(id)!.gpus.reduce((watts, gpu) => watts + gpu.limitWatts, 0),
-    0,
-  );
 const minersAwake = (virtual: VirtualSite) =>
   [...virtual.miners.values()].filter((miner) => miner.powerWatts > 200).length;
 const short = (virtual: VirtualSite) =>
@@ -43,13 +22,13 @@ describe('a limit below what AI was promised', () => {
     async (seed) => {
       const virtual = start(seed, 1);
       await virtual.run(2 * MINUTE);
-      expect(allowed(virtual)).toBe(4 * 7600);
+      expect(allAllowedWatts(virtual)).toBe(4 * 7600);
       const deadline = virtual.clock.monotonicMs() + MINUTE;
       let over = 0;
       let tooSoon = 0;
       virtual.watch = (now) => {
         if (now >= deadline && virtual.site.watts('grid') > 24_000) over += 1;
-        if (minersAwake(virtual) > 0 && allowed(virtual) < FIRM_WATTS) tooSoon += 1;
+        if (minersAwake(virtual) > 0 && allAllowedWatts(virtual) < FIRM_WATTS) tooSoon += 1;
       };
       const answer = virtual.order('set_limit', { limit: 'grid', watts: 24_000, withinMs: MINUTE });
       expect(answer.status).toBe('accepted');
@@ -64,14 +43,14 @@ describe('a limit below what AI was promised', () => {
       expect(virtual.explain('grid').join(' ')).toContain('Firm power gives way to it');
       expect({ over, tooSoon }).toEqual({ over: 0, tooSoon: 0 });
       // Thirty sleepers draw 1.8 kW at most: what is left is used.
-      expect(allowed(virtual)).toBeGreaterThan(24_000 - 1800 - 2500);
+      expect(allAllowedWatts(virtual)).toBeGreaterThan(24_000 - 1800 - 2500);
       expect(short(virtual)).toMatchObject([{ target: 'train', severity: 'critical' }]);
       expect(short(virtual)[0]!.message).toMatch(
         /^The firm power of train gives way to grid: \d+ W are missing/,
       );
       virtual.order('restore', {});
       await virtual.run(3 * MINUTE);
-      expect(allowed(virtual)).toBeGreaterThanOrEqual(FIRM_WATTS);
+      expect(allAllowedWatts(virtual)).toBeGreaterThanOrEqual(FIRM_WATTS);
       expect(short(virtual)).toEqual([]);
       virtual.stop();
     },
@@ -106,7 +85,7 @@ describe('a limit below what AI was promised', () => {
     for (const device of [...virtual.miners.keys()].slice(0, 10))
       virtual.controller.intervene({ kind: 'quarantine', device, why: 'a test' });
     await virtual.run(5 * MINUTE);
-    expect(allowed(virtual)).toBeGreaterThanOrEqual(FIRM_WATTS);
+    expect(allAllowedWatts(virtual)).toBeGreaterThanOrEqual(FIRM_WATTS);
     virtual.stop();
   });
 });

@@ -1,43 +1,28 @@
 import { describe, expect, it } from 'vitest';
-import { startVirtualSite, type VirtualSite } from '../support/virtual-site.ts';
+import {
+  allAllowedWatts,
+  allowedWatts,
+  GPU_SITE_NODES,
+  GPU_SITE_WATTS,
+  gpuSiteConfig,
+} from '../support/gpu-site.ts';
+import { startVirtualSite } from '../support/virtual-site.ts';
 
-/** 30 miners (83 kW) and four nodes of one training job (up to 30 kW, 20 kW of it firm), each behind a meter. */
-const RATING = 125_000;
-const NODES = ['g1', 'g2', 'g3', 'g4'];
-const CONFIG = `
-site: { id: t }
-limits:
-  - { id: grid, rating: ${RATING} W, meter: gm, authority: full }
-  - { id: hall, parent: grid, rating: 95 kW, meter: hm }
-${NODES.map((id) => `  - { id: rack-${id}, parent: grid, rating: 11 kW, meter: m-${id} }`).join('\n')}
-meters:
-${['gm', 'hm', ...NODES.map((id) => `m-${id}`)].map((id, index) => `  - { id: ${id}, profile: eastron-sdm630, transport: { kind: modbus-tcp, host: 127.0.0.1, unit: ${index + 1} } }`).join('\n')}
-miners:
-  - { id: a, limit: hall, hosts: [10.0.0.1-10.0.0.30], firmware: luxos, model: "Antminer S19k Pro" }
-gpuNodes:
-${NODES.map((id) => `  - { id: ${id}, limit: rack-${id}, nameplate: 10.2 kW, hostWatts: 2 kW, reader: { kind: nvidia-smi }, cap: { kind: nvidia-smi } }`).join('\n')}
-workloads:
-  - { id: train, nodes: [${NODES.join(', ')}], firm: 20 kW, flexible: 10 kW, dollarsPerGpuHour: 2.3 }
-control: { restoreRampPercentPerMinute: 20 }
-`;
+const CONFIG = gpuSiteConfig('20 kW', '10 kW');
 const SEEDS = [1, 2, 3];
 const MINUTE = 60_000;
-/** What the caps of a node allow it, host part included. */
-const allowed = (virtual: VirtualSite, id: string) =>
-  2000 + virtual.nodes.get(id)!.gpus.reduce((sum, gpu) => sum + gpu.limitWatts, 0);
-const allowedAll = (virtual: VirtualSite) => NODES.reduce((sum, id) => sum + allowed(virtual, id), 0);
 
 function start(seed: number) {
   const virtual = startVirtualSite({ seed, config: CONFIG });
   for (const node of virtual.nodes.values()) node.setUtilization(1);
   const seen = { overRating: 0, overLimit: 0, leastAllowed: Number.POSITIVE_INFINITY };
-  let limit = RATING;
+  let limit = GPU_SITE_WATTS;
   let from = 0;
   virtual.watch = (now) => {
     const watts = virtual.site.watts('grid');
-    if (watts > RATING) seen.overRating += 1;
+    if (watts > GPU_SITE_WATTS) seen.overRating += 1;
     if (watts > limit && now >= from) seen.overLimit += 1;
-    seen.leastAllowed = Math.min(seen.leastAllowed, allowedAll(virtual));
+    seen.leastAllowed = Math.min(seen.leastAllowed, allAllowedWatts(virtual));
   };
   /** Lowers the grid limit; the judge counts from its deadline on. */
   const lower = (watts: number) => {
@@ -56,7 +41,7 @@ describe('a site that mines beside its AI', () => {
       await virtual.run(2 * MINUTE);
       const full = virtual.site.watts('grid');
       expect(full).toBeGreaterThan(105_000);
-      expect(allowedAll(virtual)).toBe(4 * 7600);
+      expect(allAllowedWatts(virtual)).toBe(4 * 7600);
       // 40 % less: mining alone can give that.
       expect(lower(Math.floor(full * 0.6)).shortfallWatts ?? 0).toBe(0);
       await virtual.run(5 * MINUTE);
@@ -67,14 +52,14 @@ describe('a site that mines beside its AI', () => {
       expect(lower(29_000).shortfallWatts ?? 0).toBe(0);
       await virtual.run(6 * MINUTE);
       expect(seen.overLimit).toBe(0);
-      expect(virtual.site.watts('hall')).toBeLessThan(30 * 60 + NODES.length * 8 * 70);
-      expect(allowedAll(virtual)).toBeLessThan(4 * 7600);
+      expect(virtual.site.watts('hall')).toBeLessThan(30 * 60 + GPU_SITE_NODES.length * 8 * 70);
+      expect(allAllowedWatts(virtual)).toBeLessThan(4 * 7600);
       // The nodes of one job are capped level.
-      expect(new Set(NODES.map((id) => allowed(virtual, id))).size).toBe(1);
+      expect(new Set(GPU_SITE_NODES.map((id) => allowedWatts(virtual, id))).size).toBe(1);
       expect(seen.leastAllowed).toBeGreaterThanOrEqual(20_000);
       virtual.order('restore', {});
       await virtual.run(20 * MINUTE);
-      expect(allowedAll(virtual)).toBe(4 * 7600);
+      expect(allAllowedWatts(virtual)).toBe(4 * 7600);
       expect(virtual.site.watts('grid')).toBeGreaterThan(full * 0.95);
       expect(seen.overRating).toBe(0);
       virtual.stop();
@@ -120,7 +105,7 @@ describe('a site that mines beside its AI', () => {
     expect(virtual.site.watts('grid')).toBeLessThanOrEqual(29_000);
     expect(seen.overRating).toBe(0);
     // Nobody stands accused who keeps his caps.
-    expect(allowed(virtual, 'g1')).toBeLessThan(7600);
+    expect(allowedWatts(virtual, 'g1')).toBeLessThan(7600);
     virtual.stop();
   });
 });

@@ -5,6 +5,25 @@ import { solveRelaxed, sortAllSegments } from '../../agent/allocation/floors.ts'
 import type { Problem } from '../../agent/allocation/problem.ts';
 import { computeBaseSlack } from '../../agent/allocation/sweep.ts';
 import { computeLosses, computeRooms } from '../../agent/allocation/window-memory.ts';
+import { deviceOf, limitOf, siteOf } from './small-site.ts';
+
+/** A device's modes: off, or `watts` at `dollars` an hour. */
+export const offOrOn = (watts: number, dollars: number): [number, number][] => [
+  [0, 0],
+  [watts, dollars],
+];
+
+/**
+ * Six on one breaker of 200 W, two of 60 W at 6 $, four of 50 W at 4.90 $: of the best per watt two take 120 W, and
+ * nothing fills the rest as well as all others do.
+ */
+export const SIX_ON_A_BREAKER = siteOf(
+  [limitOf('site', null, 1000), limitOf('b', 'site', 200)],
+  [
+    ...['a1', 'a2'].map((id) => deviceOf(id, 'b', offOrOn(60, 6))),
+    ...['c1', 'c2', 'c3', 'c4'].map((id) => deviceOf(id, 'b', offOrOn(50, 4.9))),
+  ],
+);
 
 /** A bench at the prices of the relaxed answer, and its breakers as they are found. */
 export function prepareBreakers(problem: Problem, energyPrice = 0): { bench: Bench; breakers: Breaker[] } {

@@ -1,4 +1,4 @@
-import { type Entry, NEW_ENTRY, type Pending } from '../../agent/control/ledger.ts';
+import { type Entry, type Finding, learn, NEW_ENTRY, type Pending } from '../../agent/control/ledger.ts';
 import type { ObservedDevice } from '../../agent/control/observation.ts';
 import type { DeviceFacts, OperatingPoint } from '../../agent/control/points.ts';
 import type { ControlRules, StepContext, StepLimit } from '../../agent/control/step-context.ts';
@@ -143,4 +143,16 @@ export const CONTROL_RULES: ControlRules = {
 
 export function stepContextOf(limits: readonly StepLimit[]): StepContext {
   return { limits, devices: [], floors: [], rules: CONTROL_RULES };
+}
+
+/** What an entry becomes by one reading at second 160, and what is told. */
+export function learnt(
+  entry: Partial<Entry>,
+  device: Partial<ObservedDevice> = {},
+  facts: DeviceFacts = minerFacts(),
+  now = 160_000,
+): { entry: Entry; told: string[] } {
+  const findings: Finding[] = [];
+  const next = learn(entryOf(entry), facts, observed(device), now, findings);
+  return { entry: next, told: findings.map(({ kind, device: id, message }) => `${kind} ${id}: ${message}`) };
 }

@@ -74,7 +74,15 @@ export class VirtualClock implements Clock {
   }
 }
 
-/** Lets every promise continuation that is ready run: a macrotask turn drains them all. */
+/** Real input and output gets a turn this often. */
+const TURNS_PER_IMMEDIATE = 64;
+let turns = 0;
+
+/** Lets every promise continuation that is ready run: ticks come when all of them have. */
 function settle(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
+  turns = (turns + 1) % TURNS_PER_IMMEDIATE;
+  return new Promise((resolve) => {
+    if (turns === 0) setImmediate(resolve);
+    else process.nextTick(resolve);
+  });
 }

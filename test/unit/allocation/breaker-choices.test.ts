@@ -9,27 +9,23 @@ import { compileProblem } from '../../../agent/allocation/compile.ts';
 import type { Bench } from '../../../agent/allocation/decide.ts';
 import type { Problem } from '../../../agent/allocation/problem.ts';
 import { randomSite } from '../../support/allocation-problems.ts';
-import { allChoices, extendOn, prepareBreakers } from '../../support/breaker-bench.ts';
+import {
+  allChoices,
+  extendOn,
+  offOrOn,
+  prepareBreakers,
+  SIX_ON_A_BREAKER,
+} from '../../support/breaker-bench.ts';
 import { judge } from '../../support/brute-force.ts';
 import { deviceOf, floorOf, limitOf, siteOf } from '../../support/small-site.ts';
-
-const on = (watts: number, dollars: number): [number, number][] => [
-  [0, 0],
-  [watts, dollars],
-];
 
 /** A watt at the breaker is 1.25 at the site; 90 W of its 100 are for a and b, at 10 and 5 cents; the site pays 2 cents. */
 const priced = siteOf(
   [limitOf('site', null, 300), limitOf('b', 'site', 100, { gain: 1.25, fixedWatts: 10 })],
-  [deviceOf('a', 'b', on(60, 6)), deviceOf('b', 'b', on(60, 3)), deviceOf('s', 'site', on(400, 8))],
-);
-
-/** Six on one breaker of 200 W: two of 60 W at 6 $, four of 50 W at 4.90 $. */
-const six = siteOf(
-  [limitOf('site', null, 1000), limitOf('b', 'site', 200)],
   [
-    ...['a1', 'a2'].map((id) => deviceOf(id, 'b', on(60, 6))),
-    ...['c1', 'c2', 'c3', 'c4'].map((id) => deviceOf(id, 'b', on(50, 4.9))),
+    deviceOf('a', 'b', offOrOn(60, 6)),
+    deviceOf('b', 'b', offOrOn(60, 3)),
+    deviceOf('s', 'site', offOrOn(400, 8)),
   ],
 );
 
@@ -68,9 +64,9 @@ describe('what the relaxed answer says of a breaker', () => {
         limitOf('z-free', 'free', 100),
       ],
       [
-        ...['a1', 'a2'].map((id) => deviceOf(id, 'at-dear', on(60, 6.6))),
-        deviceOf('a3', 'dear', on(90, 9)),
-        ...['z1', 'z2'].map((id) => deviceOf(id, 'z-free', on(60, 3))),
+        ...['a1', 'a2'].map((id) => deviceOf(id, 'at-dear', offOrOn(60, 6.6))),
+        deviceOf('a3', 'dear', offOrOn(90, 9)),
+        ...['z1', 'z2'].map((id) => deviceOf(id, 'z-free', offOrOn(60, 3))),
       ],
     );
     const { bench, breakers } = prepareBreakers(problem);
@@ -270,7 +266,7 @@ describe('how far is looked', () => {
   test('six times at most, four times further each: then the next time goes on from there', () => {
     const sixteen = siteOf(
       [limitOf('site', null, 1000), limitOf('b', 'site', 500)],
-      Array.from({ length: 16 }, (_, n) => deviceOf(`d${n}`, 'b', on(60, 6))),
+      Array.from({ length: 16 }, (_, n) => deviceOf(`d${n}`, 'b', offOrOn(60, 6))),
     );
     const { bench, breakers } = prepareBreakers(sixteen);
     const [breaker] = breakers;
@@ -286,7 +282,7 @@ describe('how far is looked', () => {
   });
 
   test('where the limits above are dearer than its path was: the margin alone, once', () => {
-    const { bench, breakers } = prepareBreakers(six);
+    const { bench, breakers } = prepareBreakers(SIX_ON_A_BREAKER);
     const [breaker] = breakers;
     breaker!.priceAbove = 2 * breaker!.price;
     expect(extendOn(bench, breakers).extended).toBe(true);
@@ -306,7 +302,7 @@ describe('how far is looked', () => {
     const many = siteOf(
       [limitOf('site', null, 1e6), limitOf('b', 'site', 10_000)],
       Array.from({ length: 14 }, (_, n) =>
-        deviceOf(`d${n}`, 'b', on(1000 + 2 ** n / 16, 100 + 2 ** n / 160)),
+        deviceOf(`d${n}`, 'b', offOrOn(1000 + 2 ** n / 16, 100 + 2 ** n / 160)),
       ),
     );
     const { bench, breakers } = prepareBreakers(many);
@@ -321,7 +317,7 @@ describe('how far is looked', () => {
 describe('what is said of choices that are not known', () => {
   /** 20 W of its 220 are fixed: 200 W as above. */
   const fixed: Problem = {
-    ...six,
+    ...SIX_ON_A_BREAKER,
     limits: [limitOf('site', null, 1000), limitOf('b', 'site', 220, { fixedWatts: 20 })],
   };
 
@@ -358,14 +354,14 @@ describe('the site of whole breakers', () => {
       limitOf('f', 'feeder-2', 150, { gain: 1.2 }),
     ],
     [
-      deviceOf('a1', 'b1', on(60, 6)),
-      deviceOf('a2', 'b1', on(60, 3)),
-      deviceOf('b1', 'b2', on(70, 5)),
-      deviceOf('b2', 'b2', on(65, 5)),
-      deviceOf('f1', 'f', on(80, 2)),
-      deviceOf('f2', 'f', on(90, 2.5)),
-      deviceOf('s', 'site', on(40, 1)),
-      deviceOf('x', 'feeder-1', on(30, 2)),
+      deviceOf('a1', 'b1', offOrOn(60, 6)),
+      deviceOf('a2', 'b1', offOrOn(60, 3)),
+      deviceOf('b1', 'b2', offOrOn(70, 5)),
+      deviceOf('b2', 'b2', offOrOn(65, 5)),
+      deviceOf('f1', 'f', offOrOn(80, 2)),
+      deviceOf('f2', 'f', offOrOn(90, 2.5)),
+      deviceOf('s', 'site', offOrOn(40, 1)),
+      deviceOf('x', 'feeder-1', offOrOn(30, 2)),
     ],
     [floorOf('firm', ['f1', 'x'], 70)],
   );

@@ -10,46 +10,37 @@ import { compileProblem } from '../../../agent/allocation/compile.ts';
 import type { Problem } from '../../../agent/allocation/problem.ts';
 import { solveProblem } from '../../../agent/allocation/solve.ts';
 import { coarseSite, randomSite, tinySite } from '../../support/allocation-problems.ts';
-import { allChoices, extendOn, prepareBreakers } from '../../support/breaker-bench.ts';
+import {
+  allChoices,
+  extendOn,
+  offOrOn,
+  prepareBreakers,
+  SIX_ON_A_BREAKER,
+} from '../../support/breaker-bench.ts';
 import { bruteForce, judge } from '../../support/brute-force.ts';
 import { deviceOf, floorOf, limitOf, siteOf } from '../../support/small-site.ts';
 
-const on = (watts: number, dollars: number): [number, number][] => [
-  [0, 0],
-  [watts, dollars],
-];
-
-/** Six on one breaker of 200 W; of the best per watt two take 120 W, and nothing fills the rest as well as all others do. */
-const six = siteOf(
-  [limitOf('site', null, 1000), limitOf('b', 'site', 200)],
-  [
-    deviceOf('a1', 'b', on(60, 6)),
-    deviceOf('a2', 'b', on(60, 6)),
-    deviceOf('c1', 'b', on(50, 4.9)),
-    deviceOf('c2', 'b', on(50, 4.9)),
-    deviceOf('c3', 'b', on(50, 4.9)),
-    deviceOf('c4', 'b', on(50, 4.9)),
-  ],
-);
-
 describe('a breaker of six that single moves leave short', () => {
   test('apart and without a search: two of the best and one more', () => {
-    expect(solveProblem(six, { workUnits: 0 })).toMatchObject({ dollarsPerHour: 16.9, status: 'feasible' });
+    expect(solveProblem(SIX_ON_A_BREAKER, { workUnits: 0 })).toMatchObject({
+      dollarsPerHour: 16.9,
+      status: 'feasible',
+    });
   });
 
   test('as a whole: four of the others, proved, and no bound above that', () => {
-    const answer = solveProblem(six, { workUnits: 1000 });
+    const answer = solveProblem(SIX_ON_A_BREAKER, { workUnits: 1000 });
     expect(answer).toMatchObject({ status: 'optimal', dollarsPerHour: expect.closeTo(19.6, 12) });
     expect(answer.modes).toEqual({ a1: 'm0', a2: 'm0', c1: 'm1', c2: 'm1', c3: 'm1', c4: 'm1' });
     expect(answer.upperBoundDollarsPerHour).toBeCloseTo(19.6, 9);
     expect(answer.upperBoundDollarsPerHour).toBeGreaterThanOrEqual(answer.dollarsPerHour);
     // In parts of steps two of the best and 80 W of the others.
-    const apart = solveProblem(six, { workUnits: 1000, wholeBreakers: false });
+    const apart = solveProblem(SIX_ON_A_BREAKER, { workUnits: 1000, wholeBreakers: false });
     expect(apart.upperBoundDollarsPerHour).toBeCloseTo(12 + 1.6 * 4.9, 9);
   });
 
   test('its choices by rising watts and value, those that others beat left out', () => {
-    const { bench, breakers } = prepareBreakers(six);
+    const { bench, breakers } = prepareBreakers(SIX_ON_A_BREAKER);
     expect(breakers).toHaveLength(1);
     expect(extendOn(bench, breakers).extended).toBe(true);
     const { columns, limit } = breakers[0]!;
@@ -58,7 +49,7 @@ describe('a breaker of six that single moves leave short', () => {
       expect(watts).toBeLessThanOrEqual(200);
       if (k > 0) expect(watts).toBeGreaterThan(columns[k - 1]!.watts);
       if (k > 0) expect(value).toBeGreaterThan(columns[k - 1]!.value);
-      const on = six.devices.filter((_device, d) => modes[d] === 1);
+      const on = SIX_ON_A_BREAKER.devices.filter((_device, d) => modes[d] === 1);
       expect(on.reduce((sum, device) => sum + device.modes[1]!.watts, 0)).toBe(watts);
       expect(on.reduce((sum, device) => sum + device.modes[1]!.dollarsPerHour, 0)).toBeCloseTo(value, 12);
     }
@@ -68,7 +59,7 @@ describe('a breaker of six that single moves leave short', () => {
   });
 
   test('where nothing is near, it looks further', () => {
-    const { bench, breakers } = prepareBreakers(six);
+    const { bench, breakers } = prepareBreakers(SIX_ON_A_BREAKER);
     // As if the limits above left room for none of them: all off loses 24 cents, twelve times what is looked at first.
     bench.memory.roomWatts[breakers[0]!.limit] = 30;
     expect(extendOn(bench, breakers).extended).toBe(true);
@@ -77,9 +68,13 @@ describe('a breaker of six that single moves leave short', () => {
   });
 
   test('the order of the file says nothing about which of equals is on', () => {
-    const turned = { ...six, devices: six.devices.toReversed(), limits: six.limits.toReversed() };
+    const turned = {
+      ...SIX_ON_A_BREAKER,
+      devices: SIX_ON_A_BREAKER.devices.toReversed(),
+      limits: SIX_ON_A_BREAKER.limits.toReversed(),
+    };
     expect(solveProblem(turned, { workUnits: 1000 }).modes).toEqual(
-      solveProblem(six, { workUnits: 1000 }).modes,
+      solveProblem(SIX_ON_A_BREAKER, { workUnits: 1000 }).modes,
     );
     const equal = siteOf(
       [limitOf('site', null, 1000), limitOf('b', 'site', 205)],
@@ -101,7 +96,7 @@ describe('which limits are breakers', () => {
   const many = (count: number): Problem =>
     siteOf(
       [limitOf('site', null, 1e6), limitOf('b', 'site', 100)],
-      Array.from({ length: count }, (_, n) => deviceOf(`d${n}`, 'b', on(60 + n, 6))),
+      Array.from({ length: count }, (_, n) => deviceOf(`d${n}`, 'b', offOrOn(60 + n, 6))),
     );
 
   test('two to sixteen devices right below, and a limit above', () => {
@@ -126,7 +121,10 @@ describe('which limits are breakers', () => {
   test('none with a device in a floor: those stay apart, and every floor holds', () => {
     const two = siteOf(
       [limitOf('site', null, 330), limitOf('b', 'site', 200), limitOf('f', 'site', 200)],
-      [...six.devices, ...six.devices.map((device) => ({ ...device, id: `f-${device.id}`, limit: 'f' }))],
+      [
+        ...SIX_ON_A_BREAKER.devices,
+        ...SIX_ON_A_BREAKER.devices.map((device) => ({ ...device, id: `f-${device.id}`, limit: 'f' })),
+      ],
       [floorOf('firm', ['f-c1', 'f-a1'], 55)],
     );
     const { bench, breakers } = prepareBreakers(two);
@@ -138,15 +136,15 @@ describe('which limits are breakers', () => {
   });
 
   test('of those named alone', () => {
-    const { bench } = prepareBreakers(six);
+    const { bench } = prepareBreakers(SIX_ON_A_BREAKER);
     const { compiled: c, workspace: w, memory: m } = bench;
     expect(findBreakers(c, w, m, 0, new Set(['b']))).toHaveLength(1);
     expect(findBreakers(c, w, m, 0, new Set(['site', 'x']))).toHaveLength(0);
-    expect(solveProblem(six, { workUnits: 1000, wholeBreakers: new Set(['x']) })).toEqual(
-      solveProblem(six, { workUnits: 1000, wholeBreakers: false }),
+    expect(solveProblem(SIX_ON_A_BREAKER, { workUnits: 1000, wholeBreakers: new Set(['x']) })).toEqual(
+      solveProblem(SIX_ON_A_BREAKER, { workUnits: 1000, wholeBreakers: false }),
     );
-    expect(solveProblem(six, { workUnits: 1000, wholeBreakers: new Set(['b']) })).toEqual(
-      solveProblem(six, { workUnits: 1000 }),
+    expect(solveProblem(SIX_ON_A_BREAKER, { workUnits: 1000, wholeBreakers: new Set(['b']) })).toEqual(
+      solveProblem(SIX_ON_A_BREAKER, { workUnits: 1000 }),
     );
   });
 
@@ -159,7 +157,7 @@ describe('which limits are breakers', () => {
         limitOf('x-large', 'site', 300),
       ],
       ['loose', 'small', 'x-large'].flatMap((limit) =>
-        Array.from({ length: 6 }, (_, n) => deviceOf(`${limit}-${n}`, limit, on(70, 7))),
+        Array.from({ length: 6 }, (_, n) => deviceOf(`${limit}-${n}`, limit, offOrOn(70, 7))),
       ),
     );
     const { bench, breakers } = prepareBreakers(problem);
@@ -172,7 +170,7 @@ describe('the site of whole breakers', () => {
   /** A watt at the breaker is 1.1 at the site, 20 W are always on; the site has 231 W. */
   const lossy = siteOf(
     [limitOf('site', null, 231), limitOf('b', 'site', 215, { gain: 1.1, fixedWatts: 20 })],
-    [...six.devices, deviceOf('s', 'site', on(15, 0.3))],
+    [...SIX_ON_A_BREAKER.devices, deviceOf('s', 'site', offOrOn(15, 0.3))],
   );
 
   test('counts losses and fixed load at the limit above', () => {
@@ -220,7 +218,10 @@ describe('the site of whole breakers', () => {
     extendOn(bench, breakers, 1e6, 0.01);
     const [whole, single] = wholeBreakerSite(c, breakers, 0.01).devices;
     for (const [k, { watts, modes }] of breakers[0]!.columns.entries()) {
-      const gross = six.devices.reduce((sum, device, d) => sum + device.modes[modes[d]!]!.dollarsPerHour, 0);
+      const gross = SIX_ON_A_BREAKER.devices.reduce(
+        (sum, device, d) => sum + device.modes[modes[d]!]!.dollarsPerHour,
+        0,
+      );
       expect(whole!.modes[k]!.dollarsPerHour).toBeCloseTo(gross - 0.011 * (watts - 20), 12);
     }
     expect(single!.modes[1]!.dollarsPerHour).toBeCloseTo(0.3 - 0.15, 12);
@@ -312,12 +313,14 @@ describe('within its budget', () => {
   });
 
   test('a site that the work cannot reach for is left as it is: 8 units for each device of its breakers', () => {
-    expect(solveProblem(six, { workUnits: 47 }).upperBoundDollarsPerHour).toBeCloseTo(19.84, 9);
-    expect(solveProblem(six, { workUnits: 48 }).upperBoundDollarsPerHour).toBeLessThan(19.84 - 1e-6);
+    expect(solveProblem(SIX_ON_A_BREAKER, { workUnits: 47 }).upperBoundDollarsPerHour).toBeCloseTo(19.84, 9);
+    expect(solveProblem(SIX_ON_A_BREAKER, { workUnits: 48 }).upperBoundDollarsPerHour).toBeLessThan(
+      19.84 - 1e-6,
+    );
   });
 
   test('a small gap is left to the search of its own budget', () => {
-    const answer = solveProblem(six, { workUnits: 1000, smallGap: 1, smallGapUnits: 1000 });
+    const answer = solveProblem(SIX_ON_A_BREAKER, { workUnits: 1000, smallGap: 1, smallGapUnits: 1000 });
     expect(answer).toMatchObject({ dollarsPerHour: expect.closeTo(19.6, 12) });
     expect(answer.upperBoundDollarsPerHour).toBeCloseTo(19.84, 9);
   });
