@@ -13,6 +13,7 @@ import type { InForce, Mode } from '../site/view.ts';
 import { controlConditions } from './conditions.ts';
 import { type DecisionRecord, recordOf } from './decision.ts';
 import { Dispatcher, type Sent } from './dispatch.ts';
+import { dueForProof } from './late-falls.ts';
 import { observe } from './observation.ts';
 import { capRange, type Economics } from './points.ts';
 import type { Polisher } from './polisher.ts';
@@ -24,7 +25,7 @@ import {
   type StepResult,
   step,
 } from './step.ts';
-import type { Permitted, StepContext } from './step-context.ts';
+import { limitsBelow, type Permitted, type StepContext } from './step-context.ts';
 
 /** Where the controller writes down what it is about to do. `false`: it could not be made durable. */
 export interface ControlJournal {
@@ -159,6 +160,7 @@ export class Controller {
     };
     const observation = observe(model, snapshot, { deviceStaleMs: this.deps.deviceStaleMs });
     const before = this.state;
+    const since = this.last?.decision.at ?? Number.NEGATIVE_INFINITY;
     const result = step(context, before, observation, orders, this.planner, this.momentPlanner);
     const durable =
       this.deps.journal?.recordStep({
@@ -186,6 +188,7 @@ export class Controller {
     const inForce = withBounds(ordered, result.state);
     const record = this.remember(result, snapshot, mode, dryRun);
     this.dispatcher.emit(commands, silentOf(snapshot));
+    for (const id of dueForProof(result.inputs, since, result.decision.at)) this.deps.hurry(id);
     const { events } = this;
     this.events = [];
     return {
@@ -412,7 +415,7 @@ export function promise(
 ): { expectedWatts: Watts; shortfallWatts: Watts } {
   const sum = result.decision.sums.find((candidate) => candidate.limit === lease.limit);
   const deadlineAt = now + lease.withinMs;
-  const under = new Set(below(context, lease.limit));
+  const under = new Set(limitsBelow(context, lease.limit));
   let later = 0;
   let falls = 0;
   for (const entry of Object.values(result.state.entries)) {
@@ -432,13 +435,6 @@ export function promise(
   const over = Math.floor(short - lease.watts * context.rules.reserveShare);
   const expectedWatts = over > 0 ? Math.max(flows, lease.watts + over) : flows;
   return { expectedWatts, shortfallWatts: Math.max(0, expectedWatts - lease.watts) };
-}
-
-function below(context: StepContext, limit: LimitId): LimitId[] {
-  const ids = [limit];
-  for (const candidate of context.limits)
-    if (candidate.parent !== null && ids.includes(candidate.parent)) ids.push(candidate.id);
-  return ids;
 }
 
 /** An answer with what a promise adds to it. */

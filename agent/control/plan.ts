@@ -42,6 +42,8 @@ export interface PlanRules {
   readonly ceilings: Readonly<Record<string, Watts>>;
   /** Watts to plan for devices that were read once and are silent now. */
   readonly unseen: ReadonlyMap<string, Watts>;
+  /** Watts to plan for devices that may ignore what they were told: others go down in time. */
+  readonly doubted: ReadonlyMap<string, Watts>;
   /** Dollars per watt and hour that a device's watts are worth beside what they earn: fairness among tenants. */
   readonly favours?: ReadonlyMap<string, number>;
 }
@@ -82,7 +84,7 @@ export function buildPlan(
     const path = pathOf(limitOf, input.facts.limit);
     const candidate = candidateOf(input, path, rules);
     if (candidate === null) {
-      fixed.set(input.facts.limit, (fixed.get(input.facts.limit) ?? 0) + constantWatts(input, rules.unseen));
+      fixed.set(input.facts.limit, (fixed.get(input.facts.limit) ?? 0) + constantWatts(input, rules));
       continue;
     }
     candidates.set(input.facts.id, candidate);
@@ -136,11 +138,11 @@ function pathOf(limitOf: ReadonlyMap<string, PlanLimit>, limit: string): PlanLim
 }
 
 /** What a device that cannot be commanded takes in the plan. */
-function constantWatts(input: DeviceInput, unseen: ReadonlyMap<string, Watts>): Watts {
+function constantWatts(input: DeviceInput, { unseen, doubted }: PlanRules): Watts {
   const { device, facts } = input;
   if (device.inventory === 'expected' || device.inventory === 'removed') return 0;
-  const silent = unseen.get(facts.id);
-  if (silent !== undefined) return silent;
+  const known = unseen.get(facts.id) ?? doubted.get(facts.id);
+  if (known !== undefined) return known;
   // Not read yet since the agent started: what it was last told or proved to do says whether others must fall.
   // Its worst case still forbids every rise; a start alone must not shed the site. The margin that proof adds
   // for noise is taken off: the plan counts points.
@@ -171,6 +173,7 @@ function constantWatts(input: DeviceInput, unseen: ReadonlyMap<string, Watts>): 
 function candidateOf(input: DeviceInput, path: readonly PlanLimit[], rules: PlanRules): Candidate | null {
   const { entry, facts, device } = input;
   if (device.inventory !== 'present' || !device.fresh || entry.quarantine !== null) return null;
+  if (rules.doubted.has(facts.id)) return null;
   if (device.failure === 'wrong-device' || device.activity === 'unknown') return null;
   const authority = path[0]?.authority ?? 'observe';
   if (authority === 'observe' || authority === 'advise' || facts.points.length < 2) return null;

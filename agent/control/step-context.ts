@@ -81,6 +81,13 @@ export function pathOf(limits: readonly StepLimit[], limit: LimitId): LimitId[] 
   return path;
 }
 
+/** A limit and all below it (parents stand before children). Pure. */
+export function limitsBelow({ limits }: StepContext, limit: LimitId): LimitId[] {
+  const ids = [limit];
+  for (const { id, parent } of limits) if (parent !== null && ids.includes(parent)) ids.push(id);
+  return ids;
+}
+
 /** What hand-overs allow and withhold at this moment. */
 export interface Permitted {
   /** Watts below a limit that are promised to somebody and may not be used by anybody else. */

@@ -17,6 +17,7 @@ import { favours, rememberTenants, type TenantMemories } from './fairness.ts';
 import { withFirm } from './firm-power.ts';
 import { followSetPoints } from './follow.ts';
 import { commandsOf } from './gate.ts';
+import { doubtedFalls } from './late-falls.ts';
 import {
   type DeviceInput,
   type Entry,
@@ -176,6 +177,7 @@ export function step(
     wakesPerHour: context.rules.wakesPerHour,
     meterLagMs: context.rules.meterLagMs,
     unseen,
+    doubted: doubtedFalls(context, inputs, limits),
     favours: tenants.favours,
   };
   const { plan, answer, gap, shortfalls, firm } = solvePlan(

@@ -58,13 +58,13 @@ interface Site {
   readonly config: string;
 }
 
-function siteOf(mix: Mix, count: number): Site {
+function siteOf({ mix, count, coolingShare }: LoopJob): Site {
   const each = Math.floor(count / 3);
   const feeders = MIXES[mix].map((family) => ({
     family,
     watts: minerTraits(MODELS[family]).normalWatts * each,
   }));
-  const cooling = Math.round(feeders.reduce((sum, { watts }) => sum + watts, 0) * 0.02);
+  const cooling = Math.round(feeders.reduce((sum, { watts }) => sum + watts, 0) * coolingShare);
   // The connection carries a little less than everything at once: there is always something to decide.
   const ratingWatts = Math.round(feeders.reduce((sum, { watts }) => sum + watts, cooling) * 0.97);
   const lines = [
@@ -75,7 +75,7 @@ function siteOf(mix: Mix, count: number): Site {
       ({ watts }, index) =>
         `  - { id: f${index}, parent: grid, rating: ${Math.round(watts * 1.06)}, meter: m${index} }`,
     ),
-    `loads: [{ id: cooling, limit: grid, worst: ${cooling} }]`,
+    ...(cooling === 0 ? [] : [`loads: [{ id: cooling, limit: grid, worst: ${cooling} }]`]),
     'meters:',
     ...['gm', 'm0', 'm1', 'm2'].map(
       (id, unit) =>
@@ -117,6 +117,8 @@ export interface LoopJob {
   readonly seed: number;
   /** The grid's meter is silent and freezes for some minutes, and so does one feeder's. */
   readonly failingMeters: boolean;
+  /** An uncontrolled load, at worst this share of the miners; it draws 60 % of that. */
+  readonly coolingShare: number;
 }
 
 /** The agent, and two other controls on the same seed. */
@@ -182,8 +184,8 @@ function meterMishapsOf(random: () => number): MeterMishap[] {
 }
 
 async function runAgent(job: LoopJob): Promise<Verdict> {
-  const { mix, count, seed } = job;
-  const { ratingWatts, config } = siteOf(mix, count);
+  const { seed } = job;
+  const { ratingWatts, config } = siteOf(job);
   const virtual = startVirtualSite({
     seed,
     config,
@@ -324,10 +326,10 @@ function judgeOf(
  */
 function runOther(by: 'headroom' | 'told', job: LoopJob): Verdict {
   const { mix, count, seed } = job;
-  const { ratingWatts } = siteOf(mix, count);
+  const { ratingWatts } = siteOf(job);
   const random = seededRandom(seed);
   const each = Math.floor(count / 3);
-  const cooling = minersWatts(mix, each) * 0.02 * 0.6;
+  const cooling = minersWatts(mix, each) * job.coolingShare * 0.6;
   const site = new SimulatedSite([
     { id: 'grid', parent: null, gain: 1, loadWatts: () => cooling },
     ...MIXES[mix].map((_family, index) => ({ id: `f${index}`, parent: 'grid', gain: 1, loadWatts: () => 0 })),

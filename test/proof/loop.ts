@@ -1,13 +1,16 @@
+import { once } from 'node:events';
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import { type LoopJob, type LoopResult, MIXES, type Mix, type Verdict } from './loop-run.ts';
 
 /** What has been run so far is summed up this often: a long proof may be cut off. */
 const SUMMED_UP_EVERY = 50;
+const COOLING_SHARE = 0.02;
 
 /**
- * `npm run proof -- loop [RUNS] [MINERS] [FIRST SEED] [MIX ...] [meters]`: `runs` seeds of each mix from `firstSeed`, with about
- * `miners` miners, on all cores; whether every promise was kept. `meters` among the words: meters fail as well.
+ * `npm run proof -- loop [RUNS] [MINERS] [FIRST SEED] [MIX ...] [meters] [cooling]`: `runs` seeds of each mix from `firstSeed`,
+ * with about `miners` miners, on all cores; whether every promise was kept. `meters`: meters fail as well; `cooling`: beside the
+ * miners there is a load that nobody commands.
  */
 export async function proveLoop(
   runs: number,
@@ -16,7 +19,8 @@ export async function proveLoop(
   words: readonly string[],
 ): Promise<boolean> {
   const failingMeters = words.includes('meters');
-  const asked = words.filter((word) => word !== 'meters');
+  const coolingShare = words.includes('cooling') ? COOLING_SHARE : 0;
+  const asked = words.filter((word) => word !== 'meters' && word !== 'cooling');
   const unknown = asked.find((word) => !(word in MIXES));
   if (unknown !== undefined) throw new Error(`no mix ${unknown}; there are ${Object.keys(MIXES).join(', ')}`);
   const mixes = (asked.length === 0 ? Object.keys(MIXES) : asked) as Mix[];
@@ -25,10 +29,10 @@ export async function proveLoop(
   let kept = true;
   for (const mix of mixes) {
     const jobs = Array.from({ length: runs }, (_, n): LoopJob => {
-      return { mix, count, seed: firstSeed + n, failingMeters };
+      return { mix, count, seed: firstSeed + n, failingMeters, coolingShare };
     });
     const results: LoopResult[] = [];
-    const head = `${mix}, ${count} miners${failingMeters ? ', meters fail' : ''}, from seed ${firstSeed}`;
+    const head = `${mix}, ${count} miners${failingMeters ? ', meters fail' : ''}${coolingShare > 0 ? ', cooling' : ''}, from seed ${firstSeed}`;
     await onAllCores(jobs, (job, result) => {
       results.push(result);
       const over = overOf(result.ledger);
@@ -55,16 +59,10 @@ async function onAllCores(
     });
     try {
       for (let job = waiting.shift(); job !== undefined; job = waiting.shift()) {
-        const next = job;
-        const result = await new Promise<LoopResult>((resolve, reject) => {
-          worker.once('message', resolve);
-          worker.once('error', (error) =>
-            reject(new Error(`${next.mix} seed ${next.seed}`, { cause: error })),
-          );
-          worker.postMessage(next);
-        });
-        worker.removeAllListeners();
-        done(next, result);
+        const answered = once(worker, 'message');
+        worker.postMessage(job);
+        const [result] = (await answered) as [LoopResult];
+        done(job, result);
       }
     } finally {
       await worker.terminate();

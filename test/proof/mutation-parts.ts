@@ -17,6 +17,7 @@ const LEDGER = [
   'follow',
   'fairness',
   'plan-limit',
+  'late-falls',
 ];
 
 /**
@@ -42,7 +43,7 @@ export const MUTATION_PARTS: Readonly<Record<string, MutationPart>> = {
     files: LEDGER.map((name) => `agent/control/${name}.ts`),
     tests: [
       'test/unit/agent/control/{ledger,class-memory,derived-limits,swap}*.test.ts',
-      'test/unit/agent/control/{gate,node-sums,unseen,limit-memory,plan,plan-limit,follow,fairness}*.test.ts',
+      'test/unit/agent/control/{gate,node-sums,unseen,limit-memory,plan,plan-limit,follow,fairness,late-falls}*.test.ts',
       'test/property/control/*.test.ts',
     ],
     atLeastPercent: 85,

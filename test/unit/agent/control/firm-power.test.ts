@@ -32,7 +32,14 @@ const LIMITS = [
   stepLimit({ id: 'hall', parent: 'grid' }),
   stepLimit({ id: 'other', parent: 'grid' }),
 ];
-const RULES: PlanRules = { ...CONTROL_RULES, now: NOW, shedOnly: false, ceilings: {}, unseen: new Map() };
+const RULES: PlanRules = {
+  ...CONTROL_RULES,
+  now: NOW,
+  shedOnly: false,
+  ceilings: {},
+  unseen: new Map(),
+  doubted: new Map(),
+};
 
 const miner = (entry: Partial<Entry> = {}, limit = 'hall'): DeviceInput => ({
   entry: entryOf({ id: 'm', pointId: 'sleep', provenWatts: 60, ...entry }),

@@ -239,6 +239,7 @@ function planOf(
     meterLagMs: 2000,
     ceilings: {},
     unseen: new Map(),
+    doubted: new Map(),
   });
   return { plan, answer: solveProblem(plan.problem) };
 }

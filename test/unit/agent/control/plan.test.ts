@@ -31,6 +31,7 @@ const RULES: PlanRules = {
   meterLagMs: 2000,
   ceilings: {},
   unseen: new Map(),
+  doubted: new Map(),
 };
 const limit = (changes: Partial<PlanLimit> = {}): PlanLimit => ({
   limit: 'grid',

@@ -57,6 +57,7 @@ const rules: PlanRules = {
   meterLagMs: 2500,
   ceilings: {},
   unseen: new Map(),
+  doubted: new Map(),
 };
 
 /** Falls to `low`, rises to `high`, both wanted by the answer; `capacityWatts` decides whether the fall is needed. */
