@@ -1,3 +1,4 @@
+import type { MinerReading, MinerState } from '../../drivers/load-driver.ts';
 import type { DeviceId, EpochMs, Milliseconds } from '../../protocols/units.ts';
 import type { SiteModel } from './model.ts';
 import type { DeviceState, MeterState, SiteEvent, Snapshot } from './snapshot.ts';
@@ -157,6 +158,7 @@ function readingConditions(device: DeviceState, conditions: Condition[]): void {
       nextStep: `Check its worker name at that pool; \`switchyard miner ${device.id}\` shows which pool it works for now.`,
     });
   }
+  if (reading.kind === 'miner' && !RESTS.includes(reading.state)) poolsDead(device.id, reading, conditions);
   if (reading.kind === 'gpu-node' && reading.gpus.some((gpu) => gpu.state !== 'ok')) {
     const sick = reading.gpus.filter((gpu) => gpu.state !== 'ok');
     conditions.push({
@@ -167,6 +169,24 @@ function readingConditions(device: DeviceState, conditions: Condition[]): void {
       nextStep: 'Drain the node and look at its kernel log for Xid errors.',
     });
   }
+}
+
+/** Asleep or on its way: what pools say of it then says nothing of them. */
+const RESTS: readonly MinerState[] = ['sleeping', 'stopped', 'starting'];
+
+function poolsDead(id: DeviceId, { pools }: MinerReading, conditions: Condition[]): void {
+  const used = pools.filter(({ status }) => status !== 'disabled');
+  if (used.length === 0 || used.some(({ status }) => status !== 'dead')) return;
+  const first = used.find(({ url }) => url !== '')?.url ?? 'its pool';
+  const who = used.length === 1 ? `${first} does` : `${first} and ${used.length - 1} more do`;
+  conditions.push({
+    code: 'pools-dead',
+    severity: 'minor',
+    target: id,
+    message: `No pool takes work from ${id}: ${who} not answer it.`,
+    nextStep:
+      "Check the way out of the site (name server, firewall), then the pool's own status page. Its power stays reserved: it may be back in any second.",
+  });
 }
 
 /** A parent and the sum of its children, all measured at the same time, may differ by this much. */

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { AlarmBook, alarmEvents, type Condition, conditionsOf } from '../../../../agent/site/alarms.ts';
 import type { DeviceState, LimitState, MeterState } from '../../../../agent/site/snapshot.ts';
+import type { MinerReading } from '../../../../drivers/load-driver.ts';
 import { gpuNodeReading, meterReading, minerReading } from '../../../support/readings.ts';
 import {
   deviceState,
@@ -178,6 +179,43 @@ describe('a device', () => {
     expect(ofDevice({ reading, inventory: 'absent' }).map(({ code }) => code)).not.toContain(
       'rejects-shares',
     );
+  });
+
+  it('that no pool takes work from is told with the first of them, while it should work', () => {
+    const pool = (url: string, status: 'alive' | 'dead' | 'disabled' | 'rejecting' | 'unknown') => ({
+      url,
+      status,
+      user: null,
+      priority: null,
+    });
+    const of = (state: MinerReading['state'], ...pools: ReturnType<typeof pool>[]) =>
+      ofDevice({ reading: minerReading(0, { state, pools }) });
+    expect(of('hashing', pool('stratum+tcp://one:3333', 'dead'), pool('two', 'disabled'))).toEqual([
+      {
+        code: 'pools-dead',
+        severity: 'minor',
+        target: 'd',
+        message: 'No pool takes work from d: stratum+tcp://one:3333 does not answer it.',
+        nextStep:
+          "Check the way out of the site (name server, firewall), then the pool's own status page. Its power stays reserved: it may be back in any second.",
+      },
+    ]);
+    expect(of('unknown', pool('', 'dead'), pool('two', 'dead'), pool('', 'dead'))[0]?.message).toBe(
+      'No pool takes work from d: two and 2 more do not answer it.',
+    );
+    expect(of('unknown', pool('', 'dead'))[0]?.message).toBe(
+      'No pool takes work from d: its pool does not answer it.',
+    );
+    for (const state of ['sleeping', 'stopped', 'starting'] as const)
+      expect(of(state, pool('one', 'dead'))).toEqual([]);
+    for (const other of ['alive', 'unknown'] as const)
+      expect(of('hashing', pool('one', 'dead'), pool('two', other))).toEqual([]);
+    // Its rejects are told already.
+    expect(of('hashing', pool('one', 'dead'), pool('two', 'rejecting')).map(({ code }) => code)).toEqual([
+      'pool-rejects',
+    ]);
+    expect(of('hashing')).toEqual([]);
+    expect(of('hashing', pool('one', 'disabled'))).toEqual([]);
   });
 
   it('that has set a pool aside for its rejects is told with that pool', () => {
