@@ -138,7 +138,7 @@ class Run {
       // Its order has ended.
       if (held.watts < ratingWatts && !leased.has(id)) this.hold(id, ratingWatts, now, 0);
       const { watts, fromMs, toldWatts } = this.held.get(id)!;
-      const excess = this.virtual.site.watts(id) - watts - toldWatts;
+      const excess = this.virtual.site.watts(id) - watts - Math.max(toldWatts, this.namedWatts(id));
       if (now < fromMs || excess <= 1) continue;
       const { seconds, share } = this.over.get(id) ?? { seconds: 0, share: 0 };
       this.over.set(id, { seconds: seconds + 0.1, share: Math.max(share, excess / watts) });
@@ -148,6 +148,16 @@ class Run {
       if (this.works.has(id) && this.works.get(id) !== works) this.switches += 1;
       this.works.set(id, works);
     }
+  }
+
+  /**
+   * With faults: what the agent says now that nothing it commands can take off. A machine that ignores its order on a
+   * breaker of few was not known when the order was answered.
+   */
+  private namedWatts(id: string): number {
+    if (!this.faulty) return 0;
+    const { shortfalls = [] } = this.virtual.controller.lastResult?.decision ?? {};
+    return shortfalls.find(({ target }) => target === id)?.watts ?? 0;
   }
 
   private hold(id: string, watts: number, fromMs: number, toldWatts: number): void {
