@@ -117,6 +117,8 @@ function carryOut(
       return { op, id, ok: served.meterFault(id, faults) };
     case 'miner-fault':
       return { op, id, ok: served.minerFault(id, faults) };
+    case 'wire-fault':
+      return { op, id, ok: served.wireFault(id, faults) };
     case 'gpu-load': {
       const node = served.gpuNodes.get(id);
       node?.setUtilization(request.utilization ?? 0);

@@ -6,7 +6,7 @@ import { type Random, seededRandom } from '../protocols/random.ts';
 import { serveDcgm, serveNvidiaSmi } from './gpu.ts';
 import type { MeterFaults, MeterServer } from './meter.ts';
 import { serveMeters } from './meter.ts';
-import type { SimulatedServer } from './miners/api-server.ts';
+import type { MinerWireFaults, SimulatedServer } from './miners/api-server.ts';
 import { MINER_TWINS } from './miners/registry.ts';
 import { minerTraits } from './miners/traits.ts';
 import { type MinerFaults, SimulatedGpuNode, SimulatedMiner, SimulatedSite } from './physics.ts';
@@ -21,6 +21,8 @@ export interface ServedSite {
   meterFault(meterId: string, faults: MeterFaults): boolean;
   /** Changes what is wrong with a miner. */
   minerFault(deviceId: string, faults: MinerFaults): boolean;
+  /** Changes what is wrong with a miner's answers. */
+  wireFault(deviceId: string, faults: MinerWireFaults): boolean;
   /** Opens or closes the breaker of a limit: what hangs below is off, and starts by itself when it closes. */
   breaker(limit: string, open: boolean): boolean;
   /** Moves the physics to now. */
@@ -58,6 +60,7 @@ export async function serveSite(loaded: LoadedConfig, options: ServeOptions): Pr
     })),
   );
   const miners = new Map<string, SimulatedMiner>();
+  const wireFaults = new Map<string, MinerWireFaults>();
   const gpuNodes = new Map<string, SimulatedGpuNode>();
   const servers: { close(): Promise<void> }[] = [];
   const meters: MeterServer[] = [];
@@ -73,7 +76,9 @@ export async function serveSite(loaded: LoadedConfig, options: ServeOptions): Pr
       );
       miners.set(place.deviceId, miner);
       site.place(place.entry.limit, miner);
-      servers.push(await serveMiner(miner, place, index, options.clock));
+      const onWire: MinerWireFaults = {};
+      wireFaults.set(place.deviceId, onWire);
+      servers.push(await serveMiner(miner, place, index, options.clock, onWire));
     }
     for (const [index, node] of config.gpuNodes.entries()) {
       const simulated = simulatedNode(
@@ -112,6 +117,12 @@ export async function serveSite(loaded: LoadedConfig, options: ServeOptions): Pr
       const miner = miners.get(deviceId);
       if (miner === undefined) return false;
       replace(miner.faults, faults);
+      return true;
+    },
+    wireFault: (deviceId, faults) => {
+      const present = wireFaults.get(deviceId);
+      if (present === undefined) return false;
+      replace(present, faults);
       return true;
     },
     breaker: (limit, open) => {
@@ -178,6 +189,7 @@ function serveMiner(
   place: MinerPlace,
   index: number,
   clock: Clock,
+  faults: MinerWireFaults,
 ): Promise<SimulatedServer> {
   const hex = index.toString(16).padStart(4, '0').toUpperCase();
   const where = {
@@ -190,7 +202,7 @@ function serveMiner(
     model: modelOf(place),
     clock,
   };
-  return MINER_TWINS[firmwareOf(place)].serve(miner, where);
+  return MINER_TWINS[firmwareOf(place)].serve(miner, where, faults);
 }
 
 async function serveAllMeters(

@@ -27,8 +27,9 @@ interface Run {
 /**
  * `npm run proof -- wire [RUNS] [MINERS] [FIRST SEED]`: the agent as it is started on a site, over real sockets, against single
  * miners of four firmware families in a process of their own: one in ten acknowledges and does nothing, 3 % lose their
- * supply, 2 % lie, all drift by 4 %, restart by themselves, a pool outage returns all in the same moment, and the agent is
- * killed and started again. The limit falls to 60 % of the power at the start, comes back, and falls to 75 %. The judge is the simulator's true power.
+ * supply, 2 % lie, 2 % do as they are told and never answer it, all drift by 4 %, restart by themselves, a pool outage
+ * returns all in the same moment, and the agent is killed and started again. The limit falls to 60 % of the power at the
+ * start, comes back, and falls to 75 %. The judge is the simulator's true power.
  */
 export async function proveWire(runs: number, miners: number, firstSeed: number): Promise<boolean> {
   let kept = true;
@@ -115,6 +116,7 @@ function breakSome(simulator: SimulatorProcess, file: string, seed: number): { d
         id,
         faults: draw < 0.12 ? { ...faults, lies: 0.9 + 0.2 * random() } : faults,
       });
+    if (draw > 0.98) simulator.send({ op: 'wire-fault', id, faults: { losesAnswers: true } });
   }
   return {
     die: () => {
