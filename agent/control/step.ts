@@ -177,7 +177,7 @@ export function step(
     wakesPerHour: context.rules.wakesPerHour,
     meterLagMs: context.rules.meterLagMs,
     unseen,
-    doubted: doubtedFalls(context, inputs, limits),
+    doubted: doubtedFalls(context, inputs, limits, now),
     favours: tenants.favours,
   };
   const { plan, answer, gap, shortfalls, firm } = solvePlan(

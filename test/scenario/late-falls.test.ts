@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import type { MinerFaults } from '../../simulator/physics.ts';
 import { startVirtualSite } from '../support/virtual-site.ts';
 
 const MINUTE = 60_000;
@@ -19,6 +20,9 @@ miners:
   - { id: w, limit: grid, hosts: [10.0.1.1-10.0.1.20], firmware: whatsminer, model: "Whatsminer M60S" }
 control: { overshedPercent: 8 }
 `;
+
+const ignoring = (id: string): MinerFaults =>
+  id.startsWith('l') && Number(id.split('-').at(-1)) % 4 === 0 ? { disobeys: true } : {};
 
 describe('a fall that one in four of those who were asked ignore', () => {
   it.each([1, 2, 3])(
@@ -46,6 +50,20 @@ describe('a fall that one in four of those who were asked ignore', () => {
       virtual.stop();
     },
   );
+
+  it('asks nobody else while there is time', async () => {
+    const virtual = startVirtualSite({ seed: 1, config: CONFIG, faults: ignoring });
+    await virtual.run(3 * MINUTE);
+    virtual.order('set_limit', { limit: 'grid', watts: LOWERED, withinMs: 60_000 });
+    await virtual.run(5000);
+    const asked = virtual.applied();
+    await virtual.run(17_000);
+    expect(virtual.applied()).toBe(asked);
+    await virtual.run(38_000);
+    expect(virtual.applied()).toBeGreaterThan(asked);
+    expect(virtual.site.watts('grid')).toBeLessThanOrEqual(LOWERED);
+    virtual.stop();
+  });
 
   it('asks nobody else where everybody obeys', async () => {
     const virtual = startVirtualSite({ seed: 4, config: CONFIG });

@@ -57,20 +57,21 @@ describe('falls that are doubted', () => {
     ...newLimitMemory(100_000, 0),
     drop: { fromWatts: 120_000, startedAt: 100_000, deadlineAt: 130_000, met: 0 },
   };
-  const doubted = (inputs: readonly DeviceInput[], memory: LimitMemory = fallen, edition = 3) => {
+  /** The last moment for others that take 15 s: 2 s of the meter's lag and 3 s on the way before the deadline. */
+  const LAST_CALL = 110_000;
+  const doubted = (
+    inputs: readonly DeviceInput[],
+    memory: LimitMemory = fallen,
+    { edition = 3, now = LAST_CALL }: { edition?: number; now?: number } = {},
+  ) => {
     const context = stepContextOf([
       stepLimit(),
       stepLimit({ id: 'rack', parent: 'grid' }),
       stepLimit({ id: 'other' }),
     ]);
     const calm = newLimitMemory(100_000, 0);
-    return [
-      ...doubtedFalls({ ...context, rules: { ...context.rules, edition } }, inputs, {
-        grid: memory,
-        rack: calm,
-        other: calm,
-      }),
-    ];
+    const limits = { grid: memory, rack: calm, other: calm };
+    return [...doubtedFalls({ ...context, rules: { ...context.rules, edition } }, inputs, limits, now)];
   };
 
   it('are those whose slow end has passed at a reading that shows nothing: planned at what they drew', () => {
@@ -79,7 +80,7 @@ describe('falls that are doubted', () => {
     expect(doubted([told('d', { device: { requestedAt: null } }), free('f')])).toEqual([]);
     expect(doubted([told('d', { device: { fresh: false } }), free('f')])).toEqual([]);
     expect(doubted([told('d', { pending: { failed: true } }), free('f')])).toEqual([]);
-    expect(doubted([told('d'), free('f')], fallen, 2)).toEqual([]);
+    expect(doubted([told('d'), free('f')], fallen, { edition: 2 })).toEqual([]);
   });
 
   it('stand below a limit that fell, at any depth, or whose meter shows more than it may carry', () => {
@@ -92,6 +93,19 @@ describe('falls that are doubted', () => {
     expect(doubted(below('rack'), { ...calm, samples: [[114_000, 100_000]] })).toEqual([]);
     const follow = { ceilingWatts: 110_000 } as LimitMemory['follow'] & object;
     expect(doubted(below('rack'), { ...calm, follow, samples: [[114_000, 105_000]] })).toEqual([]);
+  });
+
+  it('have until the quickest of the others must be asked, where there is a deadline', () => {
+    const quick = free('q', { facts: { sleepMs: 5000 } });
+    expect(doubted([told('d'), free('f')], fallen, { now: LAST_CALL - 1 })).toEqual([]);
+    expect(doubted([told('d'), free('f'), quick], fallen, { now: LAST_CALL + 9999 })).toEqual([]);
+    expect(doubted([told('d'), free('f'), quick], fallen, { now: LAST_CALL + 10_000 })).toEqual([
+      ['d', 3000],
+    ]);
+    // Nobody counts on those whose time is not known.
+    expect(doubted([told('d'), free('f', { facts: { sleepMs: null } })])).toEqual([]);
+    const atOnce = { ...fallen, drop: { ...fallen.drop!, deadlineAt: null } };
+    expect(doubted([told('d'), free('f')], atOnce, { now: SLOW_END })).toEqual([['d', 3000]]);
   });
 
   it('are no more than others can make up for', () => {
@@ -127,6 +141,8 @@ describe('falls that are doubted', () => {
     const context = stepContextOf([stepLimit(), stepLimit({ id: 'rack', parent: 'grid' })]);
     const facts = { limit: 'rack' };
     const inputs = [told('d', { facts }), free('f', { facts })];
-    expect([...doubtedFalls(context, inputs, { grid: fallen, rack: fallen })]).toEqual([['d', 3000]]);
+    expect([...doubtedFalls(context, inputs, { grid: fallen, rack: fallen }, LAST_CALL)]).toEqual([
+      ['d', 3000],
+    ]);
   });
 });
