@@ -58,7 +58,7 @@ export function plannedUnseen(
     const group = byRoot.get(root) ?? { lost: [], seen: 0 };
     byRoot.set(root, group);
     if (input.device.sampledAt !== null || input.entry.silentSince !== null) group.seen += 1;
-    const lost = lostOf(input);
+    const lost = lostOf(input, rules);
     if (lost !== null && !(isFirst && currentPoint(input) === null)) group.lost.push(lost);
   }
   for (const [root, { lost, seen }] of byRoot) {
@@ -66,14 +66,15 @@ export function plannedUnseen(
     const moments = lost.map(({ since }) => since);
     const many = Math.max(GROUP_AT_LEAST, Math.ceil(seen * GROUP_SHARE));
     const group = lost.filter(({ since }) => within(moments, since, TOGETHER_MS) >= many);
-    const share = rampedShare(group, limits[root]!.inForceWatts, rules, now);
+    const shareOf = rampedShares(group, limits[root]!.inForceWatts, rules, now);
     const grouped = new Set(group);
     for (const one of lost) {
       const { facts } = one.input;
       const isGone = !grouped.has(one) && now - one.since > goneAfterMs;
       if (isGone && metered(context.limits, limits, facts.limit, rules, now)) planned.set(facts.id, 0);
       else if (one.knownWatts === null) continue;
-      else if (grouped.has(one)) planned.set(facts.id, Math.ceil(one.knownWatts + one.extraWatts * share));
+      else if (grouped.has(one))
+        planned.set(facts.id, Math.ceil(one.knownWatts + one.extraWatts * shareOf(one)));
       else {
         const counts = now - one.since > rules.deviceStaleMs + rules.staleGraceMs;
         planned.set(facts.id, Math.ceil(one.knownWatts + (counts ? one.extraWatts : 0)));
@@ -83,13 +84,13 @@ export function plannedUnseen(
   return planned;
 }
 
-function lostOf(input: DeviceInput): Lost | null {
+function lostOf(input: DeviceInput, rules: ControlRules): Lost | null {
   const { device, entry, facts } = input;
   if (device.fresh || entry.silentSince === null || entry.quarantine !== null) return null;
   if (device.inventory !== 'present' && device.inventory !== 'absent') return null;
   if (device.failure === 'wrong-device') return null;
   const worst = worstOf(entry, facts, device);
-  const told = toldWatts(input);
+  const told = toldWatts(input, rules);
   const knownWatts = told === null ? null : Math.min(told, worst);
   return {
     input,
@@ -100,26 +101,36 @@ function lostOf(input: DeviceInput): Lost | null {
 }
 
 /** What it was last told or shown to draw; before its first reading nothing says which points it has. */
-function toldWatts(input: DeviceInput): Watts | null {
+function toldWatts(input: DeviceInput, rules: ControlRules): Watts | null {
   const { pending, pointId } = input.entry;
+  const told = pending !== null && !pending.failed ? pending : null;
+  const isThere = input.facts.points.some(({ id }) => id === told?.pointId);
+  // What it is on its way to, also where it was not read yet and its facts do not have that point.
+  if (told !== null && !isThere && editionOf(rules) >= 3) return told.watts;
   const point = currentPoint(input);
   if (point !== null) return point.watts;
-  if (pending !== null && !pending.failed) return pending.watts;
+  if (told !== null) return told.watts;
   return pointId === 'sleep' ? ASLEEP_WATTS : null;
 }
 
-/** How much of its worst case a group counts at: nothing within the grace, then as fast as the ramp goes. */
-function rampedShare(
+/**
+ * How much of its worst case a device of a group counts at: nothing within the grace, then as fast as the ramp goes. Each
+ * from its own silence on: who died a moment before the agent's start says nothing of those that it has not asked yet.
+ */
+function rampedShares(
   group: readonly Lost[],
   inForceWatts: Watts,
   rules: ControlRules,
   now: MonotonicMs,
-): number {
+): (one: Lost) => number {
   const extra = group.reduce((sum, { extraWatts }) => sum + extraWatts, 0);
-  if (extra <= 0) return 1;
+  if (extra <= 0) return () => 1;
   const first = Math.min(...group.map(({ since }) => since));
-  const elapsed = now - first - rules.deviceStaleMs - rules.staleGraceMs;
-  return Math.min(1, Math.max(0, (elapsed * rampWattsPerMs(inForceWatts, rules)) / extra));
+  const perMs = rampWattsPerMs(inForceWatts, rules);
+  return ({ since }) => {
+    const elapsed = now - (editionOf(rules) < 3 ? first : since) - rules.deviceStaleMs - rules.staleGraceMs;
+    return Math.min(1, Math.max(0, (elapsed * perMs) / extra));
+  };
 }
 
 function rampWattsPerMs(watts: Watts, rules: ControlRules): number {

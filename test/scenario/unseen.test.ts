@@ -68,6 +68,33 @@ describe('what cannot be seen any more', () => {
     virtual.stop();
   });
 
+  it('a start soon after some machines died sheds nobody for those that it has not asked yet', async () => {
+    const config = CONFIG.replace('10.0.0.25', '10.0.0.90')
+      .replace('10.0.2.25', '10.0.2.90')
+      .replace('200 kW', '520 kW')
+      .replace('rating: 100 kW', 'rating: 260 kW')
+      .replace('rating: 92 kW', 'rating: 350 kW')
+      .replace('PercentPerMinute: 5', 'PercentPerMinute: 100');
+    const virtual = startVirtualSite({ seed: 37, config });
+    await virtual.run(60_000);
+    virtual.order('set_limit', { limit: 'grid', watts: 330_000, withinMs: 30_000 });
+    await virtual.run(120_000);
+    expect(asleep(virtual, 'a')).toBeGreaterThan(60);
+    // A rack of six whose supply went, and are not taken for gone yet.
+    for (const miner of [...virtual.miners.values()].filter(({ id }) => id.startsWith('b')).slice(0, 6))
+      miner.supply(false);
+    await virtual.run(50_000);
+    const before = virtual.applied();
+    // Nobody of hall A is heard in the first seconds of the new life.
+    for (const id of virtual.miners.keys()) if (id.startsWith('a')) virtual.unreachable.add(id);
+    virtual.restart();
+    await virtual.run(6000);
+    for (const id of virtual.miners.keys()) virtual.unreachable.delete(id);
+    await virtual.run(30_000);
+    expect(virtual.applied()).toBe(before);
+    virtual.stop();
+  });
+
   it('a dead switch takes no healthy miner with it, and what sleeps behind it is not taken for awake at once', async () => {
     const virtual = startVirtualSite({ seed: 33, config: CONFIG });
     await virtual.run(30_000);

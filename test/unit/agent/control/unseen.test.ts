@@ -167,6 +167,33 @@ describe('what is planned for devices that are silent', () => {
     expect(group(COUNTS_AFTER_MS + 1, 3)).toBe(3300);
   });
 
+  it('each counts from its own silence on: a death before a start is no reason to count who was not asked yet', () => {
+    const now = (edition: number) =>
+      planned(
+        [
+          ...many(2, (n) => lost(`dead${n}`, COUNTS_AFTER_MS + 10_000)),
+          ...many(8, (n) => lost(`unread${n}`, 2000, { device: { sampledAt: null } })),
+        ],
+        { edition },
+      );
+    // 1,000 W of 3,000 on ten devices.
+    expect([now(3).get('dead0'), now(3).get('unread0')]).toEqual([3100, 3000]);
+    // In journals of versions before the third edition all counted from the first of them on.
+    expect([now(2).get('dead0'), now(2).get('unread0')]).toEqual([3100, 3100]);
+  });
+
+  it('what was under way when the agent ended is under way for one that was not read yet', () => {
+    const facts = { points: [minerFacts().points.at(-1)!] };
+    const falling = (edition: number, pending = pendingOf({ watts: 75 })) =>
+      planned([lost('d', 1, { facts, entry: { pending }, device: { sampledAt: null } })], { edition }).get(
+        'd',
+      );
+    expect(falling(3)).toBe(75);
+    expect(falling(2)).toBe(3000);
+    expect(falling(3, pendingOf({ watts: 75, failed: true }))).toBe(3000);
+    expect(one(1, { entry: { pending: pendingOf() } })).toBe(60);
+  });
+
   it('together is within a minute of each other', () => {
     const with_ = (apartMs: number) =>
       planned([
