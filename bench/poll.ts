@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type FleetOptions, plainHosts, type RunningFleet, startFleet } from './fleet.ts';
 import { type FloorInC, floorInC } from './poll-c.ts';
+import { benchRead } from './read.ts';
 
 /** What the polling process reports at its end. */
 export interface PollReport {
@@ -18,6 +19,8 @@ export interface PollReport {
 const FIRST_HOST = '127.80.0.1';
 /** From the first read of each to where it is measured. */
 export const WARM_UP_SECONDS = 30;
+/** What decoding costs is measured apart, without sockets. */
+const READ_ROUNDS = 180;
 
 /**
  * `npm run bench -- poll [DEVICES] [SECONDS] [beside]`: miners of every family polled every 10 s, 10 % dead (they take connections
@@ -76,6 +79,7 @@ export async function benchPoll(args: readonly string[]): Promise<void> {
   } finally {
     await fleet.stop();
   }
+  await benchRead(READ_ROUNDS);
 }
 
 /** Both at once: whatever else the machine does, it does to both. Each has half the fleet's attention. */

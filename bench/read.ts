@@ -2,8 +2,12 @@ import { EventEmitter } from 'node:events';
 import { createConnection, type Socket } from 'node:net';
 import type { LoadDriver } from '../drivers/load-driver.ts';
 import { openMiner } from '../drivers/miners/registry.ts';
+import { jsonOfText } from '../drivers/miners/web-json.ts';
+import { decodeCgminerReply } from '../protocols/cgminer-reply.ts';
 import { type Clock, systemClock } from '../protocols/clock.ts';
+import { HttpAnswerReader } from '../protocols/http-answer.ts';
 import { seededRandom } from '../protocols/random.ts';
+import { decodeWhatsminerFrame } from '../protocols/whatsminer-v3.ts';
 import type { Connect } from '../protocols/wire.ts';
 import { FLEET_PASSWORD, type FleetMember, fleetMembers, startFleet } from './fleet.ts';
 import { quantile } from './fleet-drivers.ts';
@@ -15,6 +19,11 @@ const INTERVAL_MS = 10_000;
 /** Past the 30 s in which slow parts are kept, and the start of each session. */
 const RECORDED_POLLS = 6;
 const WARM_UP_ROUNDS = 60;
+const MIB = 1024 * 1024;
+/** Enough to be warm. */
+const PARSED_BYTES = 64 * MIB;
+/** Where Whatsminer API 3 answers. */
+const V3_PORT = 4433;
 
 /** What a unit answered to each request, in turn; the last holds from then on. */
 type Answers = Map<string, Buffer[]>;
@@ -41,14 +50,19 @@ export async function benchRead(rounds: number): Promise<void> {
     members.map((member, index) => open(member, stage.clock, stage.playing(recorded[index]!))),
   ).flat();
   for (let round = 0; round < WARM_UP_ROUNDS; round += 1) await stage.readAll(drivers);
-  const shares: { readonly perExchange: number; readonly perRead: number }[] = [];
+  const shares: { readonly perExchange: number; readonly perRead: number; readonly perMiB: number }[] = [];
   for (let part = 0; part < 9; part += 1) {
     stage.exchanges = 0;
+    stage.bytes = 0;
     const usage = process.cpuUsage();
     for (let round = 0; round < rounds / 9; round += 1) await stage.readAll(drivers);
     const { user, system } = process.cpuUsage(usage);
     const reads = Math.ceil(rounds / 9) * drivers.length;
-    shares.push({ perExchange: (user + system) / stage.exchanges, perRead: (user + system) / reads });
+    shares.push({
+      perExchange: (user + system) / stage.exchanges,
+      perRead: (user + system) / reads,
+      perMiB: ((user + system) / 1000 / stage.bytes) * MIB,
+    });
   }
   const figures = (of: (share: (typeof shares)[number]) => number): string =>
     `${quantile(shares.map(of), 0.5).toFixed(1)} us (least ${Math.min(...shares.map(of)).toFixed(1)})`;
@@ -56,6 +70,35 @@ export async function benchRead(rounds: number): Promise<void> {
     `${drivers.length} miners without sockets, ${stage.failures} reads failed: an exchange ${figures((share) => share.perExchange)}, ` +
       `a read ${figures((share) => share.perRead)} of processor time, medians of 9 parts`,
   );
+  const answers = recorded.flatMap((unit) => [...unit.entries()]);
+  console.log(
+    `decoding, a MiB of replies: ${quantile(
+      shares.map(({ perMiB }) => perMiB),
+      0.5,
+    ).toFixed(1)} ms from the bytes to a reading, the drivers' own work included; ` +
+      `${parsingCost(answers).toFixed(1)} ms of it from the bytes to values`,
+  );
+}
+
+/** Milliseconds of processor time to take a MiB of the recorded replies apart: text records, JSON, pages, frames. */
+function parsingCost(answers: readonly (readonly [key: string, replies: readonly Buffer[]])[]): number {
+  let bytes = 0;
+  const usage = process.cpuUsage();
+  while (bytes < PARSED_BYTES)
+    for (const [key, replies] of answers)
+      for (const reply of replies) {
+        bytes += reply.length;
+        if (key.startsWith(`${V3_PORT} `)) decodeWhatsminerFrame(reply);
+        else if (reply.toString('latin1', 0, 5) !== 'HTTP/') decodeCgminerReply(reply);
+        else {
+          const reader = new HttpAnswerReader();
+          reader.take(reply);
+          const page = reader.answer('closed');
+          if (typeof page !== 'string') jsonOfText(new TextDecoder().decode(page.body));
+        }
+      }
+  const { user, system } = process.cpuUsage(usage);
+  return ((user + system) / 1000 / bytes) * MIB;
 }
 
 function open({ host, firmware }: FleetMember, clock: Clock, connect: Connect): LoadDriver {
@@ -172,6 +215,7 @@ function createStage() {
   const stage = {
     clock,
     exchanges: 0,
+    bytes: 0,
     failures: 0,
     playing: (answers: Answers): Connect => {
       const next = new Map<string, number>();
@@ -183,6 +227,7 @@ function createStage() {
           next.set(key, turn + 1);
           const answer = known[Math.min(turn, known.length - 1)];
           if (answer === undefined) throw new Error(`nothing was recorded for ${key}`);
+          stage.bytes += answer.length;
           return answer;
         };
         return new PlayedSocket(answerOf, (socket) => waiting.push(socket)) as unknown as Socket;

@@ -14,8 +14,12 @@ export class VirtualClock implements Clock {
   /** Wall time at monotonic 0; change it to step the wall clock. */
   epochAtZeroMs: number;
 
-  constructor(epochAtZeroMs = 1_790_000_000_000) {
+  private readonly settle: () => Promise<void>;
+
+  /** `hasIo`: false where nothing waits for real sockets, files or threads; time then moves several times as fast. */
+  constructor(epochAtZeroMs = 1_790_000_000_000, hasIo = true) {
     this.epochAtZeroMs = epochAtZeroMs;
+    this.settle = hasIo ? settle : settlePromises;
   }
 
   monotonicMs(): number {
@@ -61,28 +65,25 @@ export class VirtualClock implements Clock {
   /** Runs every timer due within `ms`, letting promises settle after each. */
   async advance(ms: number): Promise<void> {
     const end = this.now + ms;
-    await settle();
+    await this.settle();
     for (;;) {
       const next = this.timers[0];
       if (next === undefined || next.at > end) break;
       this.timers.shift();
       this.now = next.at;
       next.callback();
-      await settle();
+      await this.settle();
     }
     this.now = end;
   }
 }
 
-/** Real input and output gets a turn this often. */
-const TURNS_PER_IMMEDIATE = 64;
-let turns = 0;
+/** Lets every promise continuation that is ready run, and real input and output that is there. */
+function settle(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
 
 /** Lets every promise continuation that is ready run: ticks come when all of them have. */
-function settle(): Promise<void> {
-  turns = (turns + 1) % TURNS_PER_IMMEDIATE;
-  return new Promise((resolve) => {
-    if (turns === 0) setImmediate(resolve);
-    else process.nextTick(resolve);
-  });
+function settlePromises(): Promise<void> {
+  return new Promise((resolve) => process.nextTick(resolve));
 }

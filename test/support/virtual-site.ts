@@ -106,7 +106,7 @@ export interface VirtualOptions {
 }
 
 export function startVirtualSite(options: VirtualOptions): VirtualSite {
-  const clock = new VirtualClock(options.epochMs);
+  const clock = new VirtualClock(options.epochMs, false);
   const random = seededRandom(options.seed);
   const loaded = loadConfigText(options.config);
   if (!loaded.ok) throw new Error(JSON.stringify(loaded.problems));
