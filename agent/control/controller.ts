@@ -415,7 +415,7 @@ export function promise(
 ): { expectedWatts: Watts; shortfallWatts: Watts } {
   const sum = result.decision.sums.find((candidate) => candidate.limit === lease.limit);
   const deadlineAt = now + lease.withinMs;
-  const under = new Set(limitsBelow(context, lease.limit));
+  const under = limitsBelow(context, lease.limit);
   let later = 0;
   let falls = 0;
   for (const entry of Object.values(result.state.entries)) {

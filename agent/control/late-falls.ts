@@ -50,7 +50,7 @@ export function doubtedFalls(
   for (const { id } of context.limits) {
     const deadlineAt = deadlineOf(limits[id]!, now);
     if (deadlineAt === null) continue;
-    const limitIds = new Set(limitsBelow(context, id));
+    const limitIds = limitsBelow(context, id);
     const ready = inputs.filter((input) => limitIds.has(input.facts.limit) && readyWatts(input) > 0);
     const quickestMs = Math.min(...ready.map(({ facts }) => facts.sleepMs!));
     if (deadlineAt - now - context.rules.meterLagMs > quickestMs + CALL_MS) continue;

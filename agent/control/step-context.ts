@@ -82,9 +82,9 @@ export function pathOf(limits: readonly StepLimit[], limit: LimitId): LimitId[] 
 }
 
 /** A limit and all below it (parents stand before children). Pure. */
-export function limitsBelow({ limits }: StepContext, limit: LimitId): LimitId[] {
-  const ids = [limit];
-  for (const { id, parent } of limits) if (parent !== null && ids.includes(parent)) ids.push(id);
+export function limitsBelow({ limits }: StepContext, limit: LimitId): ReadonlySet<LimitId> {
+  const ids = new Set([limit]);
+  for (const { id, parent } of limits) if (parent !== null && ids.has(parent)) ids.add(id);
   return ids;
 }
 

@@ -1,6 +1,6 @@
 import type { DeviceId } from '../../protocols/units.ts';
 import type { Condition, Severity } from './alarms.ts';
-import { type DeviceModel, pathUp, type SiteModel } from './model.ts';
+import { pathUp, type SiteModel } from './model.ts';
 import type { Snapshot } from './snapshot.ts';
 
 /**
@@ -29,64 +29,30 @@ const RANK: Readonly<Record<Severity, number>> = { critical: 0, major: 1, minor:
 const FOLLOWS_FROM_SILENCE: readonly string[] = ['does-not-obey', 'quarantined', 'rose-by-itself'];
 const SILENT = 'device-silent';
 
-/** What devices share changes with their address alone, and who is there seldom: kept from one cycle to the next. */
-const placeOfDevice = new WeakMap<DeviceModel, { readonly address: string; readonly place: DevicePlace }>();
-const placesOfModel = new WeakMap<SiteModel, readonly DevicePlace[]>();
-const countsOfPlaces = new WeakMap<readonly DevicePlace[], Counts>();
-
-/** Places by device, and how many devices share each cause. */
-interface Counts {
-  readonly all: ReadonlyMap<DeviceId, DevicePlace>;
-  readonly sizes: ReadonlyMap<string, number>;
-}
-
 /** Where the devices of a site stand that were ever seen and are not removed. */
-export function placesOf(model: SiteModel, snapshot: Snapshot): readonly DevicePlace[] {
+export function placesOf(model: SiteModel, snapshot: Snapshot): DevicePlace[] {
   const models = new Map(model.devices.map((device) => [device.id, device]));
-  const places: DevicePlace[] = [];
-  for (const { id, inventory, address } of snapshot.devices) {
-    const device = models.get(id);
-    if (device === undefined || inventory === 'expected' || inventory === 'removed') continue;
-    let known = placeOfDevice.get(device);
-    if (known?.address !== address) {
-      known = { address, place: placeOf(model, device, address) };
-      placeOfDevice.set(device, known);
-    }
-    places.push(known.place);
-  }
-  const before = placesOfModel.get(model);
-  if (before?.length === places.length && places.every((place, index) => place === before[index]))
-    return before;
-  placesOfModel.set(model, places);
-  return places;
-}
-
-function countsOf(places: readonly DevicePlace[]): Counts {
-  const known = countsOfPlaces.get(places);
-  if (known !== undefined) return known;
-  const all = new Map(places.map((place) => [place.id, place]));
-  const sizes = new Map<string, number>();
-  for (const { shares } of places) for (const cause of shares) sizes.set(cause, (sizes.get(cause) ?? 0) + 1);
-  countsOfPlaces.set(places, { all, sizes });
-  return { all, sizes };
-}
-
-function placeOf(model: SiteModel, device: DeviceModel, address: string): DevicePlace {
-  const { building, row, rack } = device.location ?? {};
-  const [, ...limits] = [...pathUp(model, device.limit)].reverse();
-  const network = /^(\d+\.\d+\.\d+)\.\d+(:|$)/.exec(address)?.[1];
-  return {
-    id: device.id,
-    shares: [
-      `entry ${device.entry}`,
-      ...(rack === undefined ? [] : [`rack ${[building, row, rack].filter(Boolean).join('.')}`]),
-      ...(row === undefined ? [] : [`row ${[building, row].filter(Boolean).join('.')}`]),
-      ...(building === undefined ? [] : [`building ${building}`]),
-      ...(network === undefined ? [] : [`network ${network}.0/24`]),
-      ...limits.map((limit) => `limit ${limit}`),
-      `site ${model.siteId}`,
-    ],
-  };
+  return snapshot.devices.flatMap((device): DevicePlace[] => {
+    const known = models.get(device.id);
+    if (known === undefined || device.inventory === 'expected' || device.inventory === 'removed') return [];
+    const { building, row, rack } = known.location ?? {};
+    const [, ...limits] = [...pathUp(model, device.limit)].reverse();
+    const network = /^(\d+\.\d+\.\d+)\.\d+(:|$)/.exec(device.address)?.[1];
+    return [
+      {
+        id: device.id,
+        shares: [
+          `entry ${known.entry}`,
+          ...(rack === undefined ? [] : [`rack ${[building, row, rack].filter(Boolean).join('.')}`]),
+          ...(row === undefined ? [] : [`row ${[building, row].filter(Boolean).join('.')}`]),
+          ...(building === undefined ? [] : [`building ${building}`]),
+          ...(network === undefined ? [] : [`network ${network}.0/24`]),
+          ...limits.map((limit) => `limit ${limit}`),
+          `site ${model.siteId}`,
+        ],
+      },
+    ];
+  });
 }
 
 /**
@@ -106,7 +72,7 @@ export function groupByCause(
   }
   if ([...byCode.values()].every((same) => same.length < GROUP_AT_LEAST))
     return conditions.filter(({ fresh }) => fresh === undefined);
-  const { all, sizes } = countsOf(places());
+  const all = new Map(places().map((place) => [place.id, place]));
   const gone = new Set<Condition>();
   const grouped = new Map<Condition, Condition>();
   const silent = new Set<DeviceId>();
@@ -119,7 +85,7 @@ export function groupByCause(
       else if (all.has(condition.target)) open.set(condition.target, condition);
     }
     const named = new Set<string>();
-    for (const { cause, ids } of causesOf(open, all, sizes)) {
+    for (const { cause, ids } of causesOf(open, all)) {
       const members = ids.map((id) => open.get(id)!);
       for (const member of members) gone.add(member);
       grouped.set(members[0]!, joined(code, cause, members, ids, named));
@@ -133,28 +99,20 @@ export function groupByCause(
   });
 }
 
-/**
- * What explains the most devices in trouble and contradicts the fewest that are not; then the next. `sizes`: how many
- * devices share each cause.
- */
+/** What explains the most devices in trouble and contradicts the fewest that are not; then the next. */
 function causesOf(
   troubled: ReadonlyMap<DeviceId, unknown>,
   all: ReadonlyMap<DeviceId, DevicePlace>,
-  sizes: ReadonlyMap<string, number>,
 ): { readonly cause: string; readonly ids: readonly DeviceId[] }[] {
   if (troubled.size < GROUP_AT_LEAST) return [];
-  const idsOf = new Map<string, Set<DeviceId>>();
-  for (const { id, shares } of all.values()) {
-    if (!troubled.has(id)) continue;
+  const tally = new Map<string, { readonly ids: Set<DeviceId>; others: number }>();
+  for (const { id, shares } of all.values())
     for (const cause of shares) {
-      const ids = idsOf.get(cause);
-      if (ids === undefined) idsOf.set(cause, new Set([id]));
-      else ids.add(id);
+      const entry = tally.get(cause) ?? { ids: new Set(), others: 0 };
+      if (troubled.has(id)) entry.ids.add(id);
+      else entry.others += 1;
+      tally.set(cause, entry);
     }
-  }
-  const tally = new Map(
-    [...idsOf].map(([cause, ids]) => [cause, { ids, others: sizes.get(cause)! - ids.size }]),
-  );
   const found: { cause: string; ids: DeviceId[] }[] = [];
   for (;;) {
     const [best] = [...tally]
