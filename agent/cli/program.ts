@@ -284,6 +284,7 @@ export function buildProgram(deps: ProgramDeps): {
   program.command('top').description('the status, live').action(action('top', topCommand));
   program
     .command('explain <target>')
+    .alias('why')
     .description('why a device or limit is as it is')
     .action(action('explain', (context, target: string) => explainCommand(context, target)));
   program
