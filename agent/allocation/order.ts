@@ -1,6 +1,10 @@
+/** Runs in order that are merged; what stands in shorter ones is sorted in runs of this length first. */
+const RUN = 16;
+
 /**
  * Sorts `items[0..count)` (indices into `keys`) by falling key, equal keys by rising index: the result does
- * not depend on the order they came in. `scratch` is as long as `items`. Returns nothing; works in place.
+ * not depend on the order they came in, the time does: a few long runs in order are only merged. `scratch` is as
+ * long as `items`. Returns nothing; works in place.
  */
 export function sortByFallingKey(
   items: Int32Array,
@@ -8,7 +12,10 @@ export function sortByFallingKey(
   keys: Float64Array,
   scratch: Int32Array,
 ): void {
-  const RUN = 16;
+  if (runsOf(items, count, keys) * RUN <= count) {
+    mergeFound(items, count, keys, scratch);
+    return;
+  }
   for (let start = 0; start < count; start += RUN) {
     insertionSort(items, start, Math.min(start + RUN, count), keys);
   }
@@ -25,6 +32,38 @@ export function sortByFallingKey(
     to = swap;
   }
   if (from !== items) items.set(from.subarray(0, count));
+}
+
+/** How many runs in order the list consists of. */
+function runsOf(items: Int32Array, count: number, keys: Float64Array): number {
+  let runs = 1;
+  for (let t = 1; t < count; t += 1) if (!comesFirst(items[t - 1]!, items[t]!, keys)) runs += 1;
+  return runs;
+}
+
+/** Merges the runs that are there, two by two, until one is left. */
+function mergeFound(items: Int32Array, count: number, keys: Float64Array, scratch: Int32Array): void {
+  let from = items;
+  let to = scratch;
+  while (endOfRun(from, 0, count, keys) < count) {
+    for (let start = 0; start < count; ) {
+      const middle = endOfRun(from, start, count, keys);
+      const end = endOfRun(from, middle, count, keys);
+      mergeRuns(from, start, middle, end, to, keys);
+      start = end;
+    }
+    const swap = from;
+    from = to;
+    to = swap;
+  }
+  if (from !== items) items.set(from.subarray(0, count));
+}
+
+/** Where the run that begins at `start` ends. */
+function endOfRun(items: Int32Array, start: number, count: number, keys: Float64Array): number {
+  let t = Math.min(start + 1, count);
+  while (t < count && comesFirst(items[t - 1]!, items[t]!, keys)) t += 1;
+  return t;
 }
 
 function insertionSort(items: Int32Array, start: number, end: number, keys: Float64Array): void {
@@ -53,15 +92,20 @@ function mergeRuns(
 ): void {
   let left = start;
   let right = middle;
-  for (let out = start; out < end; out += 1) {
-    if (right >= end || (left < middle && comesFirst(from[left]!, from[right]!, keys))) {
-      to[out] = from[left]!;
+  let out = start;
+  while (left < middle && right < end) {
+    const a = from[left]!;
+    const b = from[right]!;
+    if (comesFirst(a, b, keys)) {
+      to[out++] = a;
       left += 1;
     } else {
-      to[out] = from[right]!;
+      to[out++] = b;
       right += 1;
     }
   }
+  while (left < middle) to[out++] = from[left++]!;
+  while (right < end) to[out++] = from[right++]!;
 }
 
 function comesFirst(a: number, b: number, keys: Float64Array): boolean {

@@ -45,6 +45,25 @@ describe('an order of segments', () => {
     }
   });
 
+  test.each([1, 2, 3, 4, 5, 8, 20])('%i runs in order come out as one', (runs) => {
+    const random = seededRandom(SEED + runs);
+    for (const length of [16, 17, 40]) {
+      for (const distinct of [1, 4, 1e9]) {
+        const count = runs * length;
+        const keys = Float64Array.from({ length: count }, () => Math.floor(random() * distinct));
+        const all = shuffled(count, random);
+        // Of unequal lengths, none or one of them long.
+        const ends = Array.from({ length: runs - 1 }, () => Math.floor(random() * count)).sort(
+          (a, b) => a - b,
+        );
+        const items = [0, ...ends].flatMap((from, n) => inOrder(all.slice(from, ends[n] ?? count), keys));
+        const list = Int32Array.from([...items, -7]);
+        sortByFallingKey(list, count, keys, new Int32Array(count + 1));
+        expect([...list]).toEqual([...inOrder(items, keys), -7]);
+      }
+    }
+  });
+
   test('two of them merge into one, whatever their lengths', () => {
     const random = seededRandom(SEED);
     for (const [inA, inB] of [

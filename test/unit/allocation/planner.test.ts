@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { createPlanner, type Solver } from '../../../agent/allocation/planner.ts';
 import type { Problem, ProblemDevice } from '../../../agent/allocation/problem.ts';
-import { solveProblem } from '../../../agent/allocation/solve.ts';
+import { type SolveOptions, solveProblem } from '../../../agent/allocation/solve.ts';
 import { createTick, type Tick } from '../../../agent/allocation/tick.ts';
 import { deviceOf, floorOf, limitOf, siteOf } from '../../support/small-site.ts';
 
@@ -163,6 +163,51 @@ describe('a problem that differs from the one before', () => {
       expect(plan(turned)).toEqual(solveProblem(turned));
       expect(ticks).toHaveLength(before + 1);
     }
+  });
+
+  test('nothing new, asked alike: the answer that was given', () => {
+    const known = { a: 'm1', b: 'm0' };
+    const wholeBreakers = new Set(['pdu', 'other']);
+    const asked = { workUnits: 1000, known, wholeBreakers, repair: true };
+    const plan = createPlanner();
+    const answer = plan(first, asked);
+    expect(plan(structuredClone(first), asked)).toBe(answer);
+    const alike = { ...asked, known: { ...known }, wholeBreakers: new Set(['other', 'pdu']) };
+    expect(plan(first, alike)).toBe(answer);
+  });
+
+  test.each<readonly [string, SolveOptions]>([
+    ['less work', { workUnits: 900 }],
+    ['nothing known', { known: null }],
+    ['something else known', { known: { a: 'm1', b: 'm1' } }],
+    ['less known', { known: { a: 'm1' } }],
+    ['known of another', { known: { a: 'm1', c: 'm0' } }],
+    ['no whole breakers', { wholeBreakers: false }],
+    ['other whole breakers', { wholeBreakers: new Set(['other']) }],
+    ['as many other whole breakers', { wholeBreakers: new Set(['site']) }],
+    ['no repairs', { repair: false }],
+    ['one word more', { mendFloors: true }],
+  ])('nothing new, asked with %s: decided again, and the first way again', (_, change) => {
+    const asked: SolveOptions = {
+      workUnits: 1000,
+      known: { a: 'm1', b: 'm0' },
+      wholeBreakers: new Set(['pdu']),
+      repair: true,
+    };
+    const plan = createPlanner();
+    const answer = plan(first, asked);
+    const again = plan(first, { ...asked, ...change });
+    expect(again).not.toBe(answer);
+    expect(again).toEqual(solveProblem(first, { ...asked, ...change }));
+    expect(plan(first, asked)).not.toBe(again);
+    expect(plan(first, asked)).toEqual(answer);
+  });
+
+  test('nothing known at all is as good as no word of it', () => {
+    const plan = createPlanner();
+    const answer = plan(first, { known: null });
+    expect(plan(first, {})).toBe(answer);
+    expect(plan(first, { known: {} })).not.toBe(answer);
   });
 
   test('the search is what the call says', () => {
