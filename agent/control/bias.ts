@@ -1,4 +1,4 @@
-import type { DeviceId, Milliseconds, MonotonicMs, Watts } from '../../protocols/units.ts';
+import type { DeviceId, LimitId, Milliseconds, MonotonicMs, Watts } from '../../protocols/units.ts';
 import type { DeviceInput } from './ledger.ts';
 import type { LimitMemory } from './limit-memory.ts';
 import type { NodeSums } from './node-sums.ts';
@@ -7,7 +7,8 @@ import { editionOf, type StepContext, type StepLimit } from './step-context.ts';
 
 /**
  * What meters show beyond everything that the plan knows of is taken off the room: upwards at once, downwards
- * slowly. It is never negative: an error in our favour makes no room.
+ * slowly. It is never negative: an error in our favour makes no room. Returns, per limit, what is put down to devices
+ * that were never asked yet: taken off as well, for as long as they are not known.
  */
 export function correctBias(
   context: StepContext,
@@ -16,7 +17,8 @@ export function correctBias(
   inputs: readonly DeviceInput[],
   unseen: ReadonlyMap<DeviceId, Watts>,
   now: MonotonicMs,
-): void {
+): ReadonlyMap<LimitId, Watts> {
+  const unknown = new Map<LimitId, Watts>();
   const below = new Map<string, DeviceInput[]>();
   for (const input of inputs) {
     const list = below.get(input.facts.limit);
@@ -25,7 +27,8 @@ export function correctBias(
   }
   const models = new Map<string, NodeModel>();
   const { rules } = context;
-  const roundMs = editionOf(rules) < 2 ? 0 : rules.pollMs + rules.meterLagMs;
+  const edition = editionOf(rules);
+  const roundMs = edition < 2 ? 0 : rules.pollMs + rules.meterLagMs;
   for (const limit of [...context.limits].reverse()) {
     const model = ownModel(limit, below.get(limit.id) ?? [], unseen, now, context.rules.meterLagMs);
     for (const child of context.limits) {
@@ -34,6 +37,7 @@ export function correctBias(
       model.planned += childModel.planned * child.gain;
       model.present += childModel.present * child.gain;
       model.rises += childModel.rises * child.gain;
+      model.unasked += childModel.unasked * child.gain;
       model.quiet &&= childModel.quiet;
     }
     const memory = limits[limit.id]!;
@@ -50,7 +54,11 @@ export function correctBias(
     if (excess < bias) bias += (excess - bias) * 0.05;
     // The plan believes that it is under the limit, the meter says that it is not, and everything sent has had
     // its effect: whatever it is, it counts at once.
-    const over = sum.expectedWatts - Math.max(memory.inForceWatts, model.planned + bias);
+    const beyond = Math.max(0, sum.expectedWatts - model.planned - bias);
+    const unasked = edition < 3 ? 0 : Math.min(model.unasked, beyond);
+    if (unasked > 0) unknown.set(limit.id, unasked);
+    const planned = model.planned + bias + unasked;
+    const over = sum.expectedWatts - Math.max(memory.inForceWatts, planned);
     const settled = now - memory.biasRaisedAt > context.rules.meterLagMs + 1000;
     const { overSince: before, ...kept } = memory;
     const overSince = over > 0 ? (before ?? now) : null;
@@ -61,8 +69,14 @@ export function correctBias(
       limits[limit.id] = { ...kept, ...since, biasWatts: bias + over, biasRaisedAt: now };
     else limits[limit.id] = { ...kept, ...since, biasWatts: bias < 1 ? 0 : bias };
     // To its parent a metered node is what its meter shows, or what is planned below it where that is less.
-    models.set(limit.id, { ...model, planned: model.planned + bias, present: sum.measuredWatts });
+    models.set(limit.id, {
+      ...model,
+      planned,
+      present: sum.measuredWatts,
+      unasked: model.unasked - unasked,
+    });
   }
+  return unknown;
 }
 
 interface NodeModel {
@@ -72,6 +86,8 @@ interface NodeModel {
   present: number;
   /** What is still to come of the rises that are under way, by the devices' last readings. */
   rises: number;
+  /** What devices may draw that were never seen and not asked yet: the meter has them, the plan has not. */
+  unasked: number;
   /** Nothing below is on its way between two points. */
   quiet: boolean;
 }
@@ -87,13 +103,17 @@ function ownModel(
     planned: limit.loadWorstWatts,
     present: limit.loadWorstWatts,
     rises: 0,
+    unasked: 0,
     quiet: true,
   };
   for (const input of inputs) {
     const { entry, facts, device } = input;
     const { pending } = entry;
     // Not yet asked: what it draws is in the meter and not in the model.
-    if (device.requestedAt === null && device.failure === null) model.quiet = false;
+    if (device.requestedAt === null && device.failure === null) {
+      model.quiet = false;
+      if (device.inventory === 'expected') model.unasked += facts.nameplateWatts;
+    }
     if (device.inventory === 'expected' || device.inventory === 'removed') continue;
     const recent = entry.lastDrop !== null && now - entry.lastDrop.at < lagMs * 2;
     const moving = pending !== null || recent || device.activity === 'starting';

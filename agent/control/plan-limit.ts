@@ -15,6 +15,8 @@ export function planLimit(
     readonly blindWatts: Watts | null;
     /** Part of a fall that is shed on top of it, for those who will not obey. */
     readonly overshedShare: number;
+    /** What its meter shows of devices that were never asked yet; absent: nothing. */
+    readonly unaskedWatts?: Watts | undefined;
     readonly now: MonotonicMs;
   },
 ): PlanLimit {
@@ -27,7 +29,7 @@ export function planLimit(
     parent: limit.parent,
     gain: limit.gain,
     capacityWatts: mostWatts(memory, reserve) - (at.blindWatts ?? 0) - overshed - at.reservedWatts,
-    fixedWatts: limit.loadWorstWatts + coarse(memory.biasWatts, limit.ratingWatts),
+    fixedWatts: limit.loadWorstWatts + coarse(memory.biasWatts + (at.unaskedWatts ?? 0), limit.ratingWatts),
     authority: limit.authority,
     noRise:
       at.blindWatts !== null || memory.drop !== null || at.now - memory.lastShedAt < rules.restoreHoldMs,

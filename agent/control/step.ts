@@ -155,7 +155,7 @@ export function step(
     gone: (id) => unseen.get(id) === 0,
     seesIdle: editionOf(context.rules) >= 2,
   });
-  correctBias(context, limits, sums, inputs, unseen, now);
+  const unasked = correctBias(context, limits, sums, inputs, unseen, now);
   const phase =
     before.phase === 'normal' || evidenceComplete(context, limits, observation, now) ? 'normal' : 'starting';
   const tenants = tenantsNow(context, before, inputs, now);
@@ -165,6 +165,7 @@ export function step(
       reservedWatts: orders.reservedWatts[limit.id] ?? 0,
       blindWatts: blind.get(limit.id) ?? null,
       overshedShare: overshed.get(limit.id)!,
+      unaskedWatts: unasked.get(limit.id),
       now,
     }),
   );
@@ -316,7 +317,8 @@ function learnAll(
 
 function knownRise(rules: ControlRules, entry: Entry, device: ObservedDevice): Entry {
   if (!rules.wholeRises) return withoutRise(entry);
-  return editionOf(rules) >= 2 ? endedRise(entry, device) : entry;
+  const edition = editionOf(rules);
+  return edition >= 2 ? endedRise(entry, device, edition >= 3) : entry;
 }
 
 function intervene(

@@ -38,3 +38,27 @@ describe('a load that nobody announced', () => {
     },
   );
 });
+
+/** 120 machines that draw 420 kW together, more than may flow. */
+const TOO_MANY = `
+site: { id: t }
+limits:
+  - { id: grid, rating: 400 kW, meter: gm, authority: full }
+meters:
+  - { id: gm, profile: eastron-sdm630, transport: { kind: modbus-tcp, host: 127.0.0.1, unit: 1 } }
+miners:
+  - { id: m, limit: grid, hosts: [10.0.0.1-10.0.0.120], firmware: bitmain, model: "Antminer S21" }
+`;
+
+describe('a site that is over its rating when the agent first starts', () => {
+  it.each([1, 2, 3])('puts no more to sleep than must be (seed %i)', async (seed) => {
+    const virtual = startVirtualSite({ seed, config: TOO_MANY });
+    await virtual.run(MINUTE);
+    expect(virtual.site.watts('grid')).toBeLessThan(400_000);
+    const asleep = [...virtual.miners.values()].filter(({ state }) => state === 'sleeping').length;
+    // 24 kW with the reserve of 1 %: seven machines, and one for what its meter's noise adds.
+    expect(asleep).toBeGreaterThanOrEqual(6);
+    expect(asleep).toBeLessThanOrEqual(8);
+    virtual.stop();
+  });
+});

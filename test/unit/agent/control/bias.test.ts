@@ -98,3 +98,90 @@ describe('more than the plan knows of', () => {
     expect(corrected(102_900, silent)).toMatchObject({ biasWatts: 0, overSince: NOW });
   });
 });
+
+describe('devices that were never asked', () => {
+  const unasked = (count: number, more: Partial<DeviceInput['device']> = {}): DeviceInput[] =>
+    Array.from({ length: count }, (_, n) => ({
+      entry: entryOf({ id: `d${n}`, pointId: null }),
+      facts: minerFacts({ id: `d${n}`, nameplateWatts: 3300 }),
+      device: observed({
+        id: `d${n}`,
+        inventory: 'expected',
+        activity: 'unknown',
+        requestedAt: null,
+        sampledAt: null,
+        fresh: false,
+        powerWatts: null,
+        ...more,
+      }),
+    }));
+
+  /** A hall below a grid, with losses of a fifth in between: what each is put down to, and what their memories become. */
+  function corrections(
+    expected: { readonly grid: number; readonly hall: number | null },
+    inputs: readonly DeviceInput[],
+    edition = 3,
+  ) {
+    const context = stepContextOf([
+      stepLimit({ metered: true }),
+      stepLimit({ id: 'hall', parent: 'grid', gain: 1.25, metered: true }),
+    ]);
+    const limits: Record<string, LimitMemory> = {
+      grid: newLimitMemory(LIMIT_WATTS, NOW),
+      hall: newLimitMemory(LIMIT_WATTS, NOW),
+    };
+    const sumOf = (limit: 'grid' | 'hall'): [string, NodeSums] => [
+      limit,
+      {
+        limit,
+        expectedWatts: expected[limit] ?? 0,
+        worstWatts: expected[limit] ?? 0,
+        sumWorstWatts: expected[limit] ?? 0,
+        meteredWorstWatts: expected[limit],
+        measuredWatts: expected[limit],
+      },
+    ];
+    const unknown = correctBias(
+      { ...context, rules: { ...context.rules, edition } },
+      limits,
+      new Map([sumOf('grid'), sumOf('hall')]),
+      inputs.map((input) => ({ ...input, facts: { ...input.facts, limit: 'hall' } })),
+      new Map(),
+      NOW,
+    );
+    return { unknown: Object.fromEntries(unknown), grid: limits['grid']!, hall: limits['hall']! };
+  }
+
+  it('are what a meter shows beyond the plan, up to their nameplates; the rest counts at once', () => {
+    const { unknown, grid, hall } = corrections({ grid: 125_000, hall: 100_000 }, unasked(40));
+    expect(unknown).toEqual({ hall: 100_000 });
+    expect([grid.biasWatts, hall.biasWatts]).toEqual([0, 0]);
+    const more = corrections({ grid: 137_500, hall: 110_000 }, unasked(30));
+    expect(more.unknown).toEqual({ hall: 99_000 });
+    // 11 kW of the hall's 110 are nobody's, and 10 of them are over.
+    expect(more.hall).toMatchObject({ biasWatts: 10_000, biasRaisedAt: NOW });
+  });
+
+  it('count once on the way up: at the lowest meter, and at the next above where that is not read', () => {
+    const above = corrections({ grid: 127_000, hall: 100_000 }, unasked(40));
+    // 2 kW more than the hall and its losses: 32 kW of the nameplates are left for them.
+    expect(above.unknown).toEqual({ hall: 100_000, grid: 2000 });
+    expect(above.grid.biasWatts).toBe(0);
+    expect(corrections({ grid: 100_000, hall: null }, unasked(40)).unknown).toEqual({ grid: 100_000 });
+    expect(corrections({ grid: 170_000, hall: null }, unasked(40)).unknown).toEqual({ grid: 165_000 });
+  });
+
+  it('are none once they were asked, seen before, or in journals of earlier editions', () => {
+    const meters = { grid: 125_000, hall: 100_000 };
+    for (const inputs of [
+      unasked(40, { requestedAt: NOW - 10 }),
+      unasked(40, { failure: 'timeout' }),
+      unasked(40, { inventory: 'removed' }),
+    ])
+      expect(corrections(meters, inputs).unknown).toEqual({});
+    const earlier = corrections({ grid: 0, hall: 104_000 }, unasked(40), 2);
+    expect(earlier.unknown).toEqual({});
+    expect(earlier.hall.biasWatts).toBe(4000);
+    expect(corrections({ grid: 0, hall: 0 }, unasked(40)).unknown).toEqual({});
+  });
+});

@@ -169,6 +169,7 @@ describe('a rise that shows before its end', () => {
               powerWatts: powerWatts!,
               ...(index === pairs.length - 1 ? more : {}),
             }),
+            false,
           ),
         entryOf({ rising }),
       ).rising;
@@ -198,7 +199,26 @@ describe('a rise that shows before its end', () => {
         at: 100_000,
       });
     const none = entryOf();
-    expect(endedRise(none, observed())).toBe(none);
+    expect(endedRise(none, observed(), true)).toBe(none);
+  });
+
+  it('is over as well when what it hashes says so, nearer to the target and for two minutes', () => {
+    const rising = { watts: 3300, until: 900_000 };
+    const left = (readings: readonly (readonly [ms: number, watts: number])[], byHashrate = true) =>
+      readings.reduce(
+        (entry, [sampledAt, powerWatts]) =>
+          endedRise(entry, observed({ sampledAt, powerWatts, reported: false }), byHashrate),
+        entryOf({ rising }),
+      ).rising;
+    const level = (ms: number, watts: number) =>
+      [
+        [100_000, watts],
+        [100_000 + ms, watts],
+      ] as const;
+    expect(left(level(120_000, 2838))).toBeUndefined();
+    expect(left(level(119_999, 2838))).toBeDefined();
+    expect(left(level(120_000, 2837))).toBeDefined();
+    expect(left(level(600_000, 2838), false)).toEqual(rising);
   });
 
   it('is none of a GPU node: its caps are its worst case', () => {
