@@ -8,6 +8,7 @@ export interface MutationPart {
 const LEDGER = [
   'ledger',
   'node-sums',
+  'bias',
   'gate',
   'unseen',
   'class-memory',
@@ -43,7 +44,7 @@ export const MUTATION_PARTS: Readonly<Record<string, MutationPart>> = {
     files: LEDGER.map((name) => `agent/control/${name}.ts`),
     tests: [
       'test/unit/agent/control/{ledger,class-memory,derived-limits,swap}*.test.ts',
-      'test/unit/agent/control/{gate,node-sums,unseen,limit-memory,plan,plan-limit,follow,fairness,late-falls}*.test.ts',
+      'test/unit/agent/control/{gate,node-sums,bias,unseen,limit-memory,plan,plan-limit,follow,fairness,late-falls}*.test.ts',
       'test/property/control/*.test.ts',
     ],
     atLeastPercent: 85,

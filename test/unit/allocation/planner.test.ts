@@ -185,6 +185,8 @@ describe('a problem that differs from the one before', () => {
     ['no whole breakers', { wholeBreakers: false }],
     ['other whole breakers', { wholeBreakers: new Set(['other']) }],
     ['as many other whole breakers', { wholeBreakers: new Set(['site']) }],
+    ['more whole breakers', { wholeBreakers: new Set(['pdu', 'other']) }],
+    ['all whole breakers', { wholeBreakers: true }],
     ['no repairs', { repair: false }],
     ['one word more', { mendFloors: true }],
   ])('nothing new, asked with %s: decided again, and the first way again', (_, change) => {
