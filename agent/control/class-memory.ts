@@ -101,6 +101,16 @@ function bounded(fact: Milliseconds | null, learnt: Milliseconds | null): Millis
   );
 }
 
+/** What a limit sheds beyond need when it falls, for those who will not obey. */
+export interface Overshed {
+  /** Share of a fall that is ignored in the mean. */
+  readonly share: number;
+  /** What one of its devices comes to, in the mean: few devices stray further from the share than many. */
+  readonly deviceWatts: Watts;
+  /** How long the quickest of those at work takes to sleep; infinite where none is. */
+  readonly quickestMs: Milliseconds;
+}
+
 /**
  * Share of a fall that each limit sheds more than it must: what its devices are known to ignore, weighted by their
  * watts, never less than configured. Pure.
@@ -110,28 +120,36 @@ export function overshedShares(
   inputs: readonly DeviceInput[],
   classes: ClassMemories,
   rules: ControlRules,
-): ReadonlyMap<LimitId, number> {
-  const watts = new Map<LimitId, { all: Watts; ignored: Watts }>(
-    limits.map((limit) => [limit.id, { all: 0, ignored: 0 }]),
+): ReadonlyMap<LimitId, Overshed> {
+  const below = new Map(
+    limits.map((limit) => [limit.id, { all: 0, ignored: 0, devices: 0, quickestMs: Infinity }]),
   );
   for (const { facts, entry, device } of inputs) {
     if (device.inventory !== 'present' || entry.quarantine !== null || facts.points.length < 2) continue;
-    const at = watts.get(facts.limit);
+    const at = below.get(facts.limit);
     if (at === undefined) continue;
     const full = facts.points.at(-1)!.watts;
     at.all += full;
     at.ignored += full * ignoredShare(classes[facts.className], rules);
+    at.devices += 1;
+    if (entry.pointId !== 'sleep') at.quickestMs = Math.min(at.quickestMs, facts.sleepMs ?? Infinity);
   }
-  const shares = new Map<LimitId, number>();
+  const oversheds = new Map<LimitId, Overshed>();
   for (const limit of limits.toReversed()) {
-    const { all, ignored } = watts.get(limit.id)!;
-    shares.set(limit.id, all === 0 ? rules.overshedShare : Math.max(rules.overshedShare, ignored / all));
+    const { all, ignored, devices, quickestMs } = below.get(limit.id)!;
+    oversheds.set(limit.id, {
+      share: all === 0 ? rules.overshedShare : Math.max(rules.overshedShare, ignored / all),
+      deviceWatts: devices === 0 ? 0 : all / devices,
+      quickestMs,
+    });
     if (limit.parent === null) continue;
-    const parent = watts.get(limit.parent)!;
+    const parent = below.get(limit.parent)!;
     parent.all += all;
     parent.ignored += ignored;
+    parent.devices += devices;
+    parent.quickestMs = Math.min(parent.quickestMs, quickestMs);
   }
-  return shares;
+  return oversheds;
 }
 
 function ignoredShare(memory: ClassMemory | undefined, rules: ControlRules): number {

@@ -1,4 +1,5 @@
 import type { MonotonicMs, Watts } from '../../protocols/units.ts';
+import type { Overshed } from './class-memory.ts';
 import type { LimitMemory } from './limit-memory.ts';
 import type { PlanLimit } from './plan.ts';
 import { type ControlRules, editionOf, type StepLimit } from './step-context.ts';
@@ -13,8 +14,8 @@ export function planLimit(
     readonly reservedWatts: Watts;
     /** Taken off because its meter is silent; `null` while it is read. */
     readonly blindWatts: Watts | null;
-    /** Part of a fall that is shed on top of it, for those who will not obey. */
-    readonly overshedShare: number;
+    /** What is shed on top of a fall, for those who will not obey. */
+    readonly overshed: Overshed;
     /** What its meter shows of devices that were never asked yet; absent: nothing. */
     readonly unaskedWatts?: Watts | undefined;
     readonly now: MonotonicMs;
@@ -22,8 +23,7 @@ export function planLimit(
 ): PlanLimit {
   const reserve = memory.inForceWatts * rules.reserveShare;
   const riseWatts = editionOf(rules) >= 3 ? memory.bounds?.phases?.riseWatts : undefined;
-  const overshed =
-    Math.max(0, fallsFrom(rules, memory, at.blindWatts) - memory.inForceWatts) * at.overshedShare;
+  const overshed = overshedWatts(rules, memory, at);
   return {
     limit: limit.id,
     parent: limit.parent,
@@ -49,6 +49,30 @@ function overDeadline(rules: ControlRules, memory: LimitMemory, now: MonotonicMs
   if (editionOf(rules) < 3 || latest === undefined || now - latest[0] > rules.meterStaleMs) return null;
   const most = Math.max(memory.inForceWatts, memory.follow?.ceilingWatts ?? 0);
   return latest[1] > most ? now + OVER_MS + rules.meterLagMs : null;
+}
+
+/** Nineteen of twenty falls are ignored by no more than this many standard deviations beyond the mean. */
+const NINETEEN_OF_TWENTY = 1.645;
+
+/**
+ * What is shed beyond need. Where nobody who did not obey can be replaced in time, as the quickest take more than half of it,
+ * enough for nineteen falls of twenty, also of what nobody named a time for; otherwise the mean.
+ */
+function overshedWatts(
+  rules: ControlRules,
+  memory: LimitMemory,
+  { blindWatts, overshed, now }: { blindWatts: Watts | null; overshed: Overshed; now: MonotonicMs },
+): Watts {
+  const { drop, inForceWatts } = memory;
+  const { share, deviceWatts, quickestMs } = overshed;
+  const fallWatts = Math.max(0, fallsFrom(rules, memory, blindWatts) - inForceWatts);
+  const givenMs =
+    drop === null ? OVER_MS : drop.deadlineAt === null ? Infinity : drop.deadlineAt - drop.startedAt;
+  if (editionOf(rules) < 3 || quickestMs * 2 <= givenMs) return fallWatts * share;
+  const isOver = drop === null && overDeadline(rules, memory, now) !== null;
+  const watts = isOver ? memory.samples.at(-1)![1] - inForceWatts : fallWatts;
+  const strays = Math.sqrt(share * (1 - share) * watts * deviceWatts);
+  return watts * share + NINETEEN_OF_TWENTY * strays;
 }
 
 /** From where the limit still has to fall: those who will not obey are among those who have not fallen yet. */

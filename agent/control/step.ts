@@ -164,7 +164,7 @@ export function step(
     planLimit(context.rules, limit, limits[limit.id]!, {
       reservedWatts: orders.reservedWatts[limit.id] ?? 0,
       blindWatts: blind.get(limit.id) ?? null,
-      overshedShare: overshed.get(limit.id)!,
+      overshed: overshed.get(limit.id)!,
       unaskedWatts: unasked.get(limit.id),
       now,
     }),

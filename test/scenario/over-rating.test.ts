@@ -56,9 +56,9 @@ describe('a site that is over its rating when the agent first starts', () => {
     await virtual.run(MINUTE);
     expect(virtual.site.watts('grid')).toBeLessThan(400_000);
     const asleep = [...virtual.miners.values()].filter(({ state }) => state === 'sleeping').length;
-    // 24 kW with the reserve of 1 %: seven machines, and one for what its meter's noise adds.
+    // 24 kW with the reserve of 1 %: seven machines, and two for those who may not obey.
     expect(asleep).toBeGreaterThanOrEqual(6);
-    expect(asleep).toBeLessThanOrEqual(8);
+    expect(asleep).toBeLessThanOrEqual(9);
     virtual.stop();
   });
 });

@@ -1,3 +1,4 @@
+import type { Overshed } from '../../agent/control/class-memory.ts';
 import { type Entry, type Finding, learn, NEW_ENTRY, type Pending } from '../../agent/control/ledger.ts';
 import type { ObservedDevice } from '../../agent/control/observation.ts';
 import type { DeviceFacts, OperatingPoint } from '../../agent/control/points.ts';
@@ -119,6 +120,11 @@ export function stepLimit(changes: Partial<StepLimit> = {}): StepLimit {
     authority: 'full',
     ...changes,
   };
+}
+
+/** A limit whose devices ignore `share` of a fall, and are quick enough that others replace them. */
+export function overshed(share: number): Overshed {
+  return { share, deviceWatts: 3000, quickestMs: 1000 };
 }
 
 export const CONTROL_RULES: ControlRules = {

@@ -86,7 +86,8 @@ describe('what is learnt of a class', () => {
   });
 
   it('obedience: what is configured at the least, what is known beyond it', () => {
-    const share = (classes: ClassMemories) => overshedShares(LIMITS, [awake], classes, RULES).get('grid')!;
+    const share = (classes: ClassMemories) =>
+      overshedShares(LIMITS, [awake], classes, RULES).get('grid')!.share;
     expect(share({})).toBeCloseTo(0.05, 6);
     let good: ClassMemories = {};
     for (let count = 0; count < 100; count += 1) good = fall(good, 5000);
@@ -209,7 +210,9 @@ describe('what is learnt of a class, figure by figure', () => {
       facts: minerFacts({ limit: 'hall', className: 'bad', ...of }),
       device: observed(device),
     });
-    const shares = (...inputs: DeviceInput[]) => [...overshedShares(tree, inputs, classes, RULES)];
+    const oversheds = (...inputs: DeviceInput[]) => overshedShares(tree, inputs, classes, RULES);
+    const shares = (...inputs: DeviceInput[]) =>
+      [...oversheds(...inputs)].map(([id, { share }]) => [id, share]);
     // (11 + 0.05 * 20) of 100 commands; a quarter at most; what is not known counts as configured.
     expect(shares(one({}))).toEqual([
       ['spare', 0.05],
@@ -233,5 +236,20 @@ describe('what is learnt of a class, figure by figure', () => {
       one({ ...weak, limit: 'nowhere' }),
     ])
       expect(by(one({}), out)).toBeCloseTo(0.12, 12);
+    // What one comes to, and how long the quickest at work takes.
+    const slow = { sleepMs: 60_000 };
+    expect(oversheds(one({ ...weak, ...slow }), one({ ...slow, limit: 'grid' })).get('grid')).toMatchObject({
+      deviceWatts: 2000,
+      quickestMs: 60_000,
+    });
+    const mixed = oversheds(
+      one(slow),
+      one({ sleepMs: 5000 }, {}, { pointId: 'sleep' }),
+      one({ sleepMs: null }),
+    );
+    expect(mixed.get('hall')).toMatchObject({ deviceWatts: 3000, quickestMs: 60_000 });
+    expect(oversheds(one({}), one({ ...slow, limit: 'grid' })).get('grid')?.quickestMs).toBe(15_000);
+    expect(oversheds(one(slow), one({ limit: 'grid' })).get('grid')?.quickestMs).toBe(15_000);
+    expect(mixed.get('spare')).toEqual({ share: 0.05, deviceWatts: 0, quickestMs: Number.POSITIVE_INFINITY });
   });
 });

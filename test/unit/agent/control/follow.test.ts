@@ -18,6 +18,7 @@ import {
   minerFacts,
   NORMAL,
   observed,
+  overshed,
   pendingOf,
   SLEEP,
   stepContextOf,
@@ -226,7 +227,7 @@ function planOf(
       planLimit(CONTROL_RULES, limit, limits[limit.id]!, {
         reservedWatts: 0,
         blindWatts: null,
-        overshedShare: 0,
+        overshed: overshed(0),
         now: NOW,
       }),
   );

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { type LimitMemory, newLimitMemory } from '../../../../agent/control/limit-memory.ts';
 import { planLimit } from '../../../../agent/control/plan-limit.ts';
-import { CONTROL_RULES, stepLimit } from '../../../support/control-states.ts';
+import { CONTROL_RULES, overshed, stepLimit } from '../../../support/control-states.ts';
 
 const NOW = 1_000_000;
 /** It fell from 90 to 50 kW: 48 kW are offered when all that was told has fallen. */
@@ -16,7 +16,7 @@ describe('what a limit that fell offers', () => {
     return planLimit({ ...CONTROL_RULES, edition }, stepLimit({ metered: true }), memory, {
       reservedWatts: 0,
       blindWatts,
-      overshedShare: 0.1,
+      overshed: overshed(0.1),
       now: NOW,
     }).capacityWatts;
   };
@@ -44,12 +44,51 @@ describe('what a limit that fell offers', () => {
   });
 });
 
+describe('where nobody who does not obey can be replaced in time', () => {
+  const SLOW = { share: 0.1, deviceWatts: 4000, quickestMs: 15_000 };
+  const shed = (
+    memory: LimitMemory,
+    { edition = 3, quickestMs = 15_001 }: { edition?: number; quickestMs?: number } = {},
+  ) => {
+    const at = { reservedWatts: 0, blindWatts: null, overshed: { ...SLOW, quickestMs }, now: NOW };
+    const rules = { ...CONTROL_RULES, edition };
+    return 49_000 - planLimit(rules, stepLimit({ metered: true }), memory, at).capacityWatts;
+  };
+  const showing = (watts: number, ageMs = 1000) => [[NOW - ageMs, watts]] as const;
+  const strays = (watts: number) => 1.645 * Math.sqrt(0.1 * 0.9 * watts * 4000);
+
+  it('nineteen falls of twenty are made up for, of few devices by a larger share', () => {
+    const at90 = { ...fallen, samples: showing(90_000) };
+    // Half a minute was given.
+    expect(shed(at90)).toBeCloseTo(4000 + strays(40_000), 6);
+    expect(shed({ ...fallen, samples: showing(60_000) })).toBeCloseTo(1000 + strays(10_000), 6);
+    expect(shed({ ...fallen, samples: showing(50_000) })).toBe(0);
+    expect(shed(at90, { quickestMs: 15_000 })).toBeCloseTo(4000, 6);
+    expect(shed(at90, { edition: 2 })).toBeCloseTo(4000, 6);
+    expect(shed({ ...at90, drop: { ...fallen.drop!, deadlineAt: null } })).toBeCloseTo(4000, 6);
+    // Who takes for ever replaces nobody, however long the time.
+    const long = { ...fallen.drop!, deadlineAt: NOW + 1e9 };
+    expect(shed({ ...at90, drop: long })).toBeCloseTo(4000, 6);
+    expect(shed({ ...at90, drop: long }, { quickestMs: Infinity })).toBeCloseTo(4000 + strays(40_000), 6);
+  });
+
+  it('also of what its meter shows beyond the limit, though nobody ordered a fall', () => {
+    const over = { ...newLimitMemory(50_000, NOW), samples: showing(60_000) };
+    expect(shed(over)).toBeCloseTo(1000 + strays(10_000), 6);
+    expect(shed(over, { quickestMs: 15_000 })).toBe(0);
+    expect(shed(over, { edition: 2 })).toBe(0);
+    expect(shed({ ...over, samples: showing(50_000) })).toBe(0);
+    expect(shed({ ...over, samples: showing(60_000, CONTROL_RULES.meterStaleMs + 1) })).toBe(0);
+    expect(shed(newLimitMemory(50_000, NOW))).toBe(0);
+  });
+});
+
 describe('by when what lies over a limit is to be gone', () => {
   const until = (memory: LimitMemory, edition = 3) =>
     planLimit({ ...CONTROL_RULES, edition }, stepLimit({ metered: true }), memory, {
       reservedWatts: 0,
       blindWatts: null,
-      overshedShare: 0,
+      overshed: overshed(0),
       now: NOW,
     }).deadlineAt;
   const shows = (watts: number, ageMs = 1000): LimitMemory => ({
@@ -84,7 +123,7 @@ describe('what a limit offers otherwise', () => {
       { ...CONTROL_RULES, edition: 3 },
       stepLimit({ metered: true, ratingWatts: 60_000, loadWorstWatts: 2000 }),
       { ...newLimitMemory(50_000, NOW), ...memory },
-      { reservedWatts: 0, blindWatts: null, overshedShare: 0.1, now: NOW, ...more },
+      { reservedWatts: 0, blindWatts: null, overshed: overshed(0.1), now: NOW, ...more },
     );
 
   it('says how far it may rise where phases are unequal, by what is promised less', () => {
@@ -93,7 +132,7 @@ describe('what a limit offers otherwise', () => {
     expect(plan(memory, { reservedWatts: 1000 }).riseWatts).toBe(30_000 * 0.98 - 1000);
     expect(plan({ bounds: { ...memory.bounds, phases: null } })).not.toHaveProperty('riseWatts');
     const rules = { ...CONTROL_RULES, edition: 2 };
-    const at = { reservedWatts: 0, blindWatts: null, overshedShare: 0, now: NOW };
+    const at = { reservedWatts: 0, blindWatts: null, overshed: overshed(0), now: NOW };
     const before = planLimit(rules, stepLimit(), { ...newLimitMemory(50_000, NOW), ...memory }, at);
     expect(before).not.toHaveProperty('riseWatts');
   });
