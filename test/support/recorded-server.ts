@@ -1,4 +1,5 @@
-import { createServer, type Server, type Socket } from 'node:net';
+import { once } from 'node:events';
+import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 
 /** A listener on loopback that hands every connection to `serve`; closes everything it opened. */
 export interface TestListener extends AsyncDisposable {
@@ -35,9 +36,20 @@ export async function listenOnLoopback(serve: (socket: Socket) => void): Promise
   };
 }
 
-/** A port of loopback on which nobody listens. */
+/**
+ * A port of loopback on which nobody listens until this process ends: the near end of a connection that stays open. A port that
+ * was merely free a moment ago may be some other test's server by now.
+ */
 export async function closedPort(): Promise<number> {
-  const listener = await listenOnLoopback((socket) => socket.destroy());
-  await listener[Symbol.asyncDispose]();
-  return listener.port;
+  const server = createServer((far) => far.unref())
+    .listen(0, '127.0.0.1')
+    .unref();
+  await once(server, 'listening');
+  const near = connect((server.address() as AddressInfo).port, '127.0.0.1');
+  await once(near, 'connect');
+  near.unref();
+  held.push(near);
+  return near.localPort!;
 }
+
+const held: Socket[] = [];
