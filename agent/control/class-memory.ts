@@ -124,13 +124,16 @@ export function overshedShares(
   const below = new Map(
     limits.map((limit) => [limit.id, { all: 0, ignored: 0, devices: 0, quickestMs: Infinity }]),
   );
+  const ignoredBy = new Map<string, number>();
   for (const { facts, entry, device } of inputs) {
     if (device.inventory !== 'present' || entry.quarantine !== null || facts.points.length < 2) continue;
     const at = below.get(facts.limit);
     if (at === undefined) continue;
     const full = facts.points.at(-1)!.watts;
     at.all += full;
-    at.ignored += full * ignoredShare(classes[facts.className], rules);
+    const ignored = ignoredBy.get(facts.className) ?? ignoredShare(classes[facts.className], rules);
+    ignoredBy.set(facts.className, ignored);
+    at.ignored += full * ignored;
     at.devices += 1;
     if (entry.pointId !== 'sleep') at.quickestMs = Math.min(at.quickestMs, facts.sleepMs ?? Infinity);
   }

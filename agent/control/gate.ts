@@ -257,6 +257,7 @@ class Room {
       this.mostWakes.set(limit.id, limit.wakesPerTenSeconds ?? input.context.rules.wakesPerTenSeconds);
     }
     this.granted = { ...input.orders.grantedWatts };
+    if (Object.keys(this.granted).length === 0) return;
     for (const { facts } of input.inputs) {
       const watts = this.granted[facts.id] ?? 0;
       if (watts > 0) this.promise(facts.limit, watts);

@@ -78,17 +78,20 @@ export function buildPlan(
 ): Plan {
   const limitOf = new Map(limits.map((limit) => [limit.limit, limit]));
   const fixed = new Map(limits.map((limit) => [limit.limit, limit.fixedWatts]));
+  const aboveOf = new Map<LimitId, Above>();
   const candidates = new Map<string, Candidate>();
   const problemDevices: ProblemDevice[] = [];
   for (const input of devices) {
-    const path = pathOf(limitOf, input.facts.limit);
-    const candidate = candidateOf(input, path, rules);
+    const { limit } = input.facts;
+    const above = aboveOf.get(limit) ?? whatHolds(limitOf, limit);
+    aboveOf.set(limit, above);
+    const candidate = candidateOf(input, above, rules);
     if (candidate === null) {
       fixed.set(input.facts.limit, (fixed.get(input.facts.limit) ?? 0) + constantWatts(input, rules));
       continue;
     }
     candidates.set(input.facts.id, candidate);
-    problemDevices.push(problemDevice(candidate, path, rules));
+    problemDevices.push(problemDevice(candidate, above, rules));
   }
   const held = limits.map(
     (limit): ProblemLimit => ({
@@ -126,15 +129,23 @@ function totalsNow(
   return totals;
 }
 
-function pathOf(limitOf: ReadonlyMap<string, PlanLimit>, limit: string): PlanLimit[] {
-  const path: PlanLimit[] = [];
-  for (
-    let at = limitOf.get(limit);
-    at !== undefined;
-    at = at.parent === null ? undefined : limitOf.get(at.parent)
-  )
-    path.push(at);
-  return path;
+/** What the limits above a device hold it to, together. */
+interface Above {
+  readonly authority: Authority;
+  readonly noRise: boolean;
+  /** The first deadline of them; `null`: none has any. */
+  readonly deadlineAt: MonotonicMs | null;
+}
+
+function whatHolds(limitOf: ReadonlyMap<LimitId, PlanLimit>, lowest: LimitId): Above {
+  let noRise = false;
+  let deadlineAt: MonotonicMs | null = null;
+  for (let at = limitOf.get(lowest); at !== undefined; ) {
+    noRise ||= at.noRise || at.authority === 'shed-only';
+    if (at.deadlineAt !== null) deadlineAt = Math.min(deadlineAt ?? at.deadlineAt, at.deadlineAt);
+    at = at.parent === null ? undefined : limitOf.get(at.parent);
+  }
+  return { authority: limitOf.get(lowest)?.authority ?? 'observe', noRise, deadlineAt };
 }
 
 /** What a device that cannot be commanded takes in the plan. */
@@ -170,17 +181,17 @@ function constantWatts(input: DeviceInput, { unseen, doubted }: PlanRules): Watt
   return worstOf(input.entry, facts, device);
 }
 
-function candidateOf(input: DeviceInput, path: readonly PlanLimit[], rules: PlanRules): Candidate | null {
+function candidateOf(input: DeviceInput, above: Above, rules: PlanRules): Candidate | null {
   const { entry, facts, device } = input;
   if (device.inventory !== 'present' || !device.fresh || entry.quarantine !== null) return null;
   if (rules.doubted.has(facts.id)) return null;
   if (device.failure === 'wrong-device' || device.activity === 'unknown') return null;
-  const authority = path[0]?.authority ?? 'observe';
+  const { authority } = above;
   if (authority === 'observe' || authority === 'advise' || facts.points.length < 2) return null;
   const current = currentPoint(input);
   if (current === null) return null;
   const { pending } = entry;
-  const noRise = rules.shedOnly || path.some((limit) => limit.noRise || limit.authority === 'shed-only');
+  const noRise = rules.shedOnly || above.noRise;
   const asleep = current.kind === 'sleep';
   const tooEarly = asleep && entry.sleptAt !== null && rules.now - entry.sleptAt < rules.leastSleepMs;
   const tooOften =
@@ -205,12 +216,10 @@ export function currentPoint(input: DeviceInput): OperatingPoint | null {
   return facts.points.find((point) => point.id === entry.pointId) ?? null;
 }
 
-function problemDevice(candidate: Candidate, path: readonly PlanLimit[], rules: PlanRules): ProblemDevice {
+function problemDevice(candidate: Candidate, { deadlineAt }: Above, rules: PlanRules): ProblemDevice {
   const { facts, entry, current } = candidate;
   const switching: Record<string, number> = {};
   const favour = rules.favours?.get(facts.id) ?? 0;
-  const deadlines = path.map((limit) => limit.deadlineAt).filter((at) => at !== null);
-  const deadlineAt = deadlines.length === 0 ? null : Math.min(...deadlines);
   for (const point of facts.points) {
     if (point.id === current.id) continue;
     let cost = CHANGE_DOLLARS_PER_HOUR;
