@@ -1,4 +1,4 @@
-/** Runs in order that are merged; what stands in shorter ones is sorted in runs of this length first. */
+/** A list whose runs in order are this long in the mean is merged from them; any other is first sorted in runs of this length. */
 const RUN = 16;
 
 /**

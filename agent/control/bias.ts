@@ -18,7 +18,7 @@ export function correctBias(
   unseen: ReadonlyMap<DeviceId, Watts>,
   now: MonotonicMs,
 ): ReadonlyMap<LimitId, Watts> {
-  const unknown = new Map<LimitId, Watts>();
+  const unaskedWatts = new Map<LimitId, Watts>();
   const below = new Map<string, DeviceInput[]>();
   for (const input of inputs) {
     const list = below.get(input.facts.limit);
@@ -56,7 +56,7 @@ export function correctBias(
     // its effect: whatever it is, it counts at once.
     const beyond = Math.max(0, sum.expectedWatts - model.planned - bias);
     const unasked = edition < 3 ? 0 : Math.min(model.unasked, beyond);
-    if (unasked > 0) unknown.set(limit.id, unasked);
+    if (unasked > 0) unaskedWatts.set(limit.id, unasked);
     const planned = model.planned + bias + unasked;
     const over = sum.expectedWatts - Math.max(memory.inForceWatts, planned);
     const settled = now - memory.biasRaisedAt > context.rules.meterLagMs + 1000;
@@ -76,7 +76,7 @@ export function correctBias(
       unasked: model.unasked - unasked,
     });
   }
-  return unknown;
+  return unaskedWatts;
 }
 
 interface NodeModel {

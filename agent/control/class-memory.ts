@@ -107,13 +107,13 @@ export interface Overshed {
   readonly share: number;
   /** What one of its devices comes to, in the mean: few devices stray further from the share than many. */
   readonly deviceWatts: Watts;
-  /** How long the quickest of those at work takes to sleep; infinite where none is. */
+  /** How long the quickest of those at work takes to go down, asleep or to a lower point; infinite where none is. */
   readonly quickestMs: Milliseconds;
 }
 
 /**
- * Share of a fall that each limit sheds more than it must: what its devices are known to ignore, weighted by their
- * watts, never less than configured. Pure.
+ * What each limit sheds more than it must: the share of a fall that its devices are known to ignore, weighted by their
+ * watts, never less than configured; and what says how far a fall may stray from that. Pure.
  */
 export function overshedShares(
   limits: readonly StepLimit[],
@@ -135,7 +135,8 @@ export function overshedShares(
     ignoredBy.set(facts.className, ignored);
     at.ignored += full * ignored;
     at.devices += 1;
-    if (entry.pointId !== 'sleep') at.quickestMs = Math.min(at.quickestMs, facts.sleepMs ?? Infinity);
+    if (entry.pointId !== 'sleep')
+      at.quickestMs = Math.min(at.quickestMs, facts.sleepMs ?? Infinity, facts.changeMs ?? Infinity);
   }
   const oversheds = new Map<LimitId, Overshed>();
   for (const limit of limits.toReversed()) {

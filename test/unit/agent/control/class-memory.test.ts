@@ -237,7 +237,7 @@ describe('what is learnt of a class, figure by figure', () => {
     ])
       expect(by(one({}), out)).toBeCloseTo(0.12, 12);
     // What one comes to, and how long the quickest at work takes.
-    const slow = { sleepMs: 60_000 };
+    const slow = { sleepMs: 60_000, changeMs: 480_000 };
     expect(oversheds(one({ ...weak, ...slow }), one({ ...slow, limit: 'grid' })).get('grid')).toMatchObject({
       deviceWatts: 2000,
       quickestMs: 60_000,
@@ -245,11 +245,14 @@ describe('what is learnt of a class, figure by figure', () => {
     const mixed = oversheds(
       one(slow),
       one({ sleepMs: 5000 }, {}, { pointId: 'sleep' }),
-      one({ sleepMs: null }),
+      one({ sleepMs: null, changeMs: null }),
     );
     expect(mixed.get('hall')).toMatchObject({ deviceWatts: 3000, quickestMs: 60_000 });
     expect(oversheds(one({}), one({ ...slow, limit: 'grid' })).get('grid')?.quickestMs).toBe(15_000);
     expect(oversheds(one(slow), one({ limit: 'grid' })).get('grid')?.quickestMs).toBe(15_000);
+    // A node sleeps never and has its caps within seconds: somebody else can still be asked.
+    const node = oversheds(one(slow), one({ kind: 'gpu-node', sleepMs: null, changeMs: 2000 }));
+    expect(node.get('hall')?.quickestMs).toBe(2000);
     expect(mixed.get('spare')).toEqual({ share: 0.05, deviceWatts: 0, quickestMs: Number.POSITIVE_INFINITY });
   });
 });
