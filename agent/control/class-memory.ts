@@ -1,17 +1,22 @@
-import type { LimitId, Milliseconds, Watts } from '../../protocols/units.ts';
+import type { Milliseconds } from '../../protocols/units.ts';
 import type { DeviceInput, Entry } from './ledger.ts';
 import type { DeviceFacts } from './points.ts';
-import type { ControlRules, StepLimit } from './step-context.ts';
+import { type ControlRules, editionOf } from './step-context.ts';
+
+/** Falls commanded and judged, fading: old ones count less and less. */
+interface Falls {
+  readonly judged: number;
+  readonly ignored: number;
+}
 
 /**
  * What is learnt of a class of devices on this site: how long falls take until readings show them, and what share
  * of falls is not obeyed. Facts of the firmware are the slow end of every site; a site's own figures let a class
  * that is fast here be planned for short deadlines, and one that is slow or stubborn not.
  */
-export interface ClassMemory {
-  /** Falls commanded and judged, fading: old ones count less and less. */
-  readonly judged: number;
-  readonly ignored: number;
+export interface ClassMemory extends Falls {
+  /** Falls of devices that had obeyed their last one, which are not among the others; absent before there was any. */
+  readonly again?: Falls;
   /** The last times from command to evidence, newest last. */
   readonly sleepMs: readonly Milliseconds[];
   readonly changeMs: readonly Milliseconds[];
@@ -32,6 +37,8 @@ const MOST_SHARE_OF_FACTS = 3;
 /** The configured share of disobedience counts like this many commands seen. */
 const PRIOR = 20;
 const MOST_OVERSHED = 0.25;
+/** Who obeyed the last time is expected to ignore this part of what the others are. */
+const AGAIN_SHARE = 0.25;
 
 /** Takes in what this cycle's evidence says of the falls that were under way. Pure. */
 export function learnClasses(
@@ -48,11 +55,10 @@ export function learnClasses(
     if (!obeyed && !ignored) continue;
     next ??= { ...before };
     const memory = next[facts.className] ?? NEW_CLASS;
-    const judged = {
-      ...memory,
-      judged: Math.round((memory.judged * FADE + 1) * 1000) / 1000,
-      ignored: Math.round((memory.ignored * FADE + (obeyed ? 0 : 1)) * 1000) / 1000,
-    };
+    const judged: ClassMemory =
+      entriesBefore[entry.id]!.obeyed === true
+        ? { ...memory, again: judge(memory.again ?? { judged: 0, ignored: 0 }, obeyed) }
+        : { ...memory, ...judge(memory, obeyed) };
     // A device without watts of its own shows its own word, not when the watts went.
     if (!obeyed || !device.reported || device.sampledAt === null) {
       next[facts.className] = judged;
@@ -63,6 +69,24 @@ export function learnClasses(
     next[facts.className] = { ...judged, [kind]: [...memory[kind], took].slice(-KEPT) };
   }
   return next ?? before;
+}
+
+function judge({ judged, ignored }: Falls, obeyed: boolean): Falls {
+  return {
+    judged: Math.round((judged * FADE + 1) * 1000) / 1000,
+    ignored: Math.round((ignored * FADE + (obeyed ? 0 : 1)) * 1000) / 1000,
+  };
+}
+
+/** Notes on an entry whether the last fall that it was told was obeyed. Pure. */
+export function learnObedience(entry: Entry, before: Entry | undefined): Entry {
+  const was = before?.pending ?? null;
+  if (was === null || was.failed || was.direction !== 'down') return entry;
+  if (entry.pending === null && entry.quarantine === null && entry.pointId === was.pointId)
+    return entry.obeyed === true ? entry : { ...entry, obeyed: true };
+  if (entry.obeyed === undefined || entry.disobeyed === 0) return entry;
+  const { obeyed: _, ...rest } = entry;
+  return rest;
 }
 
 /** The slow end of what was seen of a class; `null` before enough was. */
@@ -101,62 +125,28 @@ function bounded(fact: Milliseconds | null, learnt: Milliseconds | null): Millis
   );
 }
 
-/** What a limit sheds beyond need when it falls, for those who will not obey. */
-export interface Overshed {
-  /** Share of a fall that is ignored in the mean. */
-  readonly share: number;
-  /** What one of its devices comes to, in the mean: few devices stray further from the share than many. */
-  readonly deviceWatts: Watts;
-  /** How long the quickest of those at work takes to go down, asleep or to a lower point; infinite where none is. */
-  readonly quickestMs: Milliseconds;
-}
-
-/**
- * What each limit sheds more than it must: the share of a fall that its devices are known to ignore, weighted by their
- * watts, never less than configured; and what says how far a fall may stray from that. Pure.
- */
-export function overshedShares(
-  limits: readonly StepLimit[],
-  inputs: readonly DeviceInput[],
+/** What a device of a class is expected to ignore, worked out once for each class. Pure. */
+export function ignoredShares(
   classes: ClassMemories,
   rules: ControlRules,
-): ReadonlyMap<LimitId, Overshed> {
-  const below = new Map(
-    limits.map((limit) => [limit.id, { all: 0, ignored: 0, devices: 0, quickestMs: Infinity }]),
-  );
-  const ignoredBy = new Map<string, number>();
-  for (const { facts, entry, device } of inputs) {
-    if (device.inventory !== 'present' || entry.quarantine !== null || facts.points.length < 2) continue;
-    const at = below.get(facts.limit);
-    if (at === undefined) continue;
-    const full = facts.points.at(-1)!.watts;
-    at.all += full;
-    const ignored = ignoredBy.get(facts.className) ?? ignoredShare(classes[facts.className], rules);
-    ignoredBy.set(facts.className, ignored);
-    at.ignored += full * ignored;
-    at.devices += 1;
-    if (entry.pointId !== 'sleep')
-      at.quickestMs = Math.min(at.quickestMs, facts.sleepMs ?? Infinity, facts.changeMs ?? Infinity);
-  }
-  const oversheds = new Map<LimitId, Overshed>();
-  for (const limit of limits.toReversed()) {
-    const { all, ignored, devices, quickestMs } = below.get(limit.id)!;
-    oversheds.set(limit.id, {
-      share: all === 0 ? rules.overshedShare : Math.max(rules.overshedShare, ignored / all),
-      deviceWatts: devices === 0 ? 0 : all / devices,
-      quickestMs,
-    });
-    if (limit.parent === null) continue;
-    const parent = below.get(limit.parent)!;
-    parent.all += all;
-    parent.ignored += ignored;
-    parent.devices += devices;
-    parent.quickestMs = Math.min(parent.quickestMs, quickestMs);
-  }
-  return oversheds;
+): (className: string, obeyed: boolean) => number {
+  const least = editionOf(rules) >= 3 ? rules.overshedShare : 0;
+  const known = new Map<string, { readonly first: number; readonly again: number }>();
+  return (className, obeyed) => {
+    let shares = known.get(className);
+    if (shares === undefined) {
+      const memory = classes[className];
+      shares = {
+        first: Math.max(least, ignoredShare(memory, rules.overshedShare)),
+        again: Math.max(least * AGAIN_SHARE, ignoredShare(memory?.again, rules.overshedShare * AGAIN_SHARE)),
+      };
+      known.set(className, shares);
+    }
+    return obeyed ? shares.again : shares.first;
+  };
 }
 
-function ignoredShare(memory: ClassMemory | undefined, rules: ControlRules): number {
-  const { judged, ignored } = memory ?? NEW_CLASS;
-  return Math.min(MOST_OVERSHED, (ignored + rules.overshedShare * PRIOR) / (judged + PRIOR));
+function ignoredShare(falls: Falls | undefined, expected: number): number {
+  const { judged, ignored } = falls ?? NEW_CLASS;
+  return Math.min(MOST_OVERSHED, (ignored + expected * PRIOR) / (judged + PRIOR));
 }

@@ -13,6 +13,8 @@ export interface Entry {
   readonly pending: Pending | null;
   /** Times in a row that a command showed no effect. */
   readonly disobeyed: number;
+  /** It obeyed the last fall that it was told; absent where it did not, or was told none. */
+  readonly obeyed?: true;
   readonly quarantine: { readonly since: MonotonicMs; readonly why: string } | null;
   readonly sleptAt: MonotonicMs | null;
   readonly wokeAt: MonotonicMs | null;
@@ -98,8 +100,7 @@ const WORKING_SHARE = 0.85;
 const LEVEL_SHARE = 0.02;
 const LEVEL_MS = 60_000;
 const LEVEL_AT_LEAST = 0.8;
-/** The same where the watts are estimated from what it hashes. */
-const ESTIMATED_LEVEL_MS = 120_000;
+/** The same share where the watts are estimated from what it hashes: that follows them, it never goes before. */
 const ESTIMATED_LEVEL_AT_LEAST = 0.86;
 /** More than the end of a start that went above its target takes back. */
 const FELL_SHARE = 0.15;
@@ -179,7 +180,7 @@ function risingTo(entry: Entry, pending: Pending): NonNullable<Entry['rising']> 
 /**
  * A rise is over before it was due where its own watts say so: near the target, and no more of them for a minute. What still
  * ramps to full power within a quarter of an hour rises by more than `LEVEL_SHARE` in that time. With `byHashrate` what it
- * hashes says so too, nearer to the target and for longer. Pure.
+ * hashes says so too, nearer to the target. Pure.
  */
 export function endedRise(entry: Entry, device: ObservedDevice, byHashrate: boolean): Entry {
   const { rising } = entry;
@@ -191,10 +192,8 @@ export function endedRise(entry: Entry, device: ObservedDevice, byHashrate: bool
   // What fell in between (a pool that went away) says nothing of where the rise would be.
   if (top === undefined || watts > top.watts * (1 + LEVEL_SHARE) || watts < top.watts * (1 - FELL_SHARE))
     return { ...entry, rising: { ...rising, top: { watts, at: device.sampledAt } } };
-  const [levelMs, atLeast] = device.reported
-    ? [LEVEL_MS, LEVEL_AT_LEAST]
-    : [ESTIMATED_LEVEL_MS, ESTIMATED_LEVEL_AT_LEAST];
-  const isLevel = device.sampledAt - top.at >= levelMs && watts >= rising.watts * atLeast;
+  const atLeast = device.reported ? LEVEL_AT_LEAST : ESTIMATED_LEVEL_AT_LEAST;
+  const isLevel = device.sampledAt - top.at >= LEVEL_MS && watts >= rising.watts * atLeast;
   return isLevel ? withoutRise(entry) : entry;
 }
 

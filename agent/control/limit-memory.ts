@@ -38,6 +38,8 @@ export interface Drop {
   readonly deadlineAt: MonotonicMs | null;
   /** Samples in a row at or under the limit. */
   readonly met: number;
+  /** What of it was expected to be ignored when it began: who obeyed meanwhile has fallen and says nothing of the others. */
+  readonly ignored?: { readonly share: number; readonly deviceWatts: Watts };
 }
 
 /** Long before any start: a moment that never happened. */
@@ -127,6 +129,15 @@ export function updateLimit(memory: LimitMemory, update: LimitUpdate): LimitMemo
     goodAt: sample === null ? memory.goodAt : Math.max(memory.goodAt, sample[0]),
     wakesAt: memory.wakesAt.filter((at) => now - at < 10_000),
   };
+}
+
+/** The memory with what of its fall is expected to be ignored; without a fall as it is. Pure. */
+export function withIgnored(
+  memory: LimitMemory,
+  { share, deviceWatts }: NonNullable<Drop['ignored']>,
+): LimitMemory {
+  const { drop } = memory;
+  return drop === null ? memory : { ...memory, drop: { ...drop, ignored: { share, deviceWatts } } };
 }
 
 function followed(

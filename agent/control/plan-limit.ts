@@ -1,6 +1,6 @@
 import type { MonotonicMs, Watts } from '../../protocols/units.ts';
-import type { Overshed } from './class-memory.ts';
 import type { LimitMemory } from './limit-memory.ts';
+import type { Overshed } from './overshed.ts';
 import type { PlanLimit } from './plan.ts';
 import { type ControlRules, editionOf, type StepLimit } from './step-context.ts';
 
@@ -64,7 +64,8 @@ function overshedWatts(
   { blindWatts, overshed, now }: { blindWatts: Watts | null; overshed: Overshed; now: MonotonicMs },
 ): Watts {
   const { drop, inForceWatts } = memory;
-  const { share, deviceWatts, quickestMs } = overshed;
+  const { share, deviceWatts } = drop?.ignored ?? overshed;
+  const { quickestMs } = overshed;
   const fallWatts = Math.max(0, fallsFrom(rules, memory, blindWatts) - inForceWatts);
   const givenMs =
     drop === null ? OVER_MS : drop.deadlineAt === null ? Infinity : drop.deadlineAt - drop.startedAt;

@@ -54,6 +54,9 @@ const RELUCTANT_DOLLARS_PER_HOUR = 1000;
 /** No change is free: a gain of less than this is noise in the figures. */
 const CHANGE_DOLLARS_PER_HOUR = 0.002;
 
+/** What is known to obey is worth a little: less than any difference between machines that matters. */
+const OBEYED_DOLLARS_PER_HOUR = 0.0005;
+
 /** A device that may be commanded now, with the points that may be chosen. */
 export interface Candidate extends DeviceInput {
   readonly current: OperatingPoint;
@@ -232,7 +235,8 @@ function problemDevice(candidate: Candidate, { deadlineAt }: Above, rules: PlanR
       const early = entry.wokeAt !== null && rules.now - entry.wokeAt < rules.dwellMs;
       if (late) cost += RELUCTANT_DOLLARS_PER_HOUR;
       if (early) cost += RELUCTANT_DOLLARS_PER_HOUR / 2;
-      // A device that did not obey is the last to rely on.
+      // Of equals who obeyed before goes first; a device that did not obey is the last to rely on.
+      if (entry.obeyed === true) cost -= OBEYED_DOLLARS_PER_HOUR;
       if (entry.disobeyed > 0) cost += (RELUCTANT_DOLLARS_PER_HOUR / 4) * entry.disobeyed;
     }
     switching[point.id] = cost;

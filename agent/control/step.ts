@@ -8,8 +8,8 @@ import { judgeCaps } from './cap-proof.ts';
 import {
   type ClassMemories,
   learnClasses,
+  learnObedience,
   learntTimes,
-  overshedShares,
   withLearntTimes,
 } from './class-memory.ts';
 import type { Decision } from './decision.ts';
@@ -30,6 +30,8 @@ import {
 import { type LimitMemory, newLimitMemory, updateLimit } from './limit-memory.ts';
 import { type NodeInput, sumNodes } from './node-sums.ts';
 import type { Observation, ObservedDevice } from './observation.ts';
+import { expectFalls, overshedShares } from './overshed.ts';
+import type { PlanLimit, PlanRules } from './plan.ts';
 import { planLimit } from './plan-limit.ts';
 import { type DeviceFacts, type Economics, gpuNodeFacts, minerFacts } from './points.ts';
 import { learnRejects, withKnownRejects } from './rejects.ts';
@@ -160,16 +162,17 @@ export function step(
     before.phase === 'normal' || evidenceComplete(context, limits, observation, now) ? 'normal' : 'starting';
   const tenants = tenantsNow(context, before, inputs, now);
   const blind = blindWatts(context, inputs, limits, now);
-  const planLimits = context.limits.map((limit) =>
-    planLimit(context.rules, limit, limits[limit.id]!, {
-      reservedWatts: orders.reservedWatts[limit.id] ?? 0,
-      blindWatts: blind.get(limit.id) ?? null,
-      overshed: overshed.get(limit.id)!,
-      unaskedWatts: unasked.get(limit.id),
-      now,
-    }),
-  );
-  const planRules = {
+  const planLimits = (memories: Readonly<Record<string, LimitMemory>>): PlanLimit[] =>
+    context.limits.map((limit) =>
+      planLimit(context.rules, limit, memories[limit.id]!, {
+        reservedWatts: orders.reservedWatts[limit.id] ?? 0,
+        blindWatts: blind.get(limit.id) ?? null,
+        overshed: overshed.get(limit.id)!,
+        unaskedWatts: unasked.get(limit.id),
+        now,
+      }),
+    );
+  const planRules: PlanRules = {
     now,
     ceilings: orders.ceilings,
     shedOnly: orders.shedOnly || phase === 'starting',
@@ -181,15 +184,18 @@ export function step(
     doubted: doubtedFalls(context, inputs, limits, now),
     favours: tenants.favours,
   };
-  const { plan, answer, gap, shortfalls, firm } = solvePlan(
-    context,
-    orders,
-    limits,
-    planLimits,
-    inputs,
-    planRules,
-    searchAsRuled(context, solve),
-  );
+  const solved = (memories: Readonly<Record<string, LimitMemory>>) =>
+    solvePlan(
+      context,
+      orders,
+      memories,
+      planLimits(memories),
+      inputs,
+      planRules,
+      searchAsRuled(context, solve),
+    );
+  Object.assign(limits, expectFalls(context, limits, overshed, classes, solved));
+  const { plan, answer, gap, shortfalls, firm } = solved(limits);
   for (const { id } of context.limits) limits[id] = withFirm(limits[id]!, firm.get(id));
   const following = followSetPoints(context, limits, plan, answer, searchAsRuled(context, solveMoment));
   for (const [id, unusedWatts] of following?.unused ?? [])
@@ -311,7 +317,8 @@ function learnAll(
     const told = intervene(entry, facts, orders.interventions, observation.now);
     const learnt = learn(told, facts, device, observation.now, findings);
     const risen = knownRise(context.rules, learnt, device);
-    return [{ entry: remembers ? learnRejects(risen, device, observation.now) : risen, facts, device }];
+    const next = remembers ? learnRejects(learnObedience(risen, known), device, observation.now) : risen;
+    return [{ entry: next, facts, device }];
   });
 }
 

@@ -21,10 +21,11 @@ const GROUP_SHARE = 0.02;
 const TOGETHER_MS = 60_000;
 /** Meters that fell silent within this of each other have one cause. */
 const METERS_TOGETHER_MS = 10_000;
-/** A device that went silent alone and for this long is what its limit's meter shows of it: no start is silent for so long. */
-const GONE_AFTER_MS = 5 * 60_000;
-/** The same in journals of versions before the second edition. */
-const GONE_AFTER_MS_BEFORE = 10 * 60_000;
+/**
+ * A device that went silent alone and for this long is what its limit's meter shows of it: a start is hardly ever silent for so
+ * long, and one that is comes back as a start, which counts whole. By edition of the laws.
+ */
+const GONE_AFTER_MS = [10 * 60_000, 5 * 60_000, 3 * 60_000] as const;
 
 type Limits = Readonly<Record<LimitId, LimitMemory>>;
 
@@ -47,8 +48,9 @@ export function plannedUnseen(
   now: MonotonicMs,
 ): ReadonlyMap<DeviceId, Watts> {
   const { rules } = context;
-  const isFirst = editionOf(rules) < 2;
-  const goneAfterMs = isFirst ? GONE_AFTER_MS_BEFORE : GONE_AFTER_MS;
+  const edition = editionOf(rules);
+  const isFirst = edition < 2;
+  const goneAfterMs = GONE_AFTER_MS[Math.min(edition, GONE_AFTER_MS.length) - 1]!;
   const planned = new Map<DeviceId, Watts>();
   const rootOf = rootsOf(context.limits);
   const byRoot = new Map<LimitId, { lost: Lost[]; seen: number }>();

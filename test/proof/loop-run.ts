@@ -87,7 +87,7 @@ function siteOf({ mix, count, coolingShare }: LoopJob): Site {
         `  - { id: f${index}m, limit: f${index}, hosts: [10.${index}.0.1-10.${index}.${each >> 8}.${each & 255}], firmware: ${family}, model: "${MODELS[family]}" }`,
     ),
     // Feeders without inrush to be spared, meters that are right to some tenths of a per cent.
-    `control: { restoreRampPercentPerMinute: 100, wakesPerTenSeconds: ${Math.max(100, Math.round(count / 5))}, overshedPercent: 8, reserve: 0.5 }`,
+    `control: { restoreRampPercentPerMinute: 100, wakesPerTenSeconds: ${Math.max(100, Math.round(count / 5))}, overshedPercent: 8, reserve: 0.5, driftPercent: 1 }`,
   ];
   return { ratingWatts, config: lines.join('\n') };
 }

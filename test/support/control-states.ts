@@ -1,6 +1,6 @@
-import type { Overshed } from '../../agent/control/class-memory.ts';
 import { type Entry, type Finding, learn, NEW_ENTRY, type Pending } from '../../agent/control/ledger.ts';
 import type { ObservedDevice } from '../../agent/control/observation.ts';
+import type { Overshed } from '../../agent/control/overshed.ts';
 import type { DeviceFacts, OperatingPoint } from '../../agent/control/points.ts';
 import type { ControlRules, StepContext, StepLimit } from '../../agent/control/step-context.ts';
 

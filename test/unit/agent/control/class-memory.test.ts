@@ -3,11 +3,11 @@ import {
   type ClassMemories,
   learnClasses,
   learntTimes,
-  overshedShares,
   withLearntTimes,
 } from '../../../../agent/control/class-memory.ts';
 import { type DeviceInput, type Entry, NEW_ENTRY, type Pending } from '../../../../agent/control/ledger.ts';
 import type { ObservedDevice } from '../../../../agent/control/observation.ts';
+import { overshedShares } from '../../../../agent/control/overshed.ts';
 import type { DeviceFacts } from '../../../../agent/control/points.ts';
 import type { ControlRules, StepLimit } from '../../../../agent/control/step-context.ts';
 import { entryOf, minerFacts, observed, pendingOf } from '../../../support/control-states.ts';
