@@ -19,6 +19,7 @@ const LEDGER = [
   'fairness',
   'plan-limit',
   'late-falls',
+  'overshed',
 ];
 
 /**
@@ -44,7 +45,7 @@ export const MUTATION_PARTS: Readonly<Record<string, MutationPart>> = {
     files: LEDGER.map((name) => `agent/control/${name}.ts`),
     tests: [
       'test/unit/agent/control/{ledger,class-memory,derived-limits,swap}*.test.ts',
-      'test/unit/agent/control/{gate,node-sums,bias,unseen,limit-memory,plan,plan-limit,follow,fairness,late-falls}*.test.ts',
+      'test/unit/agent/control/{gate,node-sums,bias,unseen,limit-memory,plan,plan-limit,follow,fairness,late-falls,overshed}*.test.ts',
       'test/property/control/*.test.ts',
     ],
     atLeastPercent: 85,

@@ -75,3 +75,54 @@ describe('a fall that one in four of those who were asked ignore', () => {
     virtual.stop();
   });
 });
+
+describe('a second fall like the first', () => {
+  /** 100 machines with stock firmware, which cannot be replaced within the half minute that is given. */
+  const STOCK = `
+site: { id: t }
+limits:
+  - { id: grid, rating: 400 kW, meter: gm, authority: full }
+meters:
+  - { id: gm, profile: eastron-sdm630, transport: { kind: modbus-tcp, host: 127.0.0.1, unit: 1 } }
+miners:
+  - { id: b, limit: grid, hosts: [10.0.0.1-10.0.0.100], firmware: bitmain, model: "Antminer S21" }
+control: { overshedPercent: 8, restoreRampPercentPerMinute: 100 }
+`;
+  const LOW = 200_000;
+
+  it.each([1, 2, 3])(
+    'asks those who obeyed the first time, and hardly anybody beyond (seed %i)',
+    async (seed) => {
+      const virtual = startVirtualSite({
+        seed,
+        config: STOCK,
+        faults: (id) => (Number(id.split('-').at(-1)) % 10 === 5 ? { disobeys: true } : {}),
+      });
+      await virtual.run(3 * MINUTE);
+      let over = 0;
+      const fall = async () => {
+        const before = virtual.applied();
+        virtual.order('set_limit', { limit: 'grid', watts: LOW, withinMs: 30_000 });
+        await virtual.run(15_000);
+        const asked = virtual.applied() - before;
+        await virtual.run(15_000);
+        virtual.watch = () => {
+          if (virtual.site.watts('grid') > LOW) over += 0.1;
+        };
+        await virtual.run(2 * MINUTE);
+        virtual.watch = () => undefined;
+        return asked;
+      };
+      const first = await fall();
+      virtual.order('restore', {});
+      await virtual.run(20 * MINUTE);
+      expect(virtual.site.watts('grid')).toBeGreaterThan(340_000);
+      const second = await fall();
+      // 43 would do if everybody obeyed and no reserve were kept.
+      expect(first).toBeGreaterThan(49);
+      expect(second).toBeLessThan(48);
+      expect(over).toBe(0);
+      virtual.stop();
+    },
+  );
+});

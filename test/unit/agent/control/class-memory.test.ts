@@ -1,7 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import {
   type ClassMemories,
+  ignoredShares,
   learnClasses,
+  learnObedience,
   learntTimes,
   withLearntTimes,
 } from '../../../../agent/control/class-memory.ts';
@@ -191,68 +193,80 @@ describe('what is learnt of a class, figure by figure', () => {
     ).toMatchObject({ sleepMs: 6000, changeMs: 60_000 });
   });
 
-  it('sheds more by what devices ignore, weighted by their watts, up the tree', () => {
-    const tree = [
-      { id: 'grid', parent: null, gain: 1 },
-      { id: 'hall', parent: 'grid', gain: 1 },
-      { id: 'spare', parent: 'grid', gain: 1 },
-    ] as StepLimit[];
-    const classes = {
-      bad: { judged: 80, ignored: 11, sleepMs: [], changeMs: [] },
-      worse: { judged: 80, ignored: 80, sleepMs: [], changeMs: [] },
+  it('judges apart who obeyed the last time', () => {
+    const of = (
+      obeyed: boolean,
+      before: ClassMemories = {},
+      again: Partial<Entry> = { pointId: 'sleep', pending: null },
+    ) =>
+      learnClasses(before, { d: entryOf({ pending, ...(obeyed ? { obeyed: true } : {}) }) }, [
+        { entry: entryOf(again), facts: minerFacts(), device: observed({ sampledAt: 9000 }) },
+      ])['luxos'];
+    const times = { sleepMs: [8000], changeMs: [] };
+    expect(of(false)).toEqual({ judged: 1, ignored: 0, ...times });
+    expect(of(true)).toEqual({ judged: 0, ignored: 0, again: { judged: 1, ignored: 0 }, ...times });
+    const before = {
+      luxos: { judged: 4, ignored: 1, again: { judged: 100, ignored: 10 }, sleepMs: [], changeMs: [] },
     };
-    const one = (
-      of: Partial<DeviceFacts>,
-      device: Partial<ObservedDevice> = {},
-      entry: Partial<Entry> = {},
-    ) => ({
-      entry: entryOf(entry),
-      facts: minerFacts({ limit: 'hall', className: 'bad', ...of }),
-      device: observed(device),
+    const ignored = { pending: { ...pending, failed: true } };
+    expect(of(true, before, ignored)).toEqual({
+      ...before.luxos,
+      again: { judged: 100.5, ignored: 10.95 },
     });
-    const oversheds = (...inputs: DeviceInput[]) => overshedShares(tree, inputs, classes, RULES);
-    const shares = (...inputs: DeviceInput[]) =>
-      [...oversheds(...inputs)].map(([id, { share }]) => [id, share]);
-    // (11 + 0.05 * 20) of 100 commands; a quarter at most; what is not known counts as configured.
-    expect(shares(one({}))).toEqual([
-      ['spare', 0.05],
-      ['hall', 0.12],
-      ['grid', 0.12],
-    ]);
-    const by = (...inputs: DeviceInput[]) => shares(...inputs).at(-1)![1];
-    expect(by(one({ className: 'worse' }))).toBe(0.25);
-    expect(by(one({ className: 'new' }))).toBeCloseTo(0.05, 12);
-    const weak = {
-      className: 'worse',
-      points: [minerFacts().points[0]!, { ...minerFacts().points[2]!, watts: 1000 }],
+    expect(of(false, before, ignored)).toMatchObject({ ignored: 1.995, again: before.luxos.again });
+  });
+
+  it('expects of who obeyed the last time a quarter of what it expects of others, until falls say otherwise', () => {
+    const memory = (judged: number, ignored: number, again?: { judged: number; ignored: number }) => ({
+      luxos: { judged, ignored, sleepMs: [], changeMs: [], ...(again === undefined ? {} : { again }) },
+    });
+    const rules = { ...RULES, edition: 3 };
+    const shares = (classes: ClassMemories, of = rules) =>
+      [false, true].map((obeyed) => ignoredShares(classes, of)('luxos', obeyed));
+    expect(shares({})).toEqual([0.05, 0.0125]);
+    // What others do says nothing of them; nothing is expected below what is configured.
+    expect(shares(memory(80, 19))).toEqual([0.2, 0.0125]);
+    expect(shares(memory(180, 0, { judged: 180, ignored: 0 }))).toEqual([0.05, 0.0125]);
+    expect(shares(memory(180, 0, { judged: 80, ignored: 9.75 }))).toEqual([0.05, 0.1]);
+    expect(shares(memory(80, 80, { judged: 80, ignored: 80 }))).toEqual([0.25, 0.25]);
+    // Versions before took the mean of a limit for no less than configured, not a class's.
+    expect(shares(memory(80, 1), { ...RULES, edition: 2 })[0]).toBeCloseTo(0.02, 12);
+    const twice = ignoredShares(memory(80, 19), rules);
+    expect([twice('luxos', false), twice('luxos', false), twice('new', true)]).toEqual([0.2, 0.2, 0.0125]);
+  });
+});
+
+describe('what an entry keeps of its last fall', () => {
+  const falling = entryOf({ pending: pendingOf() });
+  const kept = (entry: Partial<Entry>, before: Entry | undefined = falling) =>
+    learnObedience(entryOf(entry), before);
+
+  it('that it obeyed, and nothing more where it did not', () => {
+    const shown = { pointId: 'sleep', pending: null };
+    expect(kept(shown)).toEqual(entryOf({ ...shown, obeyed: true }));
+    const known = entryOf({ ...shown, obeyed: true });
+    expect(learnObedience(known, falling)).toBe(known);
+    const ignored = { obeyed: true, disobeyed: 1, pending: pendingOf({ failed: true }) } as const;
+    expect(kept(ignored)).not.toHaveProperty('obeyed');
+    const aside = { obeyed: true, disobeyed: 3, pointId: null, quarantine: { since: 0, why: '' } } as const;
+    expect(kept(aside)).not.toHaveProperty('obeyed');
+    // Set aside by hand at the moment that it sleeps: that is no obedience.
+    expect(kept({ ...shown, quarantine: { since: 0, why: '' } })).not.toHaveProperty('obeyed');
+  });
+
+  it('as it is while nothing was judged', () => {
+    const same = (entry: Partial<Entry>, before?: Entry) => {
+      const is = entryOf(entry);
+      return learnObedience(is, before) === is;
     };
-    expect(by(one({}), one(weak))).toBeCloseTo((3000 * 0.12 + 1000 * 0.25) / 4000, 12);
-    expect(by(one({}), one({ ...weak, limit: 'grid' }))).toBeCloseTo((3000 * 0.12 + 1000 * 0.25) / 4000, 12);
-    // Who cannot be commanded sheds nothing.
-    for (const out of [
-      one(weak, { inventory: 'absent' }),
-      one(weak, {}, { quarantine: { since: 0, why: '' } }),
-      one({ ...weak, points: weak.points.slice(1) }),
-      one({ ...weak, limit: 'nowhere' }),
-    ])
-      expect(by(one({}), out)).toBeCloseTo(0.12, 12);
-    // What one comes to, and how long the quickest at work takes.
-    const slow = { sleepMs: 60_000, changeMs: 480_000 };
-    expect(oversheds(one({ ...weak, ...slow }), one({ ...slow, limit: 'grid' })).get('grid')).toMatchObject({
-      deviceWatts: 2000,
-      quickestMs: 60_000,
-    });
-    const mixed = oversheds(
-      one(slow),
-      one({ sleepMs: 5000 }, {}, { pointId: 'sleep' }),
-      one({ sleepMs: null, changeMs: null }),
-    );
-    expect(mixed.get('hall')).toMatchObject({ deviceWatts: 3000, quickestMs: 60_000 });
-    expect(oversheds(one({}), one({ ...slow, limit: 'grid' })).get('grid')?.quickestMs).toBe(15_000);
-    expect(oversheds(one(slow), one({ limit: 'grid' })).get('grid')?.quickestMs).toBe(15_000);
-    // A node sleeps never and has its caps within seconds: somebody else can still be asked.
-    const node = oversheds(one(slow), one({ kind: 'gpu-node', sleepMs: null, changeMs: 2000 }));
-    expect(node.get('hall')?.quickestMs).toBe(2000);
-    expect(mixed.get('spare')).toEqual({ share: 0.05, deviceWatts: 0, quickestMs: Number.POSITIVE_INFINITY });
+    const shown = { pointId: 'sleep', pending: null };
+    expect(same(shown)).toBe(true);
+    expect(same(shown, entryOf())).toBe(true);
+    expect(same(shown, entryOf({ pending: pendingOf({ failed: true }) }))).toBe(true);
+    expect(same(shown, entryOf({ pending: pendingOf({ direction: 'up' }) }))).toBe(true);
+    expect(same({ obeyed: true, pending: pendingOf() }, falling)).toBe(true);
+    expect(same({ obeyed: true, pending: pendingOf(), pointId: 'sleep' }, falling)).toBe(true);
+    expect(same({ obeyed: true, pointId: 'low' }, falling)).toBe(true);
+    expect(same({ disobeyed: 1, pending: pendingOf({ failed: true }) }, falling)).toBe(true);
   });
 });

@@ -4,6 +4,7 @@ import {
   type LimitUpdate,
   newLimitMemory,
   updateLimit,
+  withIgnored,
 } from '../../../../agent/control/limit-memory.ts';
 
 const RULES = { pollMs: 5000, meterLagMs: 2000, meterStaleMs: 10_000 };
@@ -125,6 +126,18 @@ describe('a limit that its own meter holds', () => {
     expect(ordered.inForceWatts).toBe(50_000);
     expect(next(held, {})).not.toHaveProperty('bounds');
   });
+});
+
+it('what is expected of a fall is kept with it, and goes with it', () => {
+  const drop = { fromWatts: 90_000, startedAt: 40_000, deadlineAt: 80_000, met: 0 };
+  const still = newLimitMemory(50_000, 0);
+  const ignored = { share: 0.1, deviceWatts: 3000 };
+  expect(withIgnored(still, ignored)).toBe(still);
+  const falling = withIgnored({ ...still, drop }, { ...ignored, quickestMs: 1 } as typeof ignored);
+  expect(falling.drop).toEqual({ ...drop, ignored });
+  expect(next(falling, { watts: 50_000, meter: meter(45_000, 60_000) }).drop).toEqual({ ...drop, ignored });
+  // It falls further: that is another fall.
+  expect(next(falling, { watts: 40_000 }).drop).not.toHaveProperty('ignored');
 });
 
 it('a limit that was never looked at has its rating in force and nothing behind it', () => {

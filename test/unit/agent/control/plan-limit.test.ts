@@ -66,6 +66,11 @@ describe('where nobody who does not obey can be replaced in time', () => {
     expect(shed(at90, { quickestMs: 15_000 })).toBeCloseTo(4000, 6);
     expect(shed(at90, { edition: 2 })).toBeCloseTo(4000, 6);
     expect(shed({ ...at90, drop: { ...fallen.drop!, deadlineAt: null } })).toBeCloseTo(4000, 6);
+    // What was expected when it began, whatever is at work by now.
+    const ignored = { share: 0.05, deviceWatts: 1000 };
+    const begun = { ...at90, drop: { ...fallen.drop!, ignored } };
+    expect(shed(begun)).toBeCloseTo(2000 + 1.645 * Math.sqrt(0.05 * 0.95 * 40_000 * 1000), 6);
+    expect(shed(begun, { quickestMs: 15_000 })).toBeCloseTo(2000, 6);
     // Who takes for ever replaces nobody, however long the time.
     const long = { ...fallen.drop!, deadlineAt: NOW + 1e9 };
     expect(shed({ ...at90, drop: long })).toBeCloseTo(4000, 6);

@@ -95,6 +95,13 @@ describe('the problem of a cycle', () => {
     expect(planned(one).candidates.get('d')).toMatchObject({ overGrant: false, current: { id: 'normal' } });
   });
 
+  it('puts who obeyed the last time to sleep first among equals', () => {
+    expect(costs(input({ obeyed: true }))['sleep']).toBeCloseTo(costs(input())['sleep']! - 0.0005, 12);
+    expect(costs(input({ obeyed: true, pointId: 'sleep' }, ASLEEP))).toEqual(
+      costs(input({ pointId: 'sleep' }, ASLEEP)),
+    );
+  });
+
   it('lets a watt be worth a little more or less for fairness', () => {
     const one = input({}, {}, { points: [SLEEP, { ...NORMAL, watts: 3000 }] });
     const worth = (favour: number, id = 'd') =>
