@@ -72,7 +72,7 @@ export function groupByCause(
   }
   if ([...byCode.values()].every((same) => same.length < GROUP_AT_LEAST))
     return conditions.filter(({ fresh }) => fresh === undefined);
-  const all = new Map(places().map((place) => [place.id, place]));
+  const all = countPlaces(places());
   const gone = new Set<Condition>();
   const grouped = new Map<Condition, Condition>();
   const silent = new Set<DeviceId>();
@@ -82,7 +82,7 @@ export function groupByCause(
     const open = new Map<DeviceId, Condition>();
     for (const condition of byCode.get(code) ?? []) {
       if (follows && silent.has(condition.target)) gone.add(condition);
-      else if (all.has(condition.target)) open.set(condition.target, condition);
+      else if (all.of.has(condition.target)) open.set(condition.target, condition);
     }
     const named = new Set<string>();
     for (const { cause, ids } of causesOf(open, all)) {
@@ -99,37 +99,52 @@ export function groupByCause(
   });
 }
 
+/** Every device with its number in the site's order, and how many devices share each cause. */
+interface Places {
+  readonly of: ReadonlyMap<DeviceId, { readonly at: number; readonly shares: readonly string[] }>;
+  readonly totals: ReadonlyMap<string, number>;
+}
+
+function countPlaces(places: readonly DevicePlace[]): Places {
+  const totals = new Map<string, number>();
+  for (const { shares } of places)
+    for (const cause of shares) totals.set(cause, (totals.get(cause) ?? 0) + 1);
+  return { of: new Map(places.map(({ id, shares }, at) => [id, { at, shares }])), totals };
+}
+
 /** What explains the most devices in trouble and contradicts the fewest that are not; then the next. */
 function causesOf(
   troubled: ReadonlyMap<DeviceId, unknown>,
-  all: ReadonlyMap<DeviceId, DevicePlace>,
+  { of, totals }: Places,
 ): { readonly cause: string; readonly ids: readonly DeviceId[] }[] {
   if (troubled.size < GROUP_AT_LEAST) return [];
-  const tally = new Map<string, { readonly ids: Set<DeviceId>; others: number }>();
-  for (const { id, shares } of all.values())
-    for (const cause of shares) {
-      const entry = tally.get(cause) ?? { ids: new Set(), others: 0 };
-      if (troubled.has(id)) entry.ids.add(id);
-      else entry.others += 1;
-      tally.set(cause, entry);
+  const idsBy = new Map<string, Set<DeviceId>>();
+  // In the site's order: the first of a group is quoted.
+  const inOrder = [...troubled.keys()].sort((a, b) => of.get(a)!.at - of.get(b)!.at);
+  for (const id of inOrder)
+    for (const cause of of.get(id)!.shares) {
+      const ids = idsBy.get(cause);
+      if (ids === undefined) idsBy.set(cause, new Set([id]));
+      else ids.add(id);
     }
+  const tally = [...idsBy].map(([cause, ids]) => ({ cause, ids, others: totals.get(cause)! - ids.size }));
   const found: { cause: string; ids: DeviceId[] }[] = [];
   for (;;) {
-    const [best] = [...tally]
+    const [best] = tally
       .filter(
-        ([, { ids, others }]) => ids.size >= GROUP_AT_LEAST && ids.size >= GROUP_SHARE * (ids.size + others),
+        ({ ids, others }) => ids.size >= GROUP_AT_LEAST && ids.size >= GROUP_SHARE * (ids.size + others),
       )
       .sort(
-        ([a, left], [b, right]) =>
+        (left, right) =>
           right.ids.size - right.others - (left.ids.size - left.others) ||
-          orderOf(a) - orderOf(b) ||
-          (a < b ? -1 : 1),
+          orderOf(left.cause) - orderOf(right.cause) ||
+          (left.cause < right.cause ? -1 : 1),
       );
     if (best === undefined) return found;
-    const ids = [...best[1].ids];
-    found.push({ cause: best[0], ids });
+    const ids = [...best.ids];
+    found.push({ cause: best.cause, ids });
     // What is explained is neither for nor against any other cause.
-    for (const id of ids) for (const cause of all.get(id)!.shares) tally.get(cause)!.ids.delete(id);
+    for (const id of ids) for (const cause of of.get(id)!.shares) idsBy.get(cause)!.delete(id);
   }
 }
 
