@@ -76,7 +76,10 @@ export interface LimitUpdate {
   };
 }
 
-/** A set point that moves down by less than this at a time is a line to follow, no fall to make room for. */
+/**
+ * A set point that moves down by less than this at a time is a line to follow, no fall to make room for; a fall that goes on
+ * by less than this is no other fall.
+ */
 const LINE_SHARE = 0.02;
 /** A drop counts as met after this many good samples at or under the limit. */
 const MET_SAMPLES = 2;
@@ -102,7 +105,9 @@ export function updateLimit(memory: LimitMemory, update: LimitUpdate): LimitMemo
   let { drop } = memory;
   if (inForceWatts < memory.inForceWatts * (follow === null ? 1 : 1 - LINE_SHARE)) {
     const measured = samples.at(-1)?.[1] ?? memory.inForceWatts;
+    const goesOn = drop?.ignored !== undefined && inForceWatts >= memory.inForceWatts * (1 - LINE_SHARE);
     drop = {
+      ...(goesOn ? { ignored: drop!.ignored } : {}),
       fromWatts: Math.max(
         drop?.fromWatts ?? 0,
         Math.min(memory.inForceWatts, Math.max(measured, inForceWatts)),

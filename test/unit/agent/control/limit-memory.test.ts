@@ -136,8 +136,10 @@ it('what is expected of a fall is kept with it, and goes with it', () => {
   const falling = withIgnored({ ...still, drop }, { ...ignored, quickestMs: 1 } as typeof ignored);
   expect(falling.drop).toEqual({ ...drop, ignored });
   expect(next(falling, { watts: 50_000, meter: meter(45_000, 60_000) }).drop).toEqual({ ...drop, ignored });
-  // It falls further: that is another fall.
-  expect(next(falling, { watts: 40_000 }).drop).not.toHaveProperty('ignored');
+  // It falls further: that is another fall; a line that goes on falling (an average, heat) is the same.
+  expect(next(falling, { watts: 49_000 }).drop).toMatchObject({ startedAt: 50_000, ignored });
+  expect(next(falling, { watts: 48_999 }).drop).not.toHaveProperty('ignored');
+  expect(next({ ...still, drop }, { watts: 49_000 }).drop).not.toHaveProperty('ignored');
 });
 
 it('a limit that was never looked at has its rating in force and nothing behind it', () => {
