@@ -23,6 +23,7 @@ import {
 } from './fill.ts';
 import { solveRelaxed, sortAllSegments } from './floors.ts';
 import { leastChoice } from './infeasible.ts';
+import { kickChoice } from './kicks.ts';
 import { mendFloors } from './mend.ts';
 import { repairChoice } from './repair.ts';
 import { computeBaseSlack, createWorkspace, type Workspace } from './sweep.ts';
@@ -117,16 +118,20 @@ export function decide(bench: Bench, options: DecideOptions): Decision {
   const found = takeKnown(bench, options, own);
   const noGap = Math.max(NO_GAP * Math.abs(bound), 2 * w.boundRounding);
   const mended = mendCrossing(bench, bound, found, noGap, options);
-  const wholes = improveWholes(bench, bound, mended.best, noGap, {
+  const early = Math.min(Math.floor(options.workUnits * KICK_SHARE), options.workUnits - mended.workUnits);
+  const kicked = kick(bench, bound, mended.best, WIDE_GAP * mended.best.magnitude, early, options);
+  const wholes = improveWholes(bench, bound, kicked.best, noGap, {
     ...options,
-    workUnits: options.workUnits - mended.workUnits,
+    workUnits: options.workUnits - mended.workUnits - kicked.workUnits,
   });
-  wholes.workUnits += mended.workUnits;
+  wholes.workUnits += mended.workUnits + kicked.workUnits;
   const search = wholes.proved
     ? { best: wholes.best, proved: true, workUnits: 0 }
     : improve(bench, bound, wholes.best, noGap, options, wholes.workUnits);
-  const { value, magnitude } = search.best;
-  const workUnits = wholes.workUnits + search.workUnits;
+  const left = search.proved ? 0 : options.workUnits - wholes.workUnits - search.workUnits;
+  const late = kick(bench, bound, search.best, noGap, left, options);
+  const { value, magnitude } = late.best;
+  const workUnits = wholes.workUnits + search.workUnits + late.workUnits;
   if (value === Number.NEGATIVE_INFINITY) return giveUp(bench, energyPrice, workUnits);
   const top = Math.max(Math.min(bound, wholes.bound), value);
   const lost = top - value;
@@ -227,6 +232,30 @@ function mendCrossing(
     }
   } else if (holds) best = takeBetter(bench, fillTrial(bench, energyPrice), best);
   return { best, workUnits };
+}
+
+/** Kicks come before the searches where the gap is wider than this, with this share of the work; and after them with the rest. */
+const WIDE_GAP = 0.02;
+const KICK_SHARE = 1 / 3;
+
+/** Kicks a choice with floors that is more than `gap` below the bound; the best ends in `bench.choice`. */
+function kick(
+  bench: Bench,
+  bound: number,
+  start: Worth,
+  gap: number,
+  mostUnits: number,
+  options: DecideOptions,
+): { best: Worth; workUnits: number } {
+  const { compiled: c, workspace: w, memory: m } = bench;
+  const energyPrice = options.energyDollarsPerWattHour;
+  const isWorthIt = isWide(bound, start, gap, options);
+  if (options.repair === false || c.floorIds.length === 0 || start === NOTHING || !isWorthIt)
+    return { best: start, workUnits: 0 };
+  computeLosses(c, w, m, energyPrice);
+  return kickChoice(c, m, bench, start, mostUnits, (best) =>
+    takeBetter(bench, fillTrial(bench, energyPrice), best),
+  );
 }
 
 /** How often the choices of breakers are looked at anew, at the prices that those before led to. */

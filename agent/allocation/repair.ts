@@ -17,6 +17,8 @@ interface Walk {
   /** Devices below each limit, gathered when first asked for. */
   readonly below: Map<number, ArrayLike<number>>;
   readonly mostUnits: number;
+  /** A device that is not moved; -1: none. */
+  readonly held: number;
   workUnits: number;
 }
 
@@ -33,7 +35,7 @@ interface Step {
  * 2023). Of the steps that mend it takes the one that loses least for what it mends, so that the end is near to where
  * it began. Whether all is held then; a unit of work is one change looked at, and it gives up at `mostUnits`. Finding
  * nothing proves nothing. Without `pairs` one device changes at a time: where that is enough, the end is often nearer to
- * the beginning. `choice` must be refreshed, losses computed.
+ * the beginning. `held`: a device that stays where it is. `choice` must be refreshed, losses computed.
  */
 export function repairChoice(
   c: Compiled,
@@ -41,6 +43,7 @@ export function repairChoice(
   choice: Choice,
   mostUnits: number,
   pairs = true,
+  held = -1,
 ): { repaired: boolean; workUnits: number } {
   const walk: Walk = {
     c,
@@ -50,6 +53,7 @@ export function repairChoice(
     floorWeight: new Float64Array(c.floorIds.length).fill(1),
     below: new Map(),
     mostUnits,
+    held,
     workUnits: 0,
   };
   for (let turn = 0; ; turn += 1) {
@@ -114,6 +118,7 @@ function bestPair(walk: Walk, devices: readonly number[]): Step | null {
   const { c, choice } = walk;
   let best: Step | null = null;
   for (const [a, device] of devices.entries()) {
+    if (device === walk.held) continue;
     const now = choice.mode[device]!;
     for (let mode = 0; mode < c.modeCount[device]!; mode += 1) {
       if (mode === now) continue;
@@ -141,6 +146,7 @@ interface First {
 
 /** The mode of `device` that loses least for what it mends, together with `first`, if that is better than `best`. */
 function bestMode(walk: Walk, device: number, first: First | null, best: Step | null): Step | null {
+  if (device === walk.held) return best;
   const { c, choice } = walk;
   let found = best;
   for (let mode = 0; mode < c.modeCount[device]! && walk.workUnits < walk.mostUnits; mode += 1) {
