@@ -53,7 +53,6 @@ function bestKick(c: Compiled, m: WindowMemory, { mode }: Choice, tried: Readonl
   for (let i = 0; i < c.deviceIds.length; i += 1) {
     const start = i * c.stride;
     const now = m.loss[start + mode[i]!]!;
-    if (now <= most) continue;
     for (let s = start; s < start + c.modeCount[i]!; s += 1) {
       if (now - m.loss[s]! <= most || tried.has(s)) continue;
       most = now - m.loss[s]!;

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { compileProblem } from '../../../agent/allocation/compile.ts';
 import { createBench } from '../../../agent/allocation/decide.ts';
-import { fillUp, isFeasible, NOTHING, refreshChoice, worthOf } from '../../../agent/allocation/fill.ts';
+import { choiceValue, fillUp, NOTHING, refreshChoice, worthOf } from '../../../agent/allocation/fill.ts';
 import { solveRelaxed, sortAllSegments } from '../../../agent/allocation/floors.ts';
 import { kickChoice } from '../../../agent/allocation/kicks.ts';
 import type { Problem } from '../../../agent/allocation/problem.ts';
@@ -34,9 +34,9 @@ function kicked(problem: Problem, from: readonly number[], mostUnits = 1e5) {
   const start = worthOf(c, choice, 0);
   let taken = 0;
   const { best, workUnits } = kickChoice(c, m, bench, start, mostUnits, (before) => {
-    if (!isFeasible(c, trial)) return before;
+    // Whether it holds is not asked: what was not repaired must not come here.
     fillUp(c, 0, trial, 2);
-    const found = worthOf(c, trial, 0);
+    const found = choiceValue(c, trial.mode, 0);
     if (found.value <= before.value) return before;
     taken += 1;
     choice.mode.set(trial.mode);
@@ -95,6 +95,34 @@ describe('a choice that no single move makes better', () => {
     expect(workUnits % 2001).toBe(0);
     expect(workUnits).toBeLessThanOrEqual(2 * 2001);
     expect(workUnits).toBeGreaterThan(0);
+  });
+
+  test('begins with what loses the most less, and begins anew after each success', () => {
+    const roomy = siteOf(
+      [limitOf('site', null, 1000)],
+      [
+        // Better off, and the first mode of all.
+        deviceOf('a', 'site', on(60, -5)),
+        deviceOf('b', 'site', [
+          [0, 0],
+          [50, 2],
+          [60, 3],
+        ]),
+        deviceOf('c', 'site', on(60, 4)),
+      ],
+    );
+    const tried = (succeeds: number) => {
+      const bench = benchAt(roomy, [1, 0, 0]);
+      const seen: string[] = [];
+      const start = worthOf(bench.compiled, bench.choice, 0);
+      kickChoice(bench.compiled, bench.memory, bench, start, 1000, (best) => {
+        seen.push([...bench.trial.mode].join(''));
+        return seen.length === succeeds ? { ...best } : best;
+      });
+      return seen;
+    };
+    expect(tried(0)).toEqual(['000', '101', '120', '110']);
+    expect(tried(2)).toEqual(['000', '101', '000', '101', '120', '110']);
   });
 
   test('looking for a kick costs a unit for every eight devices', () => {

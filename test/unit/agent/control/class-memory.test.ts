@@ -267,6 +267,9 @@ describe('what an entry keeps of its last fall', () => {
     expect(same({ obeyed: true, pending: pendingOf() }, falling)).toBe(true);
     expect(same({ obeyed: true, pending: pendingOf(), pointId: 'sleep' }, falling)).toBe(true);
     expect(same({ obeyed: true, pointId: 'low' }, falling)).toBe(true);
+    // A command in place of the one before, or another point: that says nothing of that one.
+    expect(same({ pending: pendingOf(), pointId: 'sleep' }, falling)).toBe(true);
+    expect(same({ pointId: 'low' }, falling)).toBe(true);
     expect(same({ disobeyed: 1, pending: pendingOf({ failed: true }) }, falling)).toBe(true);
   });
 });

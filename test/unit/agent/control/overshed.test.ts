@@ -49,6 +49,9 @@ describe('what a limit sheds beyond need', () => {
     };
     expect(by(one({}), one(weak))).toBeCloseTo((3000 * 0.12 + 1000 * 0.25) / 4000, 12);
     expect(by(one({}), one({ ...weak, limit: 'grid' }))).toBeCloseTo((3000 * 0.12 + 1000 * 0.25) / 4000, 12);
+    // In versions before also who sleeps, and who did not obey.
+    for (const entry of [{ pointId: 'sleep' }, { disobeyed: 1 }])
+      expect(by(one({}), one(weak, {}, entry))).toBeCloseTo((3000 * 0.12 + 1000 * 0.25) / 4000, 12);
     // Who cannot be commanded sheds nothing.
     for (const out of [
       one(weak, { inventory: 'absent' }),
