@@ -76,9 +76,8 @@ describe('a fall that one in four of those who were asked ignore', () => {
   });
 });
 
-describe('a second fall like the first', () => {
-  /** 100 machines with stock firmware, which cannot be replaced within the half minute that is given. */
-  const STOCK = `
+/** 100 machines with stock firmware, which cannot be replaced within the half minute that is given. */
+const STOCK = `
 site: { id: t }
 limits:
   - { id: grid, rating: 400 kW, meter: gm, authority: full }
@@ -88,6 +87,38 @@ miners:
   - { id: b, limit: grid, hosts: [10.0.0.1-10.0.0.100], firmware: bitmain, model: "Antminer S21" }
 control: { overshedPercent: 8, restoreRampPercentPerMinute: 100 }
 `;
+
+describe('a fall of stock machines that more ignore than was reckoned with', () => {
+  it.each([1, 2, 3])(
+    'asks others soon after its deadline, and not at the slow end of a minute (seed %i)',
+    async (seed) => {
+      const virtual = startVirtualSite({
+        seed,
+        config: STOCK,
+        faults: (id) => (Number(id.split('-').at(-1)) % 6 === 5 ? { disobeys: true } : {}),
+      });
+      await virtual.run(3 * MINUTE);
+      const before = virtual.clock.monotonicMs();
+      const answer = virtual.order('set_limit', { limit: 'grid', watts: 200_000, withinMs: 30_000 });
+      expect(answer.shortfallWatts).toBeGreaterThan(0);
+      await virtual.run(34_000);
+      expect(virtual.site.watts('grid')).toBeGreaterThan(200_000);
+      const asked = virtual.applied();
+      await virtual.run(10_000);
+      expect(virtual.applied()).toBeGreaterThan(asked);
+      let metMs = 0;
+      virtual.watch = (now) => {
+        if (metMs === 0 && virtual.site.watts('grid') <= 200_000) metMs = now - before;
+      };
+      await virtual.run(MINUTE);
+      expect(metMs).toBeGreaterThan(0);
+      expect(metMs).toBeLessThan(70_000);
+      virtual.stop();
+    },
+  );
+});
+
+describe('a second fall like the first', () => {
   const LOW = 200_000;
 
   it.each([1, 2, 3])(

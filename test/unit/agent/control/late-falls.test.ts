@@ -108,6 +108,84 @@ describe('falls that are doubted', () => {
     expect(doubted([told('d'), free('f')], atOnce, { now: SLOW_END })).toEqual([['d', 3000]]);
   });
 
+  describe('beside others of their class that were told to sleep with them and show it', () => {
+    /** Of a slow firmware: its slow end is two minutes, half of that 160 s. */
+    const SLOW = { sleepMs: 120_000 };
+    const over: LimitMemory = { ...fallen, samples: [[159_000, 100_001]] };
+    const slow = (id: string, { facts, device, ...changes }: Changes = {}) =>
+      told(id, {
+        ...changes,
+        entry: { sleptAt: 100_000, ...changes.entry },
+        facts: { ...SLOW, ...facts },
+        device: { requestedAt: 160_000, ...device },
+      });
+    const asleep = (count: number, { entry, ...changes }: Changes = {}) =>
+      Array.from({ length: count }, (_, n) =>
+        slow(`s${n}`, { pending: null, entry: { pointId: 'sleep', ...entry }, ...changes }),
+      );
+    const FREE = free('f', { facts: SLOW });
+    const behind = (inputs: readonly DeviceInput[], memory = over, now = 161_000) =>
+      doubted([...inputs, FREE], memory, { now });
+
+    it('are doubted half way to their slow end', () => {
+      expect(behind([slow('d'), ...asleep(20)])).toEqual([['d', 3000]]);
+      expect(behind([slow('d', { device: { requestedAt: 159_999 } }), ...asleep(20)])).toEqual([]);
+      expect(behind([slow('d', { pending: { failed: true } }), ...asleep(20)])).toEqual([]);
+      const toLower = {
+        pending: { kind: 'run' as const, pointId: 'low', watts: 2000 },
+        facts: { changeMs: 120_000 },
+      };
+      expect(behind([slow('d', toLower), ...asleep(20)])).toEqual([]);
+    });
+
+    it('are not doubted within half a minute', () => {
+      const quicker = { sleepMs: 40_000 };
+      const at = (requestedAt: number) =>
+        behind([slow('d', { facts: quicker, device: { requestedAt } }), ...asleep(20, { facts: quicker })]);
+      expect(at(129_999)).toEqual([]);
+      expect(at(130_000)).toEqual([['d', 3000]]);
+    });
+
+    it('are those of few: twenty others at least, four in five of all', () => {
+      expect(behind([slow('d'), ...asleep(19)])).toEqual([]);
+      const late = (count: number) => Array.from({ length: count }, (_, n) => slow(`d${n}`));
+      expect(behind([...late(5), ...asleep(20)])).toEqual([['d0', 3000]]);
+      expect(behind([...late(6), ...asleep(20)])).toEqual([]);
+    });
+
+    it('count nobody else among the others', () => {
+      for (const changes of [
+        { facts: { className: 'another' } },
+        { entry: { sleptAt: 103_001 } },
+        { entry: { sleptAt: 96_999 } },
+        { entry: { sleptAt: null } },
+        { entry: { pointId: 'normal' } },
+        { device: { fresh: false } },
+        { device: { inventory: 'absent' as const } },
+      ])
+        expect(behind([slow('d'), ...asleep(1, changes), ...asleep(19)])).toEqual([]);
+      for (const sleptAt of [97_000, 103_000])
+        expect(behind([slow('d'), ...asleep(20, { entry: { sleptAt } })])).toEqual([['d', 3000]]);
+    });
+
+    it('are doubted where the meter shows too much, and if there was a deadline, also what was there at that', () => {
+      const all = [slow('d'), ...asleep(20)];
+      expect(behind(all, fallen)).toEqual([]);
+      expect(behind(all, { ...over, samples: [[159_000, 100_000]] })).toEqual([]);
+      expect(behind(all, { ...over, drop: null })).toEqual([['d', 3000]]);
+      expect(behind(all, { ...over, drop: { ...over.drop!, deadlineAt: null } })).toEqual([['d', 3000]]);
+      const deadlineAt = 156_000;
+      const late = { ...over, drop: { ...over.drop!, deadlineAt } };
+      expect(behind(all, late, deadlineAt + 5000)).toEqual([['d', 3000]]);
+      expect(behind(all, late, deadlineAt + 4999)).toEqual([]);
+    });
+
+    it('are no more than the others at work can make up for', () => {
+      const late = [slow('c'), slow('d')];
+      expect(behind([...late, ...asleep(20)])).toEqual([['c', 3000]]);
+    });
+  });
+
   it('are no more than others can make up for', () => {
     const late = [
       told('a'),
