@@ -168,6 +168,16 @@ describe('falls that are doubted', () => {
         expect(behind([slow('d'), ...asleep(20, { entry: { sleptAt } })])).toEqual([['d', 3000]]);
     });
 
+    it('are judged by those of their own class and moment alone', () => {
+      const others = Array.from({ length: 6 }, (_, n) =>
+        slow(`o${n}`, { facts: { className: 'another' }, device: { requestedAt: 159_999 } }),
+      );
+      expect(behind([...others, slow('d'), ...asleep(20)])).toEqual([['d', 3000]]);
+      const judged = others.map((other) => ({ ...other, device: { ...other.device, requestedAt: 160_000 } }));
+      expect(behind([...judged, slow('d'), ...asleep(20)])).toEqual([['d', 3000]]);
+      expect(behind([slow('d'), ...judged, free('g'), ...asleep(20)])).toEqual([['d', 3000]]);
+    });
+
     it('are doubted where the meter shows too much, and if there was a deadline, also what was there at that', () => {
       const all = [slow('d'), ...asleep(20)];
       expect(behind(all, fallen)).toEqual([]);
