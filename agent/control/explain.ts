@@ -7,6 +7,8 @@ import type { SiteView } from '../site/view.ts';
 import type { CommandMemory } from './controller.ts';
 import type { DecisionRecord } from './decision.ts';
 import { commonShare, curtailedShare } from './fairness.ts';
+import type { LimitMemory } from './limit-memory.ts';
+import { RESTORE_HOLD_MS } from './rules.ts';
 import type { StepResult } from './step.ts';
 
 export interface ExplainInput {
@@ -84,6 +86,17 @@ function explainDevice(input: ExplainInput, device: DeviceState): string[] {
   return sentences;
 }
 
+/** How long nothing rises yet because something was shed for it. */
+function restoreHold({ result }: ExplainInput, memory: LimitMemory | undefined): string[] {
+  if (result === null || memory === undefined || memory.drop !== null) return [];
+  const sinceMs = result.decision.at - memory.lastShedAt;
+  if (sinceMs >= RESTORE_HOLD_MS) return [];
+  const seconds = Math.ceil((RESTORE_HOLD_MS - sinceMs) / 1000);
+  return [
+    `Power was shed for it ${Math.floor(sinceMs / 1000)} s ago: nothing below it rises for ${seconds} s more.`,
+  ];
+}
+
 /** What its tenant gave up beside the others, where tenants share what is curtailed. */
 function fairShare(input: ExplainInput, id: DeviceId): string[] {
   const tenant = input.model.devices.find((device) => device.id === id)?.tenant ?? null;
@@ -146,6 +159,7 @@ function explainLimit(input: ExplainInput, id: LimitId): string[] {
   const memory = input.result?.state.limits[id];
   if (memory?.drop != null)
     sentences.push('It fell and is not yet seen to be met: everything below it only goes down.');
+  sentences.push(...restoreHold(input, memory));
   const short = input.result?.decision.shortfalls.find(({ target }) => target === id);
   if (short !== undefined)
     sentences.push(

@@ -4,6 +4,7 @@ import { type BoundedLimit, type BoundKind, type Bounds, deriveLimit } from './d
 import type { FirmMemory } from './firm-power.ts';
 import { type Follow, updateFollow } from './follow.ts';
 import type { ObservedMeter } from './observation.ts';
+import { editionOf } from './step-context.ts';
 
 /** What control remembers of a limit between cycles. Plain data. */
 export interface LimitMemory {
@@ -73,12 +74,13 @@ export interface LimitUpdate {
     readonly pollMs: Milliseconds;
     readonly meterLagMs: Milliseconds;
     readonly meterStaleMs: Milliseconds;
+    readonly edition?: number;
   };
 }
 
 /**
  * A set point that moves down by less than this at a time is a line to follow, no fall to make room for; a fall that goes on
- * by less than this is no other fall.
+ * by less than this is no other fall. A limit that is lifted by more is another limit: what was shed for the lower one holds nothing.
  */
 const LINE_SHARE = 0.02;
 /** A drop counts as met after this many good samples at or under the limit. */
@@ -122,9 +124,13 @@ export function updateLimit(memory: LimitMemory, update: LimitUpdate): LimitMemo
     const unmeasured = !update.metered && now > (drop.deadlineAt ?? drop.startedAt + 60_000);
     if (drop.met >= MET_SAMPLES || unmeasured || inForceWatts > memory.inForceWatts) drop = null;
   }
+  // Only by orders: what the limit's own meter lowers and lifts would otherwise shed and wake in turns.
+  const byOrders = heldBy === null && memory.heldBy === undefined && follow === null;
+  const isLifted = editionOf(rules) >= 3 && byOrders && inForceWatts > memory.inForceWatts * (1 + LINE_SHARE);
   const { bounds: _, heldBy: __, follow: ___, ...kept } = memory;
   return {
     ...kept,
+    ...(isLifted ? { lastShedAt: NEVER } : {}),
     ...(bounds === null ? {} : { bounds }),
     ...(heldBy === null ? {} : { heldBy }),
     ...(follow === null ? {} : { follow }),

@@ -31,8 +31,8 @@ export interface PollCounters {
 
 /**
  * Reads every target at its own pace: first reads are spread over the interval, one read per target at a time,
- * healthy ones always before those that keep failing. A dead device is asked less and less often, and only
- * in slots that no healthy one needs.
+ * healthy ones before those that keep failing. A dead device is asked less and less often, in slots that no healthy one
+ * needs; a sixteenth of all is kept for such devices.
  */
 export class Poller {
   readonly counters: PollCounters = { reads: 0, failures: 0, inFlight: 0, worstLatenessMs: 0 };
@@ -116,9 +116,13 @@ export class Poller {
   private pump(): void {
     // Failing targets hold their slot until a time-out: they may use at most a quarter of the slots.
     const failingShare = Math.max(1, Math.floor(this.rules.concurrency / 4));
+    // Where healthy ones need every slot, who is gone must still be seen to come back, and a start to end.
+    const failingLeast = Math.max(1, Math.floor(this.rules.concurrency / 16));
     while (this.counters.inFlight < this.rules.concurrency) {
       const slot =
-        this.healthy.shift() ?? (this.failingInFlight < failingShare ? this.failing.shift() : undefined);
+        (this.failingInFlight < failingLeast ? this.failing.shift() : undefined) ??
+        this.healthy.shift() ??
+        (this.failingInFlight < failingShare ? this.failing.shift() : undefined);
       if (slot === undefined) return;
       void this.run(slot);
     }

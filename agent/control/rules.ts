@@ -1,5 +1,5 @@
 import type { Config } from '../../config/schema.ts';
-import type { LimitId } from '../../protocols/units.ts';
+import type { LimitId, Milliseconds } from '../../protocols/units.ts';
 import { hostWattsIn, pathUp, type SiteModel } from '../site/model.ts';
 import type { Economics } from './points.ts';
 import type { ControlRules, StepContext } from './step-context.ts';
@@ -90,6 +90,9 @@ function countBelow(model: SiteModel): Map<LimitId, number> {
   return below;
 }
 
+/** So long nothing rises below a limit that something was shed for. */
+export const RESTORE_HOLD_MS: Milliseconds = 30_000;
+
 /** The rules of control as the configuration gives them. */
 export function controlRules(config: Config): ControlRules {
   const { control } = config;
@@ -104,7 +107,7 @@ export function controlRules(config: Config): ControlRules {
     leastSleepMs: Math.min(control.dwell, 60_000),
     wakesPerHour: control.switchesPerHour,
     wakesPerTenSeconds: control.wakesPerTenSeconds ?? LEAST_STAGGER,
-    restoreHoldMs: 30_000,
+    restoreHoldMs: RESTORE_HOLD_MS,
     rampPercentPerMinute: control.restoreRampPercentPerMinute,
     ...(control.fallRampPercentPerMinute === undefined
       ? {}

@@ -128,6 +128,30 @@ describe('a limit that its own meter holds', () => {
   });
 });
 
+describe('what was shed for a limit', () => {
+  const before = { inForceWatts: 60_000, lastShedAt: 45_000 };
+  const rules = { ...RULES, edition: 3 };
+  const shedAt = (memory: Partial<LimitMemory>, update: Parameters<typeof next>[1]) =>
+    next(memory, { rules, ...update }).lastShedAt;
+
+  it('holds nothing once orders lift the limit clear of it', () => {
+    expect(shedAt(before, { watts: 61_201 })).toBe(newLimitMemory(0, 0).lastShedAt);
+    expect(shedAt(before, { watts: 61_200 })).toBe(45_000);
+    expect(shedAt(before, { watts: 60_000 })).toBe(45_000);
+    expect(shedAt(before, { watts: 50_000 })).toBe(45_000);
+    expect(shedAt(before, { watts: 90_000, rules: { ...rules, edition: 2 } })).toBe(45_000);
+  });
+
+  it('holds where the meter of the limit lifts it, or a set point does', () => {
+    const limit = { ratingWatts: 100_000, ratingAmps: null, average: { watts: 90_000, overMs: 900_000 } };
+    expect(next({}, { limit }).heldBy).toBe('average');
+    expect(shedAt(before, { limit })).toBe(45_000);
+    expect(shedAt({ ...before, heldBy: 'phases' }, { watts: 90_000 })).toBe(45_000);
+    const setPoint = { targetWatts: 89_000, bandWatts: 1000, headingWatts: null, ceilingWatts: 90_000 };
+    expect(shedAt(before, { inForce: { watts: 90_000, deadlineAt: null, setPoint } })).toBe(45_000);
+  });
+});
+
 it('what is expected of a fall is kept with it, and goes with it', () => {
   const drop = { fromWatts: 90_000, startedAt: 40_000, deadlineAt: 80_000, met: 0 };
   const still = newLimitMemory(50_000, 0);

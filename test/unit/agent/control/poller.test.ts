@@ -49,6 +49,37 @@ describe('Poller', () => {
     expect(Math.min(...deadReads.values())).toBeGreaterThan(3);
   });
 
+  it('asks those that fail now and then also where healthy ones need every slot', async () => {
+    const clock = new VirtualClock();
+    const stop = new AbortController();
+    const poller = new Poller(
+      clock,
+      seededRandom(7),
+      { concurrency: 32, maximumBackoffMs: 120_000 },
+      stop.signal,
+    );
+    const reads = new Map<string, number>();
+    poller.add(
+      Array.from({ length: 900 }, (_, index) => ({
+        id: `d${index}`,
+        intervalMs: 5000,
+        read: async (signal: AbortSignal) => {
+          await clock.sleep(index < 20 ? 3000 : 200, signal);
+          return index < 20 ? fail('timeout', 'silent') : ok(index);
+        },
+        onResult: () => reads.set(`d${index}`, (reads.get(`d${index}`) ?? 0) + 1),
+      })),
+      5000,
+    );
+    await clock.advance(10 * 60_000);
+    stop.abort();
+    const dead = Array.from({ length: 20 }, (_, index) => reads.get(`d${index}`)!);
+    expect(Math.min(...dead)).toBeGreaterThan(3);
+    // A sixteenth of the slots is all that they take from the others.
+    const healthy = [...reads.values()].reduce((sum, count) => sum + count, 0) - dead.reduce((a, b) => a + b);
+    expect(healthy).toBeGreaterThan((600 * 30) / 0.2 - 1000);
+  });
+
   it('spreads first reads and reads at once when hurried', async () => {
     const clock = new VirtualClock();
     const stop = new AbortController();
