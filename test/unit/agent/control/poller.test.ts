@@ -1,14 +1,18 @@
 import { describe, expect, it } from 'vitest';
-import { Poller } from '../../../../agent/control/poller.ts';
+import { Poller, type PollRules } from '../../../../agent/control/poller.ts';
 import { seededRandom } from '../../../../protocols/random.ts';
 import { fail, ok } from '../../../../protocols/result.ts';
 import { VirtualClock } from '../../../support/virtual-clock.ts';
 
-/** 300 devices every 5 s, 30 of them dead with a 2 s time-out each. */
-async function runSite(concurrency: number) {
+function start(seed: number, rules: PollRules) {
   const clock = new VirtualClock();
   const stop = new AbortController();
-  const poller = new Poller(clock, seededRandom(7), { concurrency, maximumBackoffMs: 120_000 }, stop.signal);
+  return { clock, stop, poller: new Poller(clock, seededRandom(seed), rules, stop.signal) };
+}
+
+/** 300 devices every 5 s, 30 of them dead with a 2 s time-out each. */
+async function runSite(concurrency: number) {
+  const { clock, stop, poller } = start(7, { concurrency, maximumBackoffMs: 120_000 });
   const last = new Map<number, number>();
   const gaps: number[] = [];
   const deadReads = new Map<number, number>();
@@ -50,14 +54,7 @@ describe('Poller', () => {
   });
 
   it('asks those that fail now and then also where healthy ones need every slot', async () => {
-    const clock = new VirtualClock();
-    const stop = new AbortController();
-    const poller = new Poller(
-      clock,
-      seededRandom(7),
-      { concurrency: 32, maximumBackoffMs: 120_000 },
-      stop.signal,
-    );
+    const { clock, stop, poller } = start(7, { concurrency: 32, maximumBackoffMs: 120_000 });
     const reads = new Map<string, number>();
     poller.add(
       Array.from({ length: 900 }, (_, index) => ({
@@ -81,14 +78,7 @@ describe('Poller', () => {
   });
 
   it('spreads first reads and reads at once when hurried', async () => {
-    const clock = new VirtualClock();
-    const stop = new AbortController();
-    const poller = new Poller(
-      clock,
-      seededRandom(1),
-      { concurrency: 4, maximumBackoffMs: 60_000 },
-      stop.signal,
-    );
+    const { clock, stop, poller } = start(1, { concurrency: 4, maximumBackoffMs: 60_000 });
     const times: number[] = [];
     const targets = ['a', 'b', 'c', 'd'].map((id) => ({
       id,
@@ -108,14 +98,7 @@ describe('Poller', () => {
 
 describe('a third of the site that dies in one moment', () => {
   it('is found within forty seconds and delays nobody else', async () => {
-    const clock = new VirtualClock();
-    const stop = new AbortController();
-    const poller = new Poller(
-      clock,
-      seededRandom(5),
-      { concurrency: 192, maximumBackoffMs: 120_000 },
-      stop.signal,
-    );
+    const { clock, stop, poller } = start(5, { concurrency: 192, maximumBackoffMs: 120_000 });
     let tripped = false;
     const failures = new Map<number, number>();
     const foundAt: number[] = [];
@@ -154,14 +137,7 @@ describe('a third of the site that dies in one moment', () => {
   });
 
   it('reads that are due within a moment begin in one turn, at their own pace', async () => {
-    const clock = new VirtualClock();
-    const stop = new AbortController();
-    const poller = new Poller(
-      clock,
-      seededRandom(1),
-      { concurrency: 99, maximumBackoffMs: 1e6 },
-      stop.signal,
-    );
+    const { clock, stop, poller } = start(1, { concurrency: 99, maximumBackoffMs: 1e6 });
     const begun: { readonly id: string; readonly at: number }[] = [];
     const target = (id: string, nextStart?: () => number) => ({
       id,
